@@ -1,0 +1,594 @@
+"""Every value that crosses a seam between processes, places or floors.
+
+They are the vocabulary, the wire format and the input check at once: a daemon decodes with validation and
+never unpickles. Functions, arguments and results travel as opaque bytes that only drivers and workers open.
+
+    Call     client -> its node      Notice   node -> its client
+    Letter   place  -> place         News     the world -> a node
+    Effect   node   -> the world     (what the world must now do)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from labray.ids import ClientID, ObjectID, Place, TaskID
+
+INLINE_LIMIT_BYTES = 100 * 1024
+"""Values up to this size travel inside messages; larger ones live in a node's store and move by pull."""
+
+UNIT = 10_000
+"""Resources are counted in integers of 1e-4, so that 0.1 + 0.2 is 0.3."""
+
+Demand = tuple[tuple[str, int], ...]
+"""Resource name and amount in 1e-4, sorted by name, no zeros. Hashable: it is the shape of a request."""
+
+
+class Word(Struct, frozen=True, array_like=True, gc=False):
+    """A value. Compared by content, immutable, cheap (0.1 us to build)."""
+
+
+class Tagged(Word, frozen=True, array_like=True, tag=True, gc=False):
+    """A value that is one of several kinds on a wire."""
+
+
+# ---------------------------------------------------------------- values
+
+
+class Ref(Word, frozen=True, array_like=True, gc=False):
+    """An object and the place that owns it (knows where it is, and when it may go)."""
+
+    id: ObjectID
+    owner: Place
+
+
+class Payload(Word, frozen=True, array_like=True, gc=False):
+    """A pickled value: the pickle, its out-of-band buffers, and the refs inside it.
+
+    The refs are listed so that a node which never opens the bytes still knows what they hold.
+    """
+
+    data: bytes
+    buffers: tuple[bytes, ...] = ()
+    refs: tuple[Ref, ...] = ()
+
+
+class Block(Word, frozen=True, array_like=True, gc=False):
+    """Where a stored payload lies in its node's store. Only the world reads it."""
+
+    writer: str
+    segment: int
+    offset: int
+    sizes: tuple[int, ...]
+
+
+class ErrorInfo(Word, frozen=True, array_like=True, gc=False):
+    """An error that can be told even where it cannot be unpickled.
+
+    kind: task (the user's code raised), worker_crashed, actor_died, actor_unavailable, object_lost,
+    owner_died, cancelled, unschedulable, system.
+    """
+
+    kind: str
+    message: str
+    type_name: str = ""
+    traceback: str = ""
+    pickled: bytes = b""
+
+
+class Inline(Tagged, frozen=True, array_like=True, gc=False):
+    payload: Payload
+
+
+class Stored(Tagged, frozen=True, array_like=True, gc=False):
+    """A value in the store of the node that says so."""
+
+    size: int
+    block: Block
+    refs: tuple[Ref, ...] = ()
+
+
+class Failed(Tagged, frozen=True, array_like=True, gc=False):
+    error: ErrorInfo
+
+
+class Remote(Tagged, frozen=True, array_like=True, gc=False):
+    """A value that exists in the stores of other places. The first is the one to ask."""
+
+    size: int
+    places: tuple[Place, ...]
+    refs: tuple[Ref, ...] = ()
+
+
+Value = Inline | Stored | Failed
+Known = Inline | Failed | Remote
+"""What a place can tell another of an object."""
+
+
+class Spec(Word, frozen=True, array_like=True, gc=False):
+    """A submitted task, actor creation or actor call; the same from submission to its last attempt."""
+
+    id: TaskID
+    kind: Literal["task", "actor", "method"]
+    name: str  # for people: the qualified name of the function, class or method
+    parent: TaskID
+    owner: Place
+    function: Ref | None  # the exported function or class; None for a method
+    args: Payload
+    deps: tuple[Ref, ...] = ()  # top-level refs among the arguments: resolved before it starts
+    returns: int = 1
+    demand: Demand = (("CPU", UNIT),)
+    lifetime: Demand = ()  # what an actor holds once its constructor is done
+    actor: Ref | None = None  # for a method: the actor, named by its creation's result
+    method: str = ""
+    retries: int = 0  # after a lost worker or node; -1 for ever. For an actor: restarts
+    retry_on: Payload | None = None  # the exception types that use up a retry; opened by the worker
+    actor_name: str = ""
+    strategy: str = ""  # "", "SPREAD", "node:<place>"
+    cost: float | None = None  # declared CPU seconds at speed 1
+    model: tuple[int, ...] | None = None  # a modelled task: sizes of its results; the body does not run
+
+
+# ---------------------------------------------------------------- Call: client -> its node
+
+
+class Submit(Tagged, frozen=True, array_like=True, gc=False):
+    spec: Spec
+
+
+class Put(Tagged, frozen=True, array_like=True, gc=False):
+    """Store a value under a new id. A function is never freed."""
+
+    id: ObjectID
+    value: Inline | Stored
+    parent: TaskID
+    function: bool = False
+
+
+class Get(Tagged, frozen=True, array_like=True, gc=False):
+    """Answered by Values when all exist or one has failed; at once, perhaps with nothing, if poll.
+
+    lends: the caller is the main thread of a normal task, so its CPU is free while it waits.
+    """
+
+    request: int
+    refs: tuple[Ref, ...]
+    poll: bool = False
+    lends: bool = False
+
+
+class Wait(Tagged, frozen=True, array_like=True, gc=False):
+    """Answered by Ready when at least `count` exist (failed ones count); at once if poll."""
+
+    request: int
+    refs: tuple[Ref, ...]
+    count: int
+    poll: bool = False
+    lends: bool = False
+
+
+class Abandon(Tagged, frozen=True, array_like=True, gc=False):
+    """The client no longer waits for this request; an answer under way is ignored."""
+
+    request: int
+
+
+class Drop(Tagged, frozen=True, array_like=True, gc=False):
+    """The client holds no handle of these any more, and had been given each of them n times."""
+
+    ids: tuple[tuple[ObjectID, int], ...]
+
+
+class Unpin(Tagged, frozen=True, array_like=True, gc=False):
+    """No view on these stored objects is left in the client (each was delivered n times)."""
+
+    ids: tuple[tuple[ObjectID, int], ...]
+
+
+class Kill(Tagged, frozen=True, array_like=True, gc=False):
+    actor: Ref
+    no_restart: bool = True
+
+
+class Register(Tagged, frozen=True, array_like=True, gc=False):
+    """Reserve a name for an actor about to be created. Answered by Registered."""
+
+    request: int
+    name: str
+    actor: Ref
+    handle: bytes
+
+
+class Lookup(Tagged, frozen=True, array_like=True, gc=False):
+    """Answered by Found."""
+
+    request: int
+    name: str
+
+
+class Finished(Tagged, frozen=True, array_like=True, gc=False):
+    """A worker ended a task. kept: the refs among its arguments that outlive it in the worker.
+
+    begun, ended: in the world's seconds; cpu: seconds of CPU. retry: it raised one of the types to retry on.
+    """
+
+    task: TaskID
+    attempt: int
+    values: tuple[Value, ...]
+    begun: float
+    ended: float
+    cpu: float = 0.0
+    kept: tuple[Ref, ...] = ()
+    retry: bool = False
+
+
+class Recalled(Tagged, frozen=True, array_like=True, gc=False):
+    """The answer to Recall: these had not begun and never will here."""
+
+    tasks: tuple[TaskID, ...]
+
+
+Call = (
+    Submit | Put | Get | Wait | Abandon | Drop | Unpin | Kill | Register | Lookup | Finished | Recalled
+)
+
+
+# ---------------------------------------------------------------- Notice: node -> its client
+
+
+class Run(Tagged, frozen=True, array_like=True, gc=False):
+    """Begin this when everything sent before has ended.
+
+    args: the values of spec.deps, in order. function: the code, when this worker has not had it yet.
+    """
+
+    spec: Spec
+    attempt: int
+    args: tuple[Inline | Stored, ...] = ()
+    function: Payload | None = None
+
+
+class Recall(Tagged, frozen=True, array_like=True, gc=False):
+    """Give back those of these that have not begun. Answered by Recalled."""
+
+    tasks: tuple[TaskID, ...]
+
+
+class Values(Tagged, frozen=True, array_like=True, gc=False):
+    """The values of a Get in order; the one Failed alone if any failed; empty if polled too early."""
+
+    request: int
+    values: tuple[Value, ...]
+
+
+class Ready(Tagged, frozen=True, array_like=True, gc=False):
+    """The positions (in the Wait's refs) of those that exist, ascending."""
+
+    request: int
+    positions: tuple[int, ...]
+
+
+class Registered(Tagged, frozen=True, array_like=True, gc=False):
+    request: int
+    accepted: bool
+
+
+class Found(Tagged, frozen=True, array_like=True, gc=False):
+    request: int
+    actor: Ref | None
+    handle: bytes = b""
+
+
+class Reclaim(Tagged, frozen=True, array_like=True, gc=False):
+    """This block, which the client wrote, may be written again."""
+
+    block: Block
+
+
+class Exit(Tagged, frozen=True, array_like=True, gc=False):
+    """End this process when what it runs has ended."""
+
+
+class Warned(Tagged, frozen=True, array_like=True, gc=False):
+    text: str
+
+
+Notice = Run | Recall | Values | Ready | Registered | Found | Reclaim | Exit | Warned
+
+
+# ---------------------------------------------------------------- Letter: place -> place
+
+
+class Assign(Tagged, frozen=True, array_like=True, gc=False):
+    """Custody of a task passes to the receiver. known: of spec.deps, in order (empty for a method)."""
+
+    spec: Spec
+    attempt: int
+    known: tuple[Known, ...]
+    hops: int
+
+
+class Moved(Tagged, frozen=True, array_like=True, gc=False):
+    """To a task's owner: it is now with `to`."""
+
+    task: TaskID
+    attempt: int
+    to: Place
+
+
+class Done(Tagged, frozen=True, array_like=True, gc=False):
+    """To a task's owner: the attempt ended with these values (Remote: kept in the sender's store)."""
+
+    task: TaskID
+    attempt: int
+    values: tuple[Known, ...]
+    retry: bool = False
+    lost: bool = False  # the worker died under it
+    seconds: float = 0.0
+
+
+class Bounced(Tagged, frozen=True, array_like=True, gc=False):
+    """To a method's owner: the actor is no longer here, and the call had not begun."""
+
+    task: TaskID
+    attempt: int
+
+
+class Watch(Tagged, frozen=True, array_like=True, gc=False):
+    """To an object's owner: answer Exists once it does."""
+
+    id: ObjectID
+
+
+class Exists(Tagged, frozen=True, array_like=True, gc=False):
+    id: ObjectID
+    known: Known
+
+
+class Pull(Tagged, frozen=True, array_like=True, gc=False):
+    """To a holder: send a copy of this stored object."""
+
+    id: ObjectID
+
+
+class Missing(Tagged, frozen=True, array_like=True, gc=False):
+    """The answer to a Pull for what is not here."""
+
+    id: ObjectID
+
+
+class Copied(Tagged, frozen=True, array_like=True, gc=False):
+    """To an object's owner: the sender now holds a copy too."""
+
+    id: ObjectID
+
+
+class Evict(Tagged, frozen=True, array_like=True, gc=False):
+    """From an object's owner: nobody needs it any more."""
+
+    id: ObjectID
+
+
+class Lent(Tagged, frozen=True, array_like=True, gc=False):
+    """To an object's owner, from a place that passes its ref on: `to` will hold it as well."""
+
+    id: ObjectID
+    to: Place
+
+
+class Returned(Tagged, frozen=True, array_like=True, gc=False):
+    """To an object's owner: the sender gives back the n loans it had."""
+
+    id: ObjectID
+    count: int
+
+
+class Seek(Tagged, frozen=True, array_like=True, gc=False):
+    """To an actor's owner: answer Located now and at every change."""
+
+    actor: ObjectID
+
+
+class Located(Tagged, frozen=True, array_like=True, gc=False):
+    """Where an actor lives. No place and no error: it is being (re)started."""
+
+    actor: ObjectID
+    at: Place | None
+    error: ErrorInfo | None = None
+
+
+class ActorLost(Tagged, frozen=True, array_like=True, gc=False):
+    """To an actor's owner: its process died, or its constructor failed for good."""
+
+    actor: ObjectID
+    attempt: int
+    error: ErrorInfo
+
+
+class StopActor(Tagged, frozen=True, array_like=True, gc=False):
+    """From an actor's owner to its host. error: why its callers are told it died; None: out of scope."""
+
+    actor: ObjectID
+    attempt: int
+    error: ErrorInfo | None
+
+
+class KillActor(Tagged, frozen=True, array_like=True, gc=False):
+    """To an actor's owner."""
+
+    actor: ObjectID
+    no_restart: bool
+
+
+class NameWanted(Tagged, frozen=True, array_like=True, gc=False):
+    """To the head: reserve a name. Answered by NameGiven."""
+
+    client: ClientID
+    request: int
+    name: str
+    actor: Ref
+    handle: bytes
+
+
+class NameGiven(Tagged, frozen=True, array_like=True, gc=False):
+    client: ClientID
+    request: int
+    accepted: bool
+
+
+class NameSought(Tagged, frozen=True, array_like=True, gc=False):
+    """To the head. Answered by NameFound."""
+
+    client: ClientID
+    request: int
+    name: str
+
+
+class NameFound(Tagged, frozen=True, array_like=True, gc=False):
+    client: ClientID
+    request: int
+    actor: Ref | None
+    handle: bytes
+
+
+class NameFree(Tagged, frozen=True, array_like=True, gc=False):
+    """To the head, from an actor's owner: it is dead."""
+
+    name: str
+    actor: Ref
+
+
+class Told(Tagged, frozen=True, array_like=True, gc=False):
+    """From one scheduler agent to another. The body is the policy's own typed word, encoded."""
+
+    body: bytes
+
+
+Letter = (
+    Assign
+    | Moved
+    | Done
+    | Bounced
+    | Watch
+    | Exists
+    | Pull
+    | Missing
+    | Copied
+    | Evict
+    | Lent
+    | Returned
+    | Seek
+    | Located
+    | ActorLost
+    | StopActor
+    | KillActor
+    | NameWanted
+    | NameGiven
+    | NameSought
+    | NameFound
+    | NameFree
+    | Told
+)
+
+
+# ---------------------------------------------------------------- News: the world -> a node (sender "")
+
+
+class Booted(Tagged, frozen=True, array_like=True, gc=False):
+    """The first input of a node: all places exist and can be written to."""
+
+
+class ClientJoined(Tagged, frozen=True, array_like=True, gc=False):
+    """A driver attached itself."""
+
+    client: ClientID
+
+
+class ClientLost(Tagged, frozen=True, array_like=True, gc=False):
+    client: ClientID
+
+
+class WorkerStarted(Tagged, frozen=True, array_like=True, gc=False):
+    worker: ClientID
+
+
+class WorkerLost(Tagged, frozen=True, array_like=True, gc=False):
+    """begun: the task it was in the middle of, if the world knows; else the node takes the first in its pipe."""
+
+    worker: ClientID
+    reason: str
+
+
+class PlaceLost(Tagged, frozen=True, array_like=True, gc=False):
+    place: Place
+
+
+class Arrived(Tagged, frozen=True, array_like=True, gc=False):
+    """A pulled object is in this node's store now."""
+
+    id: ObjectID
+    value: Stored
+
+
+class Woke(Tagged, frozen=True, array_like=True, gc=False):
+    """The time asked for by Alarm has come."""
+
+    token: int
+
+
+News = Booted | ClientJoined | ClientLost | WorkerStarted | WorkerLost | PlaceLost | Arrived | Woke
+
+
+# ---------------------------------------------------------------- Effect: node -> the world
+
+
+class Send(Tagged, frozen=True, array_like=True, gc=False):
+    """Deliver to a place or a client of this node; between two ends, once and in order."""
+
+    to: Place | ClientID
+    message: Any
+
+
+class Start(Tagged, frozen=True, array_like=True, gc=False):
+    """Start a worker process. The world answers WorkerStarted, or WorkerLost with the reason."""
+
+    worker: ClientID
+
+
+class Stop(Tagged, frozen=True, array_like=True, gc=False):
+    """Kill a worker process. The node has already forgotten it: no WorkerLost is wanted."""
+
+    worker: ClientID
+
+
+class Push(Tagged, frozen=True, array_like=True, gc=False):
+    """Copy a stored object to another place's store; the world there says Arrived."""
+
+    id: ObjectID
+    value: Stored
+    to: Place
+
+
+class Free(Tagged, frozen=True, array_like=True, gc=False):
+    """Nobody needs this node's copy and no view is on it."""
+
+    id: ObjectID
+    value: Stored
+
+
+class Alarm(Tagged, frozen=True, array_like=True, gc=False):
+    """Say Woke(token) after so many seconds."""
+
+    after: float
+    token: int
+
+
+class Warn(Tagged, frozen=True, array_like=True, gc=False):
+    """Show this to the user, once."""
+
+    text: str
+
+
+Effect = Send | Start | Stop | Push | Free | Alarm | Warn

@@ -1,0 +1,132 @@
+"""Port: the system calls of a user program, and the only thing that the public API knows.
+
+A backend hands over a Session with the driver's port. The current port belongs to the process (in the
+simulator to the fiber that runs), so threads that user code starts see it too. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from labray.errors import NotInitializedError
+from labray.ids import ObjectID, Place, TaskID
+from labray.messages import Call, Notice, Payload, Ref, Stored
+
+if TYPE_CHECKING:
+    from labray.options import Options
+    from labray.refs import ObjectRef
+    from labray.trace import Event
+
+
+class Port(Protocol):
+    """What a user program, driver and tasks alike, can ask of the world. Calls block the caller only."""
+
+    session: str  # names the session: what was exported under another one must be exported anew
+    task: TaskID  # the task that is running; ids.DRIVER in the main program
+
+    def export(self, thing: Any, name: str) -> Ref:
+        """Pickle a function or class once and store it."""
+
+    def submit(
+        self, kind: str, name: str, function: Ref | None, options: Options,
+        args: Sequence[Any], kwargs: Mapping[str, Any], *, actor: Ref | None = None, method: str = "",
+    ) -> list[ObjectRef[Any]]:  # fmt: skip
+        """Submit a task, an actor's creation or a call. An actor's creation returns one ref: the actor."""
+
+    def put(self, value: Any) -> ObjectRef[Any]: ...
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]: ...
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
+    ) -> tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]: ...
+
+    def kill(self, actor: Ref, no_restart: bool) -> None: ...
+
+    def register(self, name: str, actor: Ref, handle: bytes) -> bool: ...
+
+    def lookup(self, name: str) -> tuple[ObjectRef[Any], bytes] | None: ...
+
+    def now(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+    def spend(self, seconds: float) -> None: ...
+
+
+class Channel(Protocol):
+    """What a backend supplies to a client process: a wire to its node, a clock, and its node's store.
+
+    The client half of the protocol (labray/process.py) is the same in every world and is built on this.
+    Thread-safe where the world has threads.
+    """
+
+    @property
+    def place(self) -> Place: ...
+
+    @property
+    def client(self) -> str: ...
+
+    def post(self, message: Call) -> None:
+        """Send without waiting. Leaves within a millisecond, in order."""
+
+    def ask(self, message: Call, request: int, timeout: float | None) -> Notice | None:
+        """Send, and wait for the notice with this request number. None: the time is up.
+
+        While it waits, other notices are handled as the world sees fit (a worker gives back tasks, say).
+        """
+
+    def store(self, object_id: ObjectID, payload: Payload) -> Stored:
+        """Write a large payload into this node's store."""
+
+    def load(self, object_id: ObjectID, stored: Stored) -> Payload:
+        """The stored payload; its buffers are read-only views, and Unpin is posted when the last one dies."""
+
+    def now(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+    def spend(self, seconds: float) -> None:
+        """Use this much CPU time."""
+
+
+class Session(Protocol):
+    """A running world, as init() got it from a backend."""
+
+    @property
+    def port(self) -> Port: ...
+
+    @property
+    def resources(self) -> Mapping[str, float]:
+        """Of the whole cluster."""
+
+    @property
+    def nodes(self) -> Sequence[Mapping[str, Any]]: ...
+
+    def trace(self) -> Sequence[Event]:
+        """All that happened so far, ordered by time."""
+
+    def close(self) -> None:
+        """Idempotent. Nothing is left behind: no process, thread, file, socket or shared memory."""
+
+
+_current: Port | None = None
+
+
+def current() -> Port:
+    """The port of this process (of the running fiber, in the simulator)."""
+    if _current is None:
+        raise NotInitializedError("labray is not initialised: call labray.init() first.")
+    return _current
+
+
+def exists() -> bool:
+    return _current is not None
+
+
+def switch(port: Port | None) -> Port | None:
+    """Make this port the current one; gives the one that was."""
+    global _current
+    before, _current = _current, port
+    return before

@@ -1,0 +1,50 @@
+"""Policies: where does a task run? The interface is in interface.py, and one family of policies in each file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+
+from labray.schedulers.bottom_up import BottomUp
+from labray.schedulers.centralized import Centralized
+from labray.schedulers.checked import Checked
+from labray.schedulers.interface import Scheduler
+from labray.schedulers.random import Random
+
+__all__ = ["NAMES", "BottomUp", "Centralized", "Checked", "Random", "Scheduler", "resolve"]
+
+NAMES: dict[str, Callable[[], Scheduler]] = {
+    "bottom_up": BottomUp,
+    "centralized": Centralized,
+    "random": Random,
+}
+
+
+def resolve(scheduler: object) -> Scheduler:
+    """The policy meant by a name, by a policy itself, or by its class if that needs no arguments.
+
+    ValueError for an unknown name, TypeError for what is no policy.
+    """
+    if isinstance(scheduler, str):
+        make = NAMES.get(scheduler)
+        if make is None:
+            near = get_close_matches(scheduler, NAMES, n=1, cutoff=0.0)[0]
+            raise ValueError(
+                f"unknown scheduler {scheduler!r}: did you mean {near!r}? Known: {', '.join(NAMES)}."
+            )
+        return make()
+    if isinstance(scheduler, type) and isinstance(
+        scheduler, Scheduler
+    ):  # the class has all that its values have
+        try:
+            return resolve(scheduler())
+        except TypeError as error:
+            raise TypeError(
+                f"scheduler={scheduler!r} is a class that needs arguments: pass a value. ({error})"
+            ) from error
+    if not isinstance(scheduler, Scheduler):
+        raise TypeError(
+            f"scheduler={scheduler!r} is no scheduler: it takes a name ({', '.join(NAMES)}) or a value with "
+            "`words`, `interest` and `agent(place, cluster, view, rng)`."
+        )
+    return scheduler

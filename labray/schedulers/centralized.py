@@ -1,0 +1,257 @@
+"""Centralized: every task goes to the head, which knows exactly who has room.
+
+One queue in order of arrival, each task to the first node with room (Spark-like; the M/M/c case). A node holds
+no more than it can run at once, so the head hears of every end before it sends the next: what that costs per
+task, and when the head saturates, is what the policy is here to show.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import Struct
+
+from labray.ids import Place, TaskID
+from labray.messages import Demand
+from labray.schedulers.interface import (
+    Agent,
+    Cluster,
+    Decision,
+    Event,
+    Fact,
+    Forward,
+    Keep,
+    MessageReceived,
+    NodeInfo,
+    NodeLost,
+    RoomChanged,
+    Task,
+    TaskArrived,
+    TaskBlocked,
+    TaskFinished,
+    TaskStarted,
+    TaskUnblocked,
+    TaskWithdrawn,
+    Tell,
+    View,
+)
+from labray.schedulers.roster import Roster
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class Room(Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """From a node to the head: what is free here, once the tasks in `settled` no longer count as under way."""
+
+    free: tuple[tuple[str, int], ...]
+    settled: tuple[TaskID, ...]
+
+
+class Centralized(Struct, frozen=True):
+    """The head alone decides, from exact bookkeeping. A blocked task's CPU is lent on."""
+
+    words: ClassVar[tuple[type[Struct], ...]] = (Room,)
+    interest: ClassVar[tuple[type[Fact], ...]] = (
+        TaskStarted,
+        TaskFinished,
+        TaskBlocked,
+        TaskUnblocked,
+        TaskWithdrawn,
+        RoomChanged,
+        MessageReceived,
+        NodeLost,
+    )
+
+    def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
+        return Head(cluster) if place == cluster.head else Porter(cluster, view)
+
+
+# ---------------------------------------------------------------- at a node
+
+
+class Porter:
+    """Passes on what is submitted here, keeps what the head sends, and says when room came back."""
+
+    def __init__(self, cluster: Cluster, view: View) -> None:
+        self._head = cluster.head
+        self._view = view
+        self._expected: dict[str, int] = dict(view.free)  # what the head must believe is free here
+        self._settled: list[TaskID] = []  # begun since the last word: no longer under way, but in `free`
+
+    def handle(self, event: Event, now: float) -> Sequence[Decision]:
+        if isinstance(event, TaskArrived):
+            task = event.task
+            return (Keep(task.id),) if task.hops else (Forward(task.id, self._head),)
+        if isinstance(event, TaskStarted):
+            self._settle(event.task)
+        elif isinstance(event, TaskWithdrawn):
+            return self._withdraw(event.task)
+        elif isinstance(event, NodeLost):
+            return ()
+        return () if self._view.free == self._expected else (self._word(),)
+
+    def _settle(self, task: Task) -> None:
+        if task.demand:  # others the head does not count
+            self._settled.append(task.id)
+            for name, amount in task.demand:
+                self._expected[name] -= amount
+
+    def _withdraw(self, task: Task) -> Sequence[Decision]:
+        """The head counts it as under way, and nothing else would ever tell it otherwise."""
+        if not task.demand or not task.hops:
+            return ()
+        self._settled.append(task.id)
+        return (self._word(),)
+
+    def _word(self) -> Tell:
+        free = self._view.free
+        self._expected = dict(free)
+        word = Room(tuple(free.items()), tuple(self._settled))
+        self._settled.clear()
+        return Tell(self._head, word)
+
+
+# ---------------------------------------------------------------- at the head
+
+
+class Desk:
+    """A node as the head knows it: what it last said is free, less what is on the way to it."""
+
+    __slots__ = ("free", "place", "sent")
+
+    def __init__(self, node: NodeInfo) -> None:
+        self.place = node.place
+        self.free: dict[str, int] = dict(node.totals)
+        self.sent: dict[TaskID, Demand] = {}
+
+    def has(self, demand: Demand) -> bool:
+        free = self.free
+        for name, amount in demand:
+            if free.get(name, 0) < amount:
+                return False
+        return True
+
+    def take(self, task: Task) -> None:
+        if task.demand:
+            self.sent[task.id] = task.demand
+            for name, amount in task.demand:
+                self.free[name] -= amount
+
+    def update(self, word: Room) -> None:
+        for task in word.settled:
+            self.sent.pop(task, None)
+        self.free = dict(word.free)
+        for demand in self.sent.values():
+            for name, amount in demand:
+                self.free[name] -= amount
+
+
+class Line:
+    """The tasks of one shape, in order of arrival, and the nodes that could run them.
+
+    Invariant: no node before `first` has room for this shape, so a burst does not search them again.
+    """
+
+    __slots__ = ("desks", "first", "position", "spread", "waiting")
+
+    def __init__(self, desks: list[Desk], spread: bool) -> None:
+        self.desks = desks
+        self.position = {desk.place: position for position, desk in enumerate(desks)}
+        self.first = 0
+        self.spread = spread
+        self.waiting: OrderedDict[TaskID, tuple[int, Task]] = OrderedDict()
+
+    def find(self, demand: Demand) -> Desk | None:
+        desks, count = self.desks, len(self.desks)
+        start = self.first
+        for step in range(count if self.spread else count - start):
+            position = (start + step) % count
+            if desks[position].has(demand):
+                self.first = position + 1 if self.spread else position
+                return desks[position]
+        if not self.spread:
+            self.first = count
+        return None
+
+    def oldest(self) -> int:
+        return next(iter(self.waiting.values()))[0]
+
+    def came_free(self, place: Place) -> None:
+        if not self.spread:
+            self.first = min(self.first, self.position.get(place, self.first))
+
+
+class Head:
+    """One queue. Shapes are lines of their own, so that a request nobody has room for holds up no other."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._roster = Roster(cluster)
+        self._desks = {node.place: Desk(node) for node in cluster.nodes}
+        self._lines: dict[tuple[Demand, str], Line] = {}
+        self._arrivals = 0
+
+    def handle(self, event: Event, now: float) -> Sequence[Decision]:
+        if isinstance(event, TaskArrived):
+            return self._arrived(event.task)
+        if isinstance(event, MessageReceived):
+            return self._updated(event.sender, event.body)
+        if isinstance(event, TaskWithdrawn):
+            self._line(event.task).waiting.pop(event.task.id, None)
+        elif isinstance(event, NodeLost):
+            self._lost(event.place)
+        return ()
+
+    def _arrived(self, task: Task) -> Sequence[Decision]:
+        line = self._line(task)
+        desk = None if line.waiting else line.find(task.demand)
+        if desk is not None:
+            return (send(task, desk),)
+        self._arrivals += 1
+        line.waiting[task.id] = (self._arrivals, task)
+        return ()
+
+    def _updated(self, place: Place, word: Room) -> Sequence[Decision]:
+        desk = self._desks.get(place)
+        if desk is None:
+            return ()
+        desk.update(word)
+        for line in self._lines.values():
+            line.came_free(place)
+        decisions: list[Decision] = []
+        while (task := self._next(desk)) is not None:
+            decisions.append(send(task, desk))
+        return decisions
+
+    def _next(self, desk: Desk) -> Task | None:
+        """The oldest waiting task that this node has room for, taken out of its line."""
+        best: Line | None = None
+        for (demand, _), line in self._lines.items():
+            if line.waiting and desk.place in line.position and desk.has(demand):
+                if best is None or line.oldest() < best.oldest():
+                    best = line
+        return None if best is None else best.waiting.popitem(last=False)[1][1]
+
+    def _line(self, task: Task) -> Line:
+        shape = (task.demand, task.strategy)
+        line = self._lines.get(shape)
+        if line is None:
+            desks = [self._desks[place] for place in self._roster.feasible(task)]
+            line = self._lines[shape] = Line(desks, spread=task.strategy == "SPREAD")
+        return line
+
+    def _lost(self, place: Place) -> None:
+        self._roster.lose(place)
+        if self._desks.pop(place, None) is None:
+            return
+        for shape, line in self._lines.items():
+            survivor = Line([desk for desk in line.desks if desk.place != place], line.spread)
+            survivor.waiting = line.waiting
+            self._lines[shape] = survivor
+
+
+def send(task: Task, desk: Desk) -> Forward:
+    desk.take(task)
+    return Forward(task.id, desk.place)

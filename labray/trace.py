@@ -1,0 +1,273 @@
+"""One event schema for every world, and what is read off it: metrics, the digest, the export.
+
+An event is a plain tuple (time, kind, place, subject, detail): a node appends one in 0.1 us. The kinds, with
+their subject and detail (attempts count from 0; times are the world's seconds):
+
+    submitted   task     (name, kind, parent, deps, actor, cost)   at the owner; deps: ids;
+                                                actor: its creation's result, or ""
+    kept        task     attempt                at the place that will run it
+    forwarded   task     to                     at the place that hands it on
+    dispatched  task     worker                 sent down a worker's pipe
+    recalled    task     worker                 given back unbegun
+    ran         task     (worker, attempt, begun, ended, cpu)      where it ran, when the node hears of it
+    finished    task     attempt                at the owner: this attempt's values are the task's
+    failed      task     error kind             at the owner: its values are an error
+    retried     task     attempt                at the owner: the number of the new attempt
+    blocked, unblocked   task     None          where it runs: it gave back its CPU, took it again
+    put         object   (parent, size)         at its owner
+    stored      object   size                   in this place's store (large values only)
+    moved       object   (from, size)           a copy arrived here
+    freed       object   None                   at its owner
+    lost        worker or place   reason        what the world declared dead
+    actor       actor    (state, place)         at its owner; state: alive, restarting, dead
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+Event = tuple[float, str, str, str, Any]
+
+MAGIC = b"labray trace "
+VERSION = 1
+
+
+class TraceError(ValueError):
+    """A file is no trace, a damaged one, or one from another time."""
+
+
+# ---------------------------------------------------------------- what happened to each task
+
+
+class Run(Struct, frozen=True, gc=False):
+    """One attempt that ran. Times in the world's seconds; cpu: seconds of CPU."""
+
+    task: str
+    place: str
+    worker: str
+    attempt: int
+    begun: float
+    ended: float
+    cpu: float
+
+
+class Submission(Struct, frozen=True):
+    """A task, actor creation or call as its owner took it in."""
+
+    task: str
+    time: float
+    place: str
+    name: str
+    kind: str
+    parent: str
+    deps: tuple[str, ...]
+    actor: str
+    cost: float | None
+
+
+def runs(events: Sequence[Event]) -> Iterator[Run]:
+    """Every attempt that ran, in the order in which nodes heard of their ends."""
+    for _, kind, place, task, detail in events:
+        if kind == "ran":
+            worker, attempt, begun, ended, cpu = detail
+            yield Run(task, place, worker, attempt, begun, ended, cpu)
+
+
+def submissions(events: Sequence[Event]) -> Iterator[Submission]:
+    """Every submission, in order."""
+    for time, kind, place, task, detail in events:
+        if kind == "submitted":
+            name, what, parent, deps, actor, cost = detail
+            yield Submission(task, time, place, name, what, parent, tuple(deps), actor, cost)
+
+
+def blocked(events: Sequence[Event]) -> Iterator[tuple[str, str, float, float]]:
+    """(task, place, from, to) of each time a task had given back its CPU; what never ended is left out."""
+    since: dict[tuple[str, str], float] = {}
+    for time, kind, place, task, _ in events:
+        if kind == "blocked":
+            since[task, place] = time
+        elif kind == "unblocked" and (start := since.pop((task, place), None)) is not None:
+            yield task, place, start, time
+
+
+# ---------------------------------------------------------------- metrics
+
+
+class Metrics(Struct, frozen=True):
+    """What one run comes to. Seconds, bytes, tasks/s; shares are 0 to 1.
+
+    makespan: from the first submission to the last end. Latency: from submitted to *begun* of the first attempt;
+    it, the throughput and the forwarded share are of tasks and actor creations, not of actor calls, which no
+    scheduler places. utilisation: of the CPUs, by all that ran less the time it was blocked; None if not told how
+    many CPUs there are, and above 1 where actors hold none.
+    """
+
+    tasks: Mapping[str, int]
+    makespan_s: float
+    throughput: float
+    latency_p50_s: float
+    latency_p99_s: float
+    utilisation: float | None
+    moved_bytes: int
+    forwarded_share: float
+
+
+def measure(events: Sequence[Event], cpus: float | None = None) -> Metrics:
+    """The metrics of a run. cpus: how many the cluster had, for the utilisation."""
+    placed = {s.task: s.time for s in submissions(events) if s.kind != "method"}
+    ran = list(runs(events))
+    first = min((s.time for s in submissions(events)), default=0.0)
+    makespan = max((run.ended for run in ran), default=first) - first
+    done = len({run.task for run in ran if run.task in placed})
+    p50, p99 = _percentiles(latencies(events), 50, 99)
+    busy = sum(run.ended - run.begun for run in ran) - sum(to - start for _, _, start, to in blocked(events))
+    forwarded = {subject for _, kind, _, subject, _ in events if kind == "forwarded" and subject in placed}
+    return Metrics(
+        tasks=states(events),
+        makespan_s=makespan,
+        throughput=done / makespan if makespan > 0 else 0.0,
+        latency_p50_s=p50,
+        latency_p99_s=p99,
+        utilisation=busy / (cpus * makespan) if cpus and makespan > 0 else None,
+        moved_bytes=sum(detail[1] for _, kind, _, _, detail in events if kind == "moved"),
+        forwarded_share=len(forwarded) / len(placed) if placed else 0.0,
+    )
+
+
+def states(events: Sequence[Event]) -> dict[str, int]:
+    """How many tasks of all kinds are finished, failed, or still pending (submitted and not yet either)."""
+    last: dict[str, str] = {}
+    for _, kind, _, subject, _ in events:
+        if kind in ("submitted", "retried"):
+            last[subject] = "pending"
+        elif kind in ("finished", "failed"):
+            last[subject] = kind
+    count = Counter(last.values())
+    return {state: count[state] for state in ("finished", "failed", "pending")}
+
+
+def latencies(events: Sequence[Event]) -> list[float]:
+    """Seconds from submitted to begun, of each task and actor creation that ran, in order of submission."""
+    begun: dict[str, float] = {}
+    for run in runs(events):
+        begun[run.task] = min(run.begun, begun.get(run.task, run.begun))
+    return [begun[s.task] - s.time for s in submissions(events) if s.kind != "method" and s.task in begun]
+
+
+def _percentiles(samples: Sequence[float], *wanted: float) -> list[float]:
+    if not samples:
+        return [0.0 for _ in wanted]
+    import numpy as np  # 80 ms that only those who measure pay
+
+    values: NDArray[np.float64] = np.percentile(samples, wanted)
+    return [float(value) for value in values]
+
+
+# ---------------------------------------------------------------- identity and files
+
+
+def digest(events: Sequence[Event]) -> str:
+    """32 hex digits that two traces share only if every event is the same, bit by bit, in the same order."""
+    encode = msgspec.msgpack.Encoder().encode  # floats as their eight bytes
+    state = blake2b(digest_size=16)
+    for event in events:
+        state.update(encode(event))
+    return state.hexdigest()
+
+
+class _File(Struct, frozen=True):
+    about: dict[str, Any]
+    events: list[Event]
+
+
+def save(path: str | PathLike[str], events: Sequence[Event], about: Mapping[str, Any] | None = None) -> None:
+    """Write a .lab file. about: whatever says where it came from, in plain values."""
+    content = msgspec.msgpack.encode(_File(dict(about or {}), list(events)))
+    with open(path, "wb") as file:
+        file.write(MAGIC + str(VERSION).encode() + b"\n" + content)
+
+
+def load(path: str | PathLike[str]) -> tuple[list[Event], dict[str, Any]]:
+    """The events and the `about` of a .lab file. TraceError if it is none that this version reads."""
+    with open(path, "rb") as file:
+        data = file.read()
+    header, _, content = data.partition(b"\n")
+    if not header.startswith(MAGIC):
+        raise TraceError(f"{path} is no trace of labray: it does not begin with {MAGIC.decode()!r}.")
+    version = header[len(MAGIC) :].decode(errors="replace")
+    if version != str(VERSION):
+        raise TraceError(f"{path} is a trace of version {version}; this labray reads version {VERSION}.")
+    try:
+        read = msgspec.msgpack.decode(content, type=_File)
+    except msgspec.MsgspecError as error:
+        raise TraceError(f"{path} is a damaged trace: {error}.") from error
+    return [(*event[:4], _frozen(event[4])) for event in read.events], read.about
+
+
+def _frozen(detail: Any) -> Any:
+    """msgpack has no tuples: what was one comes back as a list."""
+    return tuple(_frozen(item) for item in detail) if isinstance(detail, list) else detail
+
+
+# ---------------------------------------------------------------- export
+
+
+def chrome(events: Sequence[Event]) -> dict[str, Any]:
+    """The run for chrome://tracing and ui.perfetto.dev: a process a node, a thread a worker. Times in us."""
+    names = {s.task: s.name for s in submissions(events)}
+    processes: dict[str, int] = {}
+    threads: dict[str, int] = {}
+    where: dict[tuple[str, str], int] = {}
+    slices: list[dict[str, Any]] = []
+    for run in runs(events):
+        pid = processes.setdefault(run.place, len(processes) + 1)
+        tid = where[run.task, run.place] = threads.setdefault(run.worker, len(threads) + 1)
+        args = {"task": run.task, "attempt": run.attempt, "cpu_s": run.cpu}
+        slices.append(_slice(names.get(run.task, run.task), pid, tid, run.begun, run.ended, args))
+    for task, place, start, end in blocked(events):
+        if (task, place) in where:
+            slices.append(_slice("blocked", processes[place], where[task, place], start, end, {"task": task}))
+    marks = [
+        {
+            "name": f"{kind} {subject}",
+            "ph": "i",
+            "s": "g",
+            "pid": processes.get(place, 0),
+            "tid": 0,
+            "ts": time * 1e6,
+        }
+        for time, kind, place, subject, _ in events
+        if kind in ("lost", "retried", "failed")
+    ]
+    labels = [_label("process_name", place, pid, 0) for place, pid in processes.items()]
+    for worker, tid in threads.items():
+        labels.append(_label("thread_name", worker, processes[worker.partition("/")[0]], tid))
+    return {"traceEvents": labels + slices + marks, "displayTimeUnit": "ms"}
+
+
+def _slice(name: str, pid: int, tid: int, begun: float, ended: float, args: Any) -> dict[str, Any]:
+    times = {"ts": begun * 1e6, "dur": (ended - begun) * 1e6}
+    return {"name": name, "ph": "X", "pid": pid, "tid": tid, **times, "args": args}
+
+
+def _label(what: str, name: str, pid: int, tid: int) -> dict[str, Any]:
+    return {"name": what, "ph": "M", "pid": pid, "tid": tid, "args": {"name": name}}
+
+
+def export(path: str | PathLike[str], events: Sequence[Event]) -> None:
+    """Write the timeline as JSON for chrome://tracing and ui.perfetto.dev."""
+    with open(path, "wb") as file:
+        file.write(msgspec.json.encode(chrome(events)))
