@@ -1,0 +1,222 @@
+"""Actors as seen from elsewhere: where they live, the calls that wait to learn it, and the owner's part.
+
+The owner of an actor (the place where it was created) knows where it is and whether it is restarted, and tells
+every place that asked. A call goes straight from its submitter's place to the actor's place.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from typing import Protocol
+
+from labray.ids import HEAD, ObjectID, Place
+from labray.messages import ErrorInfo, Failed, Located, NameFree, Ref, Seek, StopActor
+from labray.node.desk import Desk
+from labray.node.tasks import State, TaskRecord
+
+
+class Acquaintance:
+    """What a place knows of an actor that it calls. Neither place nor error: it is being (re)started."""
+
+    __slots__ = ("at", "error", "pending")
+
+    def __init__(self) -> None:
+        self.at: Place | None = None
+        self.error: ErrorInfo | None = None
+        self.pending: list[TaskRecord] = []
+
+
+class OwnedActor:
+    """state: starting, alive, restarting, dead. creation: the record that is submitted again at a restart."""
+
+    __slots__ = ("at", "creation", "error", "id", "state", "watchers")
+
+    def __init__(self, id: ObjectID, creation: TaskRecord) -> None:
+        self.id = id
+        self.creation = creation
+        self.state = "starting"
+        self.at: Place | None = None
+        self.error: ErrorInfo | None = None
+        self.watchers: dict[Place, None] = {}
+
+
+class Carrier(Protocol):
+    """What the rest of the node does for calls and actors."""
+
+    def carry(self, task: TaskRecord, to: Place) -> None:
+        """Take a call to the actor's place, which may be this one."""
+
+    def fail(self, task: TaskRecord, error: ErrorInfo) -> None: ...
+
+    def recreate(self, actor: OwnedActor) -> None: ...
+
+    def stop_here(self, id: ObjectID, attempt: int, error: ErrorInfo | None) -> None: ...
+
+
+class Callers:
+    def __init__(self, desk: Desk, carrier: Carrier) -> None:
+        self.desk = desk
+        self.carrier = carrier
+        self.known: dict[ObjectID, Acquaintance] = {}
+        self.owned: dict[ObjectID, OwnedActor] = {}
+
+    # ------------------------------------------------------------ the caller's part
+
+    def call(self, task: TaskRecord) -> None:
+        actor = task.spec.actor
+        assert actor is not None
+        view = self.known.get(actor.id)
+        if view is None:
+            view = self.known[actor.id] = Acquaintance()
+            self._seek(actor)
+        if view.error is not None:
+            self.carrier.fail(task, view.error)
+        elif view.at is not None and not view.pending:
+            self.carrier.carry(task, view.at)
+        else:
+            insort(view.pending, task, key=lambda t: t.seq)
+
+    def bounced(self, task: TaskRecord) -> None:
+        """The actor was not where we thought: wait until the owner has told where it is now."""
+        actor = task.spec.actor
+        assert actor is not None
+        if task.state is not State.CALLING:
+            task.step(State.CALLING)
+        task.fetches += 1  # what was sent for there is nothing to wait for now
+        view = self.known[actor.id]
+        if view.error is not None:
+            self.carrier.fail(task, view.error)
+            return
+        insort(view.pending, task, key=lambda t: t.seq)
+        view.at = None
+        self._seek(actor)
+
+    def located(self, message: Located) -> None:
+        view = self.known.get(message.actor)
+        if view is None:
+            return
+        view.at, view.error = message.at, message.error
+        while view.pending and (view.at is not None or view.error is not None):  # a call may bounce at once
+            task = view.pending.pop(0)
+            if view.error is not None:
+                self.carrier.fail(task, view.error)
+            elif view.at is not None:
+                self.carrier.carry(task, view.at)
+
+    def _seek(self, actor: Ref) -> None:
+        if actor.owner == self.desk.place:
+            self.sought(actor.id, self.desk.place)
+        elif actor.owner in self.desk.dead:
+            self.located(Located(actor.id, None, self._owner_lost(actor)))
+        else:
+            self.desk.send(actor.owner, Seek(actor.id))
+
+    def place_lost(self, lost: Place) -> None:
+        """Calls to actors of a lost owner fail; who lived there is the owner's business."""
+        for actor in self.owned.values():
+            actor.watchers.pop(lost, None)
+        for view in list(self.known.values()):
+            for task in view.pending[:1]:
+                if task.spec.actor is not None and task.spec.actor.owner == lost:
+                    self.located(Located(task.spec.actor.id, None, self._owner_lost(task.spec.actor)))
+
+    def _owner_lost(self, actor: Ref) -> ErrorInfo:
+        return ErrorInfo("actor_died", f"the actor {actor.id} is gone with its owner, {actor.owner}.")
+
+    # ------------------------------------------------------------ the owner's part
+
+    def created(self, creation: TaskRecord) -> None:
+        id = ObjectID(f"{creation.id}.0")
+        self.owned[id] = OwnedActor(id, creation)
+
+    def sought(self, id: ObjectID, by: Place) -> None:
+        actor = self.owned.get(id)
+        if actor is None:
+            gone = Located(
+                id, None, ErrorInfo("actor_died", f"the actor {id} is gone: no handle to it was left.")
+            )
+            self._tell(by, gone)
+            return
+        actor.watchers[by] = None
+        self._tell(by, Located(id, actor.at, actor.error))
+
+    def alive(self, id: ObjectID, at: Place, attempt: int) -> None:
+        actor = self.owned.get(id)
+        if actor is None or actor.state == "dead":  # given up while its constructor ran
+            self._stop(id, at, attempt, actor.error if actor else None)
+            return
+        actor.at = at
+        self._change(actor, "alive")
+
+    def unwanted(self, id: ObjectID, at: Place, attempt: int) -> None:
+        """A constructor ended that its owner had given up: if it made an actor, that is ended too."""
+        actor = self.owned.get(id)
+        if actor is not None and (actor.state == "dead" or actor.creation.attempt != attempt):
+            self._stop(id, at, attempt, actor.error)
+
+    def died(self, id: ObjectID, attempt: int, error: ErrorInfo, may_restart: bool = True) -> Failed | None:
+        """At the owner: its process is gone. Restarted if it may be; else the error that its calls end in."""
+        actor = self.owned.get(id)
+        if actor is None or actor.state == "dead" or actor.creation.attempt != attempt:
+            return None
+        actor.at = None
+        spec = actor.creation.spec
+        if may_restart and (spec.retries < 0 or attempt < spec.retries):
+            self._change(actor, "restarting")
+            self.carrier.recreate(actor)
+            return None
+        actor.error = ErrorInfo("actor_died", error.message, error.type_name, error.traceback, error.pickled)
+        self._bury(actor)
+        return Failed(actor.error)
+
+    def kill(self, id: ObjectID, no_restart: bool) -> Failed | None:
+        actor = self.owned.get(id)
+        if actor is None or actor.state == "dead":
+            return None
+        error = ErrorInfo(
+            "actor_died", f"the actor {actor.creation.spec.name} ({id}) was killed by labray.kill."
+        )
+        attempt = actor.creation.attempt
+        at, actor.at = actor.at or actor.creation.at, None
+        if at is not None:
+            self._stop(id, at, attempt, error)
+        if not no_restart:
+            return self.died(id, attempt, error)
+        return self.died(id, attempt, error, may_restart=False)
+
+    def retire(self, id: ObjectID) -> None:
+        """No handle is left anywhere: the process may go. Nothing can be waiting for it."""
+        actor = self.owned[id]
+        if actor.state != "dead":
+            restarting = actor.at is None
+            at, actor.at = actor.at or actor.creation.at, None
+            if at is not None:
+                self._stop(id, at, actor.creation.attempt, None)
+            self._bury(actor)
+            if restarting:
+                return  # its constructor may be on the way somewhere: see `unwanted`
+        del self.owned[id]
+
+    def _stop(self, id: ObjectID, at: Place, attempt: int, error: ErrorInfo | None) -> None:
+        if at == self.desk.place:
+            self.carrier.stop_here(id, attempt, error)
+        elif at not in self.desk.dead:
+            self.desk.send(at, StopActor(id, attempt, error))
+
+    def _bury(self, actor: OwnedActor) -> None:
+        name = actor.creation.spec.actor_name
+        if name:
+            self.desk.send(HEAD, NameFree(name, Ref(actor.id, self.desk.place)))
+        self._change(actor, "dead")
+
+    def _change(self, actor: OwnedActor, state: str) -> None:
+        actor.state = state
+        self.desk.note("actor", actor.id, (state, actor.at))
+        for place in actor.watchers:
+            self._tell(place, Located(actor.id, actor.at, actor.error))
+
+    def _tell(self, to: Place, message: Located) -> None:
+        if to == self.desk.place:
+            self.located(message)
+        elif to not in self.desk.dead:
+            self.desk.send(to, message)

@@ -1,0 +1,80 @@
+"""The invariants of a node, checked after every input in tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labray.ids import ObjectID
+from labray.node.resources import lendable
+from labray.node.tasks import State
+
+if TYPE_CHECKING:
+    from labray.node.node import Node
+
+
+def check(node: Node) -> None:
+    _resources(node)
+    _queue(node)
+    _pipes(node)
+    _counts(node)
+
+
+def _resources(node: Node) -> None:
+    """What is free and what is held is what there is."""
+    pool = node.pool
+    held: dict[str, int] = {}
+    for worker in pool.workers.values():
+        lent = dict(lendable(worker.held or ())) if worker.blocked and worker.actor is None else {}
+        for name, amount in worker.held or ():
+            held[name] = held.get(name, 0) + (0 if name in lent else amount)
+    for name, total in pool.resources.totals.items():
+        free = pool.resources.free[name]
+        assert free + held.get(name, 0) == total, (
+            f"{node.place}: {name}: {free} free + {held} held is not {total}"
+        )
+
+
+def _queue(node: Node) -> None:
+    ready = [t for t in node.custody.tasks.values() if t.state is State.READY]
+    queued = node.pool.queue.in_order()
+    assert len(ready) == len(queued) == node.pool.queue.size, f"{node.place}: {ready} ready, {queued} queued"
+
+
+def _pipes(node: Node) -> None:
+    """Every task in a pipe is there once, knows its worker, and only the first can be blocked."""
+    seen: dict[str, str] = {}
+    deep = 0
+    for worker in node.pool.workers.values():
+        deep += len(worker.pipe) > 1
+        assert worker.actor is not None or bool(worker.pipe) == (worker.held is not None), (
+            f"{worker.id} holds wrongly"
+        )
+        for position, task in enumerate(worker.pipe):
+            assert task.id not in seen, f"{task!r} is in two pipes: {seen.get(task.id)}, {worker.id}"
+            seen[task.id] = worker.id
+            assert task.worker == worker.id
+            assert task.state is State.PIPED or (position == 0 and task.state is State.BLOCKED), (
+                f"{task!r} in a pipe"
+            )
+    assert deep == node.pool.deep, f"{node.place}: {deep} deep pipes, {node.pool.deep} counted"
+    for worker in node.pool.idle:
+        assert not worker.pipe and worker.held is None, f"{worker.id} is idle and has work"
+
+
+def _counts(node: Node) -> None:
+    """No object is needed by fewer than say so."""
+    given: dict[ObjectID, int] = {}
+    pins: dict[ObjectID, int] = {}
+    for client in node.clients.clients.values():
+        for id, count in client.given.items():
+            given[id] = given.get(id, 0) + count
+        for id, count in client.pins.items():
+            pins[id] = pins.get(id, 0) + count
+    for id, count in given.items():
+        record = node.objects.records.get(id)
+        assert record is not None and record.holds >= count, f"{id} is held by clients and was let go"
+    for record in node.objects.records.values():
+        assert record.holds >= 0 and record.given >= 0
+        assert record.pins == pins.get(record.id, 0), (
+            f"{record.id}: {record.pins} pins, clients have {pins.get(record.id)}"
+        )

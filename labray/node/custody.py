@@ -1,0 +1,327 @@
+"""The life of a task at one node, from submission or assignment until it runs; endings.py has the rest.
+
+The place where a task was submitted owns it: it waits there for its dependencies to exist, is handed to the
+agent, and stays on record until its values are known. Whoever keeps it (this place or another) fetches what it
+needs, runs it and reports to the owner, who accepts the values of the current attempt only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labray.ids import ClientID, Place, TaskID, result_id
+from labray.messages import (
+    Assign,
+    ErrorInfo,
+    Failed,
+    Inline,
+    Known,
+    Moved,
+    Ref,
+    Remote,
+    Run,
+    Spec,
+    Stored,
+    Warn,
+)
+from labray.node.mind import dep_fact
+from labray.node.objects import ObjectRecord
+from labray.node.tasks import State, TaskRecord, pinned
+from labray.node.workers import Worker
+
+if TYPE_CHECKING:
+    from labray.node.node import Node
+
+
+class Custody:
+    """All tasks that this node owns or has been assigned."""
+
+    def __init__(self, node: Node, strict: bool) -> None:
+        self.node = node
+        self.desk = node.desk
+        self.objects = node.objects
+        self.place = node.desk.place
+        self.tasks: dict[TaskID, TaskRecord] = {}
+        self.strict = strict
+        self.warned: set[object] = set()  # only asked for membership
+        self.seq = 0
+
+    # ------------------------------------------------------------ submitted here
+
+    def submit(self, client: ClientID, spec: Spec) -> None:
+        """The new task's results are given to the client; its arguments are held until it is over."""
+        objects = self.objects
+        given = self.node.clients.clients[client].given
+        task = self._record(spec, mine=True)
+        for index in range(spec.returns):
+            id = result_id(spec.id, index)
+            objects.own(id, holds=1)
+            given[id] = given.get(id, 0) + 1
+        for ref in pinned(spec):
+            objects.hold(ref)
+        deps = tuple([ref.id for ref in spec.deps])
+        actor = spec.actor.id if spec.actor is not None else ""
+        self.desk.note("submitted", task.id, (spec.name, spec.kind, spec.parent, deps, actor, spec.cost))
+        if spec.kind == "actor":
+            self.node.callers.created(task)
+        self.await_deps(task)
+
+    def _record(self, spec: Spec, mine: bool, attempt: int = 0, hops: int = 0) -> TaskRecord:
+        self.seq += 1
+        task = self.tasks[spec.id] = TaskRecord(spec, self.seq, mine, attempt, hops)
+        return task
+
+    def await_deps(self, task: TaskRecord) -> None:
+        if (
+            task.spec.kind == "method"
+        ):  # its place in line matters more than its arguments: they are awaited there
+            task.step(State.CALLING)
+            self.node.callers.call(task)
+            return
+        for ref in task.spec.deps:
+            if not self.objects.when_exists(self.objects.records[ref.id], self._dep_exists, task):
+                task.missing += 1
+        if task.missing == 0:
+            self._hand_over(task)
+
+    def _dep_exists(self, task: TaskRecord, record: ObjectRecord) -> None:
+        task.missing -= 1
+        if task.missing == 0 and task.state is State.WAITING:
+            self._hand_over(task)
+
+    def _hand_over(self, task: TaskRecord) -> None:
+        """All dependencies exist: the agent may decide. A failed one fails the task, which never runs."""
+        known = []
+        for ref in task.spec.deps:
+            value = self.objects.records[ref.id].value
+            assert value is not None
+            if type(value) is Failed:
+                self.node.endings.fail(task, value.error)
+                return
+            known.append(value)
+        if not self.node.mind.feasible(task.spec.demand) and not self._infeasible(task):
+            return
+        self._consider(task, known)
+
+    def _consider(self, task: TaskRecord, known: list[Known] | tuple[Known, ...]) -> None:
+        deps = tuple(dep_fact(r.id, k) for r, k in zip(task.spec.deps, known, strict=True))  # type: ignore[arg-type]
+        self.node.mind.consider(task, deps)
+
+    def _infeasible(self, task: TaskRecord) -> bool:
+        """No node could ever run it: an error where that is strict, else one warning, and it waits."""
+        demand = ", ".join(f"{name}: {amount / 10_000:g}" for name, amount in task.spec.demand)
+        text = (
+            f"no node of the cluster can ever run {task.spec.name} ({task.id}), which asks for {{{demand}}}."
+        )
+        if self.strict:
+            self.node.endings.fail(task, ErrorInfo("unschedulable", text))
+            return False
+        if task.spec.demand not in self.warned:
+            self.warned.add(task.spec.demand)
+            self.desk.do(Warn(text + " It waits until such a node joins."))
+        return True
+
+    # ------------------------------------------------------------ decided
+
+    def keep(self, task: TaskRecord, priority: float) -> None:
+        task.priority = priority
+        self.desk.note("kept", task.id, task.attempt)
+        if not task.mine:
+            self.desk.send(task.spec.owner, Moved(task.id, task.attempt, self.place))
+        elif task.spec.kind == "actor":
+            task.at = self.place
+        task.step(State.FETCHING)
+        self._fetch(task)
+        if task.missing == 0:
+            self._all_here(task)
+
+    def _fetch(self, task: TaskRecord) -> None:
+        """Send for its code and arguments; `missing` counts those that are not here yet."""
+        spec = task.spec
+        needs = spec.deps if spec.function is None else (*spec.deps, spec.function)
+        task.missing = 0
+        task.fetches += 1
+        for index, ref in enumerate(needs):
+            if index < len(task.known) and type(task.known[index]) is Inline:
+                continue
+            record = self.objects.ensure(ref)
+            if ref is spec.function and not record.holds:
+                record.holds = 1  # code that has come is never let go of
+            if not self.objects.when_local(record, self._fetched, (task, task.fetches)):
+                task.missing += 1
+
+    def _fetched(self, fetch: tuple[TaskRecord, int], record: ObjectRecord) -> None:
+        task, number = fetch
+        if number != task.fetches:  # the call went elsewhere meanwhile, and came back
+            return
+        task.missing -= 1
+        if task.missing == 0 and task.state in (State.FETCHING, State.CALLING):
+            self._all_here(task)
+
+    def _all_here(self, task: TaskRecord) -> None:
+        """Its code and arguments can be read here; an argument that is an error ends it, unrun."""
+        for ref in task.spec.deps:
+            record = self.objects.records.get(ref.id)
+            if record is not None and type(record.value) is Failed:
+                self.node.endings.end_with(task, record.value.error)
+                return
+        if task.state is State.CALLING:
+            self.node.residents.maybe_next(task)
+        else:
+            self.node.pool.ready(task)
+
+    def forward(self, task: TaskRecord, to: Place) -> None:
+        was_ready = task.state is State.READY
+        task.hops += 1
+        if task.hops > self.node.hop_limit:
+            text = f"task {task.id} ({task.spec.name}) was passed on {task.hops} times by {self.node.mind.policy}."
+            self.node.endings.end_with(task, ErrorInfo("system", text))
+        else:
+            task.step(State.AWAY)
+            self.desk.note("forwarded", task.id, to)
+            self._send_away(task, to)
+        if was_ready:
+            self.node.pool.queue.withdraw(task)
+
+    def _send_away(self, task: TaskRecord, to: Place) -> None:
+        """Custody goes to another place, with all that is known of the arguments."""
+        spec = task.spec
+        known = task.known
+        if not known and spec.kind != "method":
+            known = tuple(self.objects.records[r.id].value for r in spec.deps)  # type: ignore[misc]
+        for value in known:
+            self.objects.lend(value.payload.refs if type(value) is Inline else (), to)
+        self.objects.lend(spec.args.refs, to)
+        self.desk.send(to, Assign(spec, task.attempt, known, task.hops))
+        if task.mine:
+            task.at = to
+        else:
+            self.desk.send(spec.owner, Moved(task.id, task.attempt, to))
+            self.forget(task)
+
+    def carry(self, task: TaskRecord, to: Place) -> None:
+        """Take an actor call to where the actor lives."""
+        if to != self.place:
+            task.step(State.AWAY)
+            self._send_away(task, to)
+            return
+        task.at = None
+        self._come_to_actor(task)
+
+    def _come_to_actor(self, task: TaskRecord) -> None:
+        """A call takes its place in line; its arguments are sent for meanwhile."""
+        self.node.residents.call(task)
+        if task.state is State.CALLING and task.id in self.tasks and self.node.residents.in_line(task):
+            self._fetch(task)
+            if task.missing == 0:
+                self._all_here(task)
+
+    # ------------------------------------------------------------ assigned by another place
+
+    def assigned(self, message: Assign) -> None:
+        spec = message.spec
+        task = self.tasks.get(spec.id)
+        if task is not None and task.mine:  # it came back to where it was submitted
+            self._count_loans(message)
+            if task.attempt != message.attempt:
+                return
+            task.step(State.WAITING)
+            task.hops = message.hops
+            task.at = None
+        else:
+            task = self._record(spec, False, message.attempt, message.hops)
+            task.known = message.known
+            self.objects.receive(spec.args.refs)
+            for ref, value in zip(spec.deps, message.known or (None,) * len(spec.deps), strict=True):
+                if type(value) is Inline:
+                    self.objects.receive(value.payload.refs)
+                else:
+                    self._borrow(ref, value)
+        if spec.kind == "method":
+            task.step(State.CALLING)
+            self._come_to_actor(task)
+        else:
+            self._consider(task, self._known_now(task))
+
+    def _count_loans(self, message: Assign) -> None:
+        """Whoever sent a task back lent us its refs on the way. We hold them already, but owe the loans."""
+        lent = list(message.spec.args.refs)
+        for value in message.known:
+            if type(value) is Inline:
+                lent.extend(value.payload.refs)
+        self.objects.receive(lent)
+        for ref in lent:
+            self.objects.release(ref.id)
+
+    def _borrow(self, ref: Ref, value: Known | None) -> None:
+        """A stored argument: we hold it while we have the task, and were told where it lies."""
+        record = self.objects.hold(ref)
+        if record.value is None and type(value) is Remote:
+            record.value = Remote(
+                value.size, value.places
+            )  # not its contents: the owner's answer would bring those
+
+    def _known_now(self, task: TaskRecord) -> tuple[Known, ...]:
+        if task.mine:
+            return tuple(self.objects.records[r.id].value for r in task.spec.deps)  # type: ignore[misc]
+        return task.known
+
+    def moved(self, message: Moved) -> None:
+        task = self.tasks.get(message.task)
+        if task is not None and task.mine and task.attempt == message.attempt and task.state is State.AWAY:
+            task.at = message.to
+            if message.to in self.desk.dead:
+                self.node.endings.lost(task, f"its node {message.to} is lost")
+
+    def forget(self, task: TaskRecord) -> None:
+        """Let go of all that a task of another place held here."""
+        del self.tasks[task.id]
+        for ref, value in zip(task.spec.deps, task.known or (None,) * len(task.spec.deps), strict=True):
+            if type(value) is Inline:
+                for inner in value.payload.refs:
+                    self.objects.release(inner.id)
+            else:
+                self.objects.release(ref.id)
+        for ref in task.spec.args.refs:
+            self.objects.release(ref.id)
+
+    # ------------------------------------------------------------ sent to a worker
+
+    def make_run(self, task: TaskRecord, worker: Worker) -> Run:
+        spec = task.spec
+        args: list[Inline | Stored] = []
+        for index, ref in enumerate(spec.deps):
+            known = task.known[index] if task.known else None
+            if type(known) is Inline:
+                args.append(known)
+                continue
+            value = self.objects.records[ref.id].here
+            assert isinstance(value, (Inline, Stored)), f"{ref.id} is not here for {task!r}"
+            if type(value) is Stored:
+                self.node.clients.pin(self.node.clients.clients[worker.id], ref.id)
+            args.append(value)
+        code = None
+        if spec.function is not None and spec.function.id not in worker.known:
+            record = self.objects.records[spec.function.id]
+            assert type(record.value) is Inline, f"the code of {spec.name} is not here"
+            code = record.value.payload
+            worker.known[record.id] = task.id
+        if spec.kind == "actor":
+            self.node.residents.moves_in(task, worker)
+        return Run(spec, task.attempt, tuple(args), code)
+
+    def recalled(self, worker: Worker, ids: tuple[TaskID, ...]) -> None:
+        """What a worker gave back unbegun is ready again; what came with it did not arrive."""
+        back = self.node.pool.recalled(worker, ids)
+        if worker.actor is not None and back:
+            self.node.residents.give_back(worker, back)
+        for task in back:
+            function = task.spec.function
+            if function is not None and worker.known.get(function.id) == task.id:
+                del worker.known[function.id]
+            for ref in task.spec.deps:
+                record = self.objects.records.get(ref.id)
+                if record is not None and type(record.here) is Stored:
+                    self.node.clients.unpin(worker.id, ((ref.id, 1),))
+            if task.spec.kind != "method":
+                self.node.pool.ready(task)

@@ -1,0 +1,49 @@
+"""The desk of a node: where its parts find the time and put what is to be done.
+
+Effects, trace events and scheduler events are collected here while one input is handled.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from labray.ids import ObjectID, Place
+from labray.messages import Effect, Send
+from labray.schedulers.interface import Event as SchedulerEvent
+from labray.schedulers.interface import Fact, ObjectStored
+from labray.trace import Event
+
+
+class Desk:
+    """now: the time of the input that is being handled, in the world's seconds."""
+
+    __slots__ = ("dead", "effects", "events", "interest", "log", "now", "place")
+
+    def __init__(self, place: Place, interest: frozenset[type[Fact]]) -> None:
+        self.place = place
+        self.interest = interest
+        self.now = 0.0
+        self.effects: list[Effect] = []
+        self.log: list[Event] = []
+        self.events: deque[SchedulerEvent] = deque()
+        self.dead: dict[Place, None] = {}  # places the world has declared dead
+
+    def send(self, to: str, message: Any) -> None:
+        self.effects.append(Send(to, message))  # type: ignore[arg-type]
+
+    def do(self, effect: Effect) -> None:
+        self.effects.append(effect)
+
+    def note(self, kind: str, subject: str, detail: Any = None) -> None:
+        """Write a trace event."""
+        self.log.append((self.now, kind, self.place, subject, detail))
+
+    def tell_agent(self, event: SchedulerEvent) -> None:
+        """Queue an event for the agent, if its policy wants that kind."""
+        if type(event) in self.interest:
+            self.events.append(event)
+
+    def stored(self, id: ObjectID, size: int) -> None:
+        if ObjectStored in self.interest:
+            self.events.append(ObjectStored(id, size))

@@ -1,0 +1,324 @@
+"""How tasks end at one node: with values, with an error, or with a loss that starts them anew.
+
+A worker that ended a task reports here; so does the world when it lost one. What is another place's task is
+reported to its owner. The owner accepts the values of the current attempt only, and retries what was lost while
+it may. An actor's creation ends here too, and what becomes of its calls when its process is gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labray.ids import ClientID, ObjectID, Place, result_id
+from labray.messages import (
+    ActorLost,
+    Bounced,
+    Done,
+    ErrorInfo,
+    Failed,
+    Finished,
+    Inline,
+    Known,
+    Payload,
+    Ref,
+    Remote,
+    Stored,
+    Value,
+)
+from labray.node.mind import UNDECIDED
+from labray.node.objects import refs_in
+from labray.node.residents import Resident
+from labray.node.tasks import State, TaskRecord, pinned
+from labray.node.workers import Worker
+from labray.schedulers.interface import TaskFinished
+
+if TYPE_CHECKING:
+    from labray.node.callers import OwnedActor
+    from labray.node.node import Node
+
+DONE_CONSTRUCTING = Inline(Payload(b""))
+
+
+class Endings:
+    """The other half of Custody: the same tasks, on their way out."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.desk = node.desk
+        self.objects = node.objects
+        self.custody = node.custody
+        self.tasks = node.custody.tasks
+        self.place = node.desk.place
+
+    def finished(self, sender: ClientID, message: Finished) -> None:
+        """A worker ended a task: its values go to the owner."""
+        pool = self.node.pool
+        worker = pool.workers.get(sender)
+        task = next((t for t in worker.pipe if t.id == message.task), None) if worker is not None else None
+        if worker is None or task is None:
+            return  # it was stopped, or the task taken from it, while the message was under way
+        seconds = message.ended - message.begun
+        self.desk.note("ran", task.id, (sender, task.attempt, message.begun, message.ended, message.cpu))
+        for ref in message.kept:
+            self.node.clients.give(self.node.clients.clients[sender], ref)
+        pool.ended(worker, task, seconds)
+        if task.fact is not None:
+            self.desk.tell_agent(TaskFinished(task.fact, seconds))
+        if task.spec.kind == "actor":
+            failed = type(message.values[0]) is Failed
+            self.node.residents.constructed(worker, task.spec.lifetime, failed)
+        self._report(task, message.values, seconds, message.retry)
+        if worker.actor is not None:
+            self.node.residents.pump(worker.actor)
+
+    def _report(
+        self, task: TaskRecord, values: tuple[Value, ...], seconds: float, retry: bool = False
+    ) -> None:
+        if task.mine:
+            for value in values:
+                for ref in refs_in(value):
+                    self.objects.hold(ref)
+            locals_ = tuple(value if type(value) is Stored else None for value in values)
+            self._ended(task, tuple(self._as_known(value) for value in values), retry, self.place, locals_)
+            return
+        owner = task.spec.owner
+        for index, value in enumerate(values):
+            self.objects.lend(refs_in(value), owner)
+            if type(value) is Stored:
+                record = self.objects.hold(Ref(result_id(task.id, index), owner))
+                for ref in value.refs:
+                    self.objects.hold(ref)
+                self.objects.settle(record, self._as_known(value), value)
+                self.objects.release(record.id)
+        known = tuple(self._as_known(value) for value in values)
+        if owner not in self.desk.dead:
+            self.desk.send(owner, Done(task.id, task.attempt, known, retry, False, seconds))
+        task.step(State.OVER)
+        self.custody.forget(task)
+
+    def _as_known(self, value: Value) -> Known:
+        return Remote(value.size, (self.place,), value.refs) if type(value) is Stored else value  # type: ignore[return-value]
+
+    # ------------------------------------------------------------ the owner learns of an end
+
+    def done(self, sender: Place, message: Done) -> None:
+        task = self.tasks.get(message.task)
+        for value in message.values:
+            self.objects.receive(refs_in(value))
+        if task is None or not task.mine or task.attempt != message.attempt:
+            self.node.callers.unwanted(result_id(message.task, 0), sender, message.attempt)
+            for value in message.values:  # an attempt that was given up: its values are not wanted
+                for ref in refs_in(value):
+                    self.objects.release(ref.id)
+            return
+        if message.lost:
+            error = message.values[0].error  # type: ignore[union-attr]
+            self.lost(task, error.message, error)
+        else:
+            self._ended(task, message.values, message.retry, sender, (None,) * len(message.values))
+
+    def _ended(
+        self,
+        task: TaskRecord,
+        values: tuple[Known, ...],
+        retry: bool,
+        at: Place,
+        locals_: tuple[Stored | None, ...],
+    ) -> None:
+        """The refs inside the values are already held."""
+        if retry and self._may_retry(task):
+            self._again(task)
+            return
+        spec = task.spec
+        failed = next((value for value in values if type(value) is Failed), None)
+        if spec.kind == "actor":
+            self._actor_made(task, values, at)
+            return
+        if failed is None:
+            self.desk.note("finished", task.id, task.attempt)
+        else:
+            self.desk.note("failed", task.id, failed.error.kind)
+        task.step(State.OVER)
+        del self.tasks[task.id]
+        for index in range(spec.returns):
+            record = self.objects.records[result_id(spec.id, index)]
+            self.objects.settle(record, values[index], locals_[index])
+        for ref in pinned(spec):
+            self.objects.release(ref.id)
+
+    def _actor_made(self, task: TaskRecord, values: tuple[Known, ...], at: Place) -> None:
+        """A constructor ended. The arguments stay pinned while it may have to run again."""
+        id = result_id(task.id, 0)
+        task.at = at
+        value = values[0]
+        if type(value) is Failed:
+            self.settle_actor(id, self.node.callers.died(id, task.attempt, value.error, may_restart=False))
+            return
+        self.desk.note("finished", task.id, task.attempt)
+        self.node.callers.alive(id, at, task.attempt)
+        if task.spec.retries == 0:
+            self._bury_creation(task)
+        record = self.objects.records.get(id)
+        if record is not None and record.value is None:
+            self.objects.settle(record, DONE_CONSTRUCTING)
+
+    def settle_actor(self, id: ObjectID, failed: Failed | None) -> None:
+        """An actor is dead for good: so is what its creation promised, if it had not come."""
+        if failed is None:
+            return
+        creation = self.node.callers.owned[id].creation
+        self.desk.note("failed", creation.id, failed.error.kind)
+        self._bury_creation(creation)
+        record = self.objects.records.get(id)
+        if record is not None and record.value is None:
+            self.objects.settle(record, failed)
+
+    def _bury_creation(self, task: TaskRecord) -> None:
+        if self.tasks.pop(task.id, None) is None:
+            return
+        before = task.state
+        task.step(State.OVER)
+        if before is State.READY:
+            self.node.pool.queue.withdraw(task)
+        if before in UNDECIDED:
+            self.node.mind.withdraw(task)
+        for ref in pinned(task.spec):
+            self.objects.release(ref.id)
+
+    # ------------------------------------------------------------ losses and errors
+
+    def lost(self, task: TaskRecord, why: str, error: ErrorInfo | None = None) -> None:
+        """At the owner: the process or place that ran this attempt is gone."""
+        if self._may_retry(task):
+            self._again(task)
+            return
+        self.fail(
+            task, error or ErrorInfo("worker_crashed", f"task {task.id} ({task.spec.name}) failed: {why}.")
+        )
+
+    def _may_retry(self, task: TaskRecord) -> bool:
+        return task.spec.retries < 0 or task.attempt < task.spec.retries
+
+    def _again(self, task: TaskRecord) -> None:
+        task.attempt += 1
+        task.hops = 0
+        task.at = None
+        task.known = ()
+        self.desk.note("retried", task.id, task.attempt)
+        if task.spec.kind == "method":
+            if task.state is not State.CALLING:
+                task.step(State.CALLING)
+            self.node.callers.call(task)
+            return
+        task.step(State.WAITING)
+        self.custody.await_deps(task)
+
+    def recreate(self, actor: OwnedActor) -> None:
+        self._again(actor.creation)
+
+    def fail(self, task: TaskRecord, error: ErrorInfo) -> None:
+        """At the owner: the task ends in an error, for every one of its results."""
+        values = (Failed(error),) * max(task.spec.returns, 1)
+        if task.spec.kind == "actor":
+            self._actor_made(task, values, self.place)
+            return
+        self._ended(task, values, False, self.place, (None,) * len(values))
+
+    def end_with(self, task: TaskRecord, error: ErrorInfo) -> None:
+        """Wherever the task is now, it ends in an error before it began."""
+        if task.state in UNDECIDED:
+            self.node.mind.withdraw(task)
+        if task.spec.kind == "method":
+            self.node.residents.withdraw(task)
+        self._report(task, (Failed(error),) * max(task.spec.returns, 1), 0.0)
+
+    def worker_lost(self, worker: Worker, reason: str) -> None:
+        """A worker died: the task it was in is lost, those that only waited in its pipe are not."""
+        begun = list(worker.pipe)
+        self.node.pool.lost(worker)
+        self.node.clients.leave(worker.id)
+        worker.pipe.clear()
+        if worker.actor is not None:
+            worker.pipe.extend(begun)
+            self.node.residents.crashed(worker, reason)
+            return
+        for task in begun[1:]:
+            task.worker = None
+            self.node.pool.ready(task)
+        for task in begun[:1]:
+            if task.fact is not None:
+                self.desk.tell_agent(TaskFinished(task.fact, 0.0))
+            text = f"task {task.id} ({task.spec.name}) failed: its worker died: {reason}."
+            self.lost_call(task, ErrorInfo("worker_crashed", text))
+
+    def lost_call(self, task: TaskRecord, error: ErrorInfo) -> None:
+        if task.mine:
+            self.lost(task, error.message, error)
+            return
+        self.desk.send(task.spec.owner, Done(task.id, task.attempt, (Failed(error),), False, True))
+        task.step(State.OVER)
+        self.custody.forget(task)
+
+    # ------------------------------------------------------------ what actors need of us
+
+    def bounce(self, task: TaskRecord) -> None:
+        """The actor is not here, and the call had not begun: back to whoever submitted it."""
+        if task.mine:
+            self.node.callers.bounced(task)
+            return
+        self.desk.send(task.spec.owner, Bounced(task.id, task.attempt))
+        task.step(State.OVER)
+        self.custody.forget(task)
+
+    def actor_gone(self, resident: Resident, error: ErrorInfo) -> None:
+        creation = resident.creation
+        if creation.mine:
+            self.settle_actor(resident.id, self.node.callers.died(resident.id, creation.attempt, error))
+            return
+        self.desk.send(creation.spec.owner, ActorLost(resident.id, creation.attempt, error))
+        self.constructor_gone(creation)
+
+    def constructor_gone(self, creation: TaskRecord) -> None:
+        """The process that ran another place's constructor is gone, and the owner knows."""
+        if not creation.mine and creation.id in self.tasks:
+            creation.step(State.OVER)
+            self.custody.forget(creation)
+
+    def retired(self, id: ObjectID) -> None:
+        """An object is freed: an actor whose last handle that was goes with it."""
+        if id in self.node.callers.owned:
+            creation = self.node.callers.owned[id].creation
+            self.node.callers.retire(id)
+            self._bury_creation(creation)
+
+    def place_lost(self, lost: Place) -> None:
+        """Own tasks there start anew or fail; tasks of its own that are here are let go."""
+        for task in list(self.tasks.values()):
+            if task.mine and task.state is State.AWAY and task.at == lost and task.spec.kind != "actor":
+                self.lost(task, f"its node {lost} is lost")
+        for actor in list(self.node.callers.owned.values()):
+            if lost in (actor.at, actor.creation.at):
+                error = ErrorInfo("actor_died", f"the actor {actor.id} died with its node {lost}.")
+                self.settle_actor(actor.id, self.node.callers.died(actor.id, actor.creation.attempt, error))
+        for resident in list(self.node.residents.here.values()):
+            if resident.creation.spec.owner == lost:
+                error = ErrorInfo("actor_died", f"the actor {resident.id} died with its owner, {lost}.")
+                self.node.residents.stop(resident.id, resident.creation.attempt, error)
+        for task in list(self.tasks.values()):
+            if task.spec.owner == lost and task.state in UNDECIDED:
+                was_ready = task.state is State.READY
+                self.end_with(task, ErrorInfo("owner_died", f"its owner {lost} is lost."))
+                if was_ready:
+                    self.node.pool.queue.withdraw(task)
+
+    def carry(self, task: TaskRecord, to: Place) -> None:
+        self.custody.carry(task, to)
+
+    def stop_here(self, id: ObjectID, attempt: int, error: ErrorInfo | None) -> None:
+        self.node.residents.stop(id, attempt, error)
+
+    def bounced(self, message: Bounced) -> None:
+        task = self.tasks.get(message.task)
+        if task is not None and task.mine and task.attempt == message.attempt and task.state is State.AWAY:
+            task.at = None
+            self.node.callers.bounced(task)

@@ -1,0 +1,186 @@
+"""The agent of a node, at arm's length: events go in, decisions come out and are judged here.
+
+A breach (a task that is not the agent's to decide, a node that could never run it, an unknown place) raises
+SchedulerError, which names the policy. It is the same check in both worlds.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from labray.errors import SchedulerError
+from labray.ids import HEAD, Place, TaskID
+from labray.messages import Alarm, Demand, Told
+from labray.node.desk import Desk
+from labray.node.objects import ObjectTable, size_of
+from labray.node.queue import Queued, ReadyQueue
+from labray.node.resources import Resources
+from labray.node.tasks import State, TaskRecord
+from labray.schedulers.interface import (
+    Cluster,
+    Decision,
+    Dep,
+    Forward,
+    Keep,
+    MessageReceived,
+    Scheduler,
+    Task,
+    TaskArrived,
+    TaskWithdrawn,
+    Tell,
+    Wake,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+    from labray.ids import ObjectID
+    from labray.messages import Inline, Remote
+
+UNDECIDED = (State.HELD, State.FETCHING, State.READY)
+
+
+class LocalView:
+    """What is true at this place: the View that its agent gets."""
+
+    def __init__(self, place: Place, resources: Resources, queue: ReadyQueue, objects: ObjectTable) -> None:
+        self.place = place
+        self.free: Mapping[str, int] = resources.free
+        self.queued = Queued(queue)
+        self._objects = objects
+
+    def holds(self, object_id: ObjectID) -> int | None:
+        record = self._objects.records.get(object_id)
+        return record.local.size if record is not None and record.local is not None else None
+
+
+class Hands(Protocol):
+    """What carries out a decision that was found legal."""
+
+    tasks: dict[TaskID, TaskRecord]
+
+    def keep(self, task: TaskRecord, priority: float) -> None: ...
+
+    def forward(self, task: TaskRecord, to: Place) -> None: ...
+
+
+class Mind:
+    """The agent of one place."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        scheduler: Scheduler,
+        cluster: Cluster,
+        view: LocalView,
+        rng: Random,
+        hands: Hands,
+    ) -> None:
+        self.desk = desk
+        self.policy = repr(scheduler)
+        self.cluster = cluster
+        self.places = {node.place: node for node in cluster.nodes}
+        self.hands = hands
+        self.agent = scheduler.agent(desk.place, cluster, view, rng)
+        self.encoder = msgspec.msgpack.Encoder()
+        self.decoder = msgspec.msgpack.Decoder(reduce(or_, scheduler.words)) if scheduler.words else None
+        self.shapes: dict[Demand, bool] = {}
+        self.withdrawn: dict[TaskID, None] = {}
+
+    def feasible(self, demand: Demand) -> bool:
+        """Whether any node of the cluster could ever run this."""
+        answer = self.shapes.get(demand)
+        if answer is None:
+            answer = self.shapes[demand] = any(node.fits(demand) for node in self.cluster.nodes)
+        return answer
+
+    def consider(self, task: TaskRecord, deps: tuple[Dep, ...]) -> None:
+        """A task has come: the agent is told, and from now on decides."""
+        spec = task.spec
+        task.step(State.HELD)
+        task.fact = Task(
+            spec.id, spec.name, spec.kind, spec.demand, deps, spec.owner, task.hops, spec.strategy, spec.cost
+        )
+        self.desk.events.append(TaskArrived(task.fact))
+
+    def withdraw(self, task: TaskRecord) -> None:
+        """The agent need not decide on this any more. What it decides before it hears so is void."""
+        assert task.fact is not None
+        self.withdrawn[task.id] = None
+        self.desk.events.append(TaskWithdrawn(task.fact))
+
+    def hear(self, sender: Place, message: Told) -> None:
+        if self.decoder is None:
+            raise SchedulerError(f"{self.policy} names no words, but its agent at {sender} told something.")
+        if MessageReceived in self.desk.interest:
+            self.desk.events.append(MessageReceived(sender, self.decoder.decode(message.body)))
+
+    def decide(self) -> None:
+        """Let the agent see what happened, until nothing new follows from its decisions."""
+        events = self.desk.events
+        while events:
+            event = events.popleft()
+            for decision in self.agent.handle(event, self.desk.now):
+                self._judge(decision)
+            if type(event) is TaskWithdrawn:
+                self.withdrawn.pop(event.task.id, None)
+
+    def _judge(self, decision: Decision) -> None:
+        kind = type(decision)
+        if kind is Keep:
+            self._judge_keep(decision)  # type: ignore[arg-type]
+        elif kind is Forward:
+            self._judge_forward(decision)  # type: ignore[arg-type]
+        elif kind is Tell:
+            self._tell(decision)  # type: ignore[arg-type]
+        elif kind is Wake:
+            self.desk.do(Alarm(decision.after, 2 * decision.token + 1))  # type: ignore[union-attr]
+        else:
+            raise self._breach(decision, "is no decision: Keep, Forward, Tell or Wake")
+
+    def _judge_keep(self, decision: Keep) -> None:
+        task = self.hands.tasks.get(decision.task)
+        if decision.task in self.withdrawn:
+            return
+        if task is None or task.state is not State.HELD:
+            raise self._breach(decision, f"but {self._state(task)}; only a held task can be kept")
+        here = self.places.get(self.desk.place)
+        if here is None or not here.fits(task.spec.demand):
+            raise self._breach(decision, f"but {self.desk.place} could never run {task.spec.demand}")
+        self.hands.keep(task, decision.priority)
+
+    def _judge_forward(self, decision: Forward) -> None:
+        task = self.hands.tasks.get(decision.task)
+        if decision.task in self.withdrawn:
+            return
+        if task is None or task.state not in UNDECIDED:
+            raise self._breach(
+                decision, f"but {self._state(task)}; only what has not started can be forwarded"
+            )
+        to = decision.to
+        if to == self.desk.place or (to not in self.places and to != HEAD):
+            raise self._breach(decision, f"but {to!r} is not another place of this cluster")
+        self.hands.forward(task, to)
+
+    def _tell(self, decision: Tell) -> None:
+        to = decision.to
+        if self.decoder is None or to == self.desk.place or (to not in self.places and to != HEAD):
+            raise self._breach(decision, "needs `words` in the policy and another place to tell")
+        self.desk.send(to, Told(self.encoder.encode(decision.body)))
+
+    def _state(self, task: TaskRecord | None) -> str:
+        return "that task is not here" if task is None else f"it is {task.state.name}"
+
+    def _breach(self, decision: Any, why: str) -> SchedulerError:
+        return SchedulerError(f"{self.policy} at {self.desk.place} decided {decision!r}, {why}.")
+
+
+def dep_fact(id: ObjectID, known: Inline | Remote) -> Dep:
+    """What an agent is told of a dependency."""
+    places = getattr(known, "places", ())
+    return Dep(id, size_of(known), places)

@@ -1,0 +1,326 @@
+"""The node: a state machine without I/O, the same one in every world.
+
+`handle(sender, message, now)` takes what a client, another place or the world says, and returns what the world
+must now do. It owns its tasks, resources, objects and actors, and nobody else does. It sees no clock, socket,
+process or random source. The parts each have a file; this one opens the mail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from labray import messages as m
+from labray.ids import HEAD, ClientID, ObjectID, Place
+from labray.node.callers import Callers
+from labray.node.checks import check
+from labray.node.custody import Custody
+from labray.node.desk import Desk
+from labray.node.endings import Endings
+from labray.node.mind import LocalView, Mind
+from labray.node.names import Directory
+from labray.node.objects import ObjectTable
+from labray.node.requests import Desks
+from labray.node.residents import Residents
+from labray.node.tasks import State
+from labray.node.workers import LONG_S, Pool
+from labray.schedulers.interface import (
+    Cluster,
+    Fact,
+    NodeJoined,
+    NodeLost,
+    Scheduler,
+    TaskArrived,
+    TaskBlocked,
+    TaskUnblocked,
+    TaskWithdrawn,
+    TimerFired,
+)
+from labray.trace import Event
+
+if TYPE_CHECKING:
+    from random import Random
+
+PIPE_ALARM = 0  # agents' tokens are odd
+
+
+class Node:
+    """One place of the cluster. The head is a node that has nothing and so keeps nothing.
+
+    totals: its resources in 1e-4. strict: what no node could ever run is an error instead of waiting.
+    prestart: how many workers it starts at boot (its CPUs, by default).
+    """
+
+    def __init__(
+        self, place: Place, cluster: Cluster, totals: m.Demand, scheduler: Scheduler, rng: Random, *,
+        strict: bool = False, max_workers: int = 512, prestart: int | None = None,
+    ) -> None:  # fmt: skip
+        interest: frozenset[type[Fact]] = frozenset((TaskArrived, TaskWithdrawn, *scheduler.interest))
+        self.place = place
+        self.cluster = cluster
+        self.desk = Desk(place, interest)
+        cpus = -(-dict(totals).get("CPU", 0) // m.UNIT)
+        self.prestart = cpus if prestart is None else prestart
+        self.hop_limit = 2 * len(cluster.nodes) + 16
+        self.objects = ObjectTable(self.desk, self._freed)
+        self.clients = Desks(self.desk, self.objects, self._block, self._unblock)
+        self.custody = Custody(self, strict)
+        self.endings = Endings(self)
+        self.callers = Callers(self.desk, self.endings)
+        self.pool = Pool(
+            self.desk,
+            totals,
+            max_workers,
+            max(2 * self.prestart, 4),
+            self.custody.make_run,
+            self.clients.leave,
+        )
+        self.residents = Residents(self.desk, self.pool, self.custody.make_run, self.endings)
+        view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
+        self.mind = Mind(self.desk, scheduler, cluster, view, rng, self.custody)
+        self.names = Directory(self.desk)
+        self.alarmed = False
+        self._handlers = self._mailboxes()
+
+    # ------------------------------------------------------------ the door
+
+    def handle(self, sender: str, message: Any, now: float) -> list[m.Effect]:
+        """Take one input; give what the world must do, in order.
+
+        Raises SchedulerError if the policy breaks a rule, AssertionError if this node is wrong.
+        """
+        if "/" in sender and sender not in self.clients.clients:
+            return []  # it was stopped while this was under way
+        desk = self.desk
+        desk.now = now
+        self._handlers[type(message)](sender, message)
+        self._follow_up()
+        effects, desk.effects = desk.effects, []
+        return effects
+
+    def _follow_up(self) -> None:
+        """What follows from any input: decisions, then work for idle workers, until nothing more does."""
+        desk, pool = self.desk, self.pool
+        while True:
+            if desk.events:
+                self.mind.decide()
+            pool.dispatch()
+            if not desk.events:
+                break
+        pool.rest()
+        if pool.deep and not self.alarmed:
+            self.alarmed = True
+            desk.do(m.Alarm(LONG_S, PIPE_ALARM))
+
+    def take_log(self) -> list[Event]:
+        """The trace events since the last call."""
+        log, self.desk.log = self.desk.log, []
+        return log
+
+    @property
+    def log(self) -> list[Event]:
+        return self.desk.log
+
+    def validate(self) -> None:
+        """Check every invariant; AssertionError names the one that is broken."""
+        check(self)
+
+    def pending(self) -> list[str]:
+        """What still waits here and for what, in words."""
+        lines = []
+        for task in self.custody.tasks.values():
+            if task.state in (State.WAITING, State.CALLING):
+                missing = [r.id for r in task.spec.deps if self._absent(r.id)]
+                actor = f" a turn at actor {task.spec.actor.id}" if task.spec.actor is not None else ""
+                lines.append(
+                    f"{task!r} at {self.place} waits for {', '.join(missing) or actor or 'its turn'}"
+                )
+            elif task.state is not State.OVER and not (
+                task.mine and task.spec.kind == "actor" and self._made(task.id)
+            ):
+                lines.append(f"{task!r} at {self.place}" + (f", with {task.at}" if task.at else ""))
+        for client in self.clients.clients.values():
+            for request in client.requests.values():
+                waits = [r.id for r in request.message.refs if self._absent(r.id)]
+                lines.append(f"{client.id} waits for {', '.join(waits[:8])}")
+        return lines
+
+    def _absent(self, id: ObjectID) -> bool:
+        record = self.objects.records.get(id)
+        return record is None or record.value is None
+
+    def _made(self, task: str) -> bool:
+        actor = self.callers.owned.get(ObjectID(f"{task}.0"))
+        return actor is not None and actor.state in ("alive", "dead")
+
+    # ------------------------------------------------------------ the mailboxes
+
+    def _mailboxes(self) -> dict[type, Callable[[Any, Any], None]]:
+        return {**self._from_clients(), **self._from_places(), **self._from_world()}
+
+    def _from_clients(self) -> dict[type, Callable[[Any, Any], None]]:
+        custody, endings, clients = self.custody, self.endings, self.clients
+        return {
+            m.Submit: lambda s, x: custody.submit(s, x.spec),
+            m.Finished: endings.finished,
+            m.Get: clients.get,
+            m.Wait: clients.wait,
+            m.Put: self._put,
+            m.Drop: lambda s, x: clients.drop(s, x.ids),
+            m.Unpin: lambda s, x: clients.unpin(s, x.ids),
+            m.Abandon: lambda s, x: clients.abandon(s, x.request),
+            m.Recalled: self._recalled,
+            m.Kill: self._kill,
+            m.Register: self._register,
+            m.Lookup: self._lookup,
+        }
+
+    def _from_places(self) -> dict[type, Callable[[Any, Any], None]]:
+        custody, endings, objects, callers = self.custody, self.endings, self.objects, self.callers
+        return {
+            m.Assign: lambda s, x: custody.assigned(x),
+            m.Moved: lambda s, x: custody.moved(x),
+            m.Done: endings.done,
+            m.Bounced: lambda s, x: endings.bounced(x),
+            m.Watch: lambda s, x: objects.watched(m.Ref(x.id, self.place), s),
+            m.Exists: lambda s, x: objects.exists(x.id, x.known),
+            m.Pull: lambda s, x: objects.pulled(x.id, s),
+            m.Missing: lambda s, x: objects.missing(x.id, s),
+            m.Copied: lambda s, x: objects.copied(x.id, s),
+            m.Evict: lambda s, x: objects.evict(x.id),
+            m.Lent: lambda s, x: objects.lent(x.id, x.to),
+            m.Returned: lambda s, x: objects.lent(x.id, s, -x.count),
+            m.Seek: lambda s, x: callers.sought(x.actor, s),
+            m.Located: lambda s, x: callers.located(x),
+            m.ActorLost: lambda s, x: endings.settle_actor(
+                x.actor, callers.died(x.actor, x.attempt, x.error)
+            ),
+            m.StopActor: lambda s, x: self.residents.stop(x.actor, x.attempt, x.error),
+            m.KillActor: lambda s, x: endings.settle_actor(x.actor, callers.kill(x.actor, x.no_restart)),
+            m.NameWanted: lambda s, x: self.names.wanted(s, x),
+            m.NameGiven: lambda s, x: self.desk.send(x.client, m.Registered(x.request, x.accepted)),
+            m.NameSought: lambda s, x: self.names.sought(s, x),
+            m.NameFound: self._found,
+            m.NameFree: lambda s, x: self.names.free(x),
+            m.Told: lambda s, x: self.mind.hear(s, x),
+        }
+
+    def _from_world(self) -> dict[type, Callable[[Any, Any], None]]:
+        return {
+            m.Booted: self._booted,
+            m.ClientJoined: lambda s, x: self.clients.join(x.client),
+            m.ClientLost: lambda s, x: self.clients.leave(x.client),
+            m.WorkerStarted: self._worker_started,
+            m.WorkerLost: self._worker_lost,
+            m.PlaceLost: self._place_lost,
+            m.Arrived: lambda s, x: self.objects.arrived(x.id, x.value),
+            m.Woke: self._woke,
+        }
+
+    # ------------------------------------------------------------ clients
+
+    def _put(self, sender: ClientID, message: m.Put) -> None:
+        """A function is held once more, for ever."""
+        value = message.value
+        record = self.objects.own(message.id, holds=2 if message.function else 1)
+        self.clients.clients[sender].given[message.id] = 1
+        refs = value.payload.refs if type(value) is m.Inline else value.refs  # type: ignore[union-attr]
+        for ref in refs:
+            self.objects.hold(ref)
+        if type(value) is m.Stored:
+            self.desk.note("put", message.id, (message.parent, value.size))
+            self.objects.settle(record, m.Remote(value.size, (self.place,), refs), value)
+        else:
+            self.desk.note("put", message.id, (message.parent, len(value.payload.data)))  # type: ignore[union-attr]
+            self.objects.settle(record, value)  # type: ignore[arg-type]
+
+    def _block(self, client: ClientID) -> bool:
+        """Its task waits in a get or wait: whether that lends its CPU."""
+        worker = self.pool.workers.get(client)
+        if worker is None or not worker.pipe or worker.actor is not None:
+            return False
+        task = worker.pipe[0]
+        self.pool.block(worker)
+        task.step(State.BLOCKED)
+        self.desk.note("blocked", task.id)
+        if task.fact is not None:
+            self.desk.tell_agent(TaskBlocked(task.fact))
+        return True
+
+    def _unblock(self, client: ClientID) -> None:
+        worker = self.pool.workers[client]
+        task = worker.pipe[0]
+        self.pool.unblock(worker)
+        task.step(State.PIPED)
+        self.desk.note("unblocked", task.id)
+        if task.fact is not None:
+            self.desk.tell_agent(TaskUnblocked(task.fact))
+
+    def _recalled(self, sender: ClientID, message: m.Recalled) -> None:
+        worker = self.pool.workers.get(sender)
+        if worker is not None:
+            self.custody.recalled(worker, message.tasks)
+
+    def _kill(self, sender: ClientID, message: m.Kill) -> None:
+        actor = message.actor
+        if actor.owner == self.place:
+            self.endings.settle_actor(actor.id, self.callers.kill(actor.id, message.no_restart))
+        else:
+            self.desk.send(actor.owner, m.KillActor(actor.id, message.no_restart))
+
+    def _register(self, sender: ClientID, x: m.Register) -> None:
+        self.desk.send(HEAD, m.NameWanted(sender, x.request, x.name, x.actor, x.handle))
+
+    def _lookup(self, sender: ClientID, x: m.Lookup) -> None:
+        self.desk.send(HEAD, m.NameSought(sender, x.request, x.name))
+
+    def _found(self, sender: Place, x: m.NameFound) -> None:
+        """The directory holds no ref: the finder's place takes a loan of its own."""
+        client = self.clients.clients.get(x.client)
+        if client is None:
+            return
+        if x.actor is not None:
+            self.clients.give(client, x.actor)
+            if x.actor.owner != self.place:
+                self.objects.records[x.actor.id].given += 1
+                self.desk.send(x.actor.owner, m.Lent(x.actor.id, self.place))
+        self.desk.send(x.client, m.Found(x.request, x.actor, x.handle))
+
+    # ------------------------------------------------------------ the world
+
+    def _booted(self, sender: str, message: m.Booted) -> None:
+        for _ in range(self.prestart):
+            self.pool.start_worker()
+        for node in self.cluster.nodes:
+            self.desk.tell_agent(NodeJoined(node))
+
+    def _worker_started(self, sender: str, message: m.WorkerStarted) -> None:
+        if message.worker in self.pool.workers:
+            self.clients.join(message.worker)
+            self.pool.started(message.worker)
+
+    def _worker_lost(self, sender: str, message: m.WorkerLost) -> None:
+        worker = self.pool.workers.get(message.worker)
+        if worker is not None:
+            self.desk.note("lost", message.worker, message.reason)
+            self.endings.worker_lost(worker, message.reason)
+
+    def _place_lost(self, sender: str, message: m.PlaceLost) -> None:
+        self.desk.dead[message.place] = None
+        self.desk.note("lost", message.place, "")
+        self.names.place_lost(message.place)
+        self.endings.place_lost(message.place)
+        self.callers.place_lost(message.place)
+        self.objects.place_lost(message.place)
+        self.desk.tell_agent(NodeLost(message.place))
+
+    def _woke(self, sender: str, message: m.Woke) -> None:
+        if message.token == PIPE_ALARM:
+            self.alarmed = False
+            self.pool.call_back_the_held_up()
+        else:
+            self.desk.tell_agent(TimerFired(message.token // 2))
+
+    def _freed(self, id: ObjectID) -> None:
+        """An object was freed. If it stands for an actor, no handle to it is left."""
+        self.endings.retired(id)

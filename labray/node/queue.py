@@ -1,0 +1,85 @@
+"""Tasks that are kept and ready: by the shape of their request, so that one that does not fit holds up no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
+from typing import overload
+
+from labray.messages import Demand
+from labray.node.tasks import State, TaskRecord
+from labray.schedulers.interface import Task
+
+Entry = tuple[float, int, int, TaskRecord]
+"""Priority, order of arrival here, and a ticket that tells a task's latest entry from the ghosts it left."""
+
+
+def alive(entry: Entry) -> bool:
+    _, _, ticket, task = entry
+    return task.state is State.READY and task.ticket == ticket
+
+
+class ReadyQueue:
+    """A heap per shape. A task that was withdrawn or forwarded is skipped when its turn comes."""
+
+    def __init__(self) -> None:
+        self.shapes: dict[Demand, list[Entry]] = {}
+        self.size = 0
+        self.tickets = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def add(self, task: TaskRecord) -> None:
+        heap = self.shapes.get(task.spec.demand)
+        if heap is None:
+            heap = self.shapes[task.spec.demand] = []
+        task.ticket = self.tickets = self.tickets + 1
+        heappush(heap, (task.priority, task.seq, task.ticket, task))
+        self.size += 1
+
+    def first(self, shape: Demand) -> TaskRecord | None:
+        heap = self.shapes[shape]
+        while heap:
+            entry = heap[0]
+            if alive(entry):
+                return entry[3]
+            heappop(heap)
+        return None
+
+    def take(self, shape: Demand) -> TaskRecord:
+        """Remove what `first` gave."""
+        self.size -= 1
+        return heappop(self.shapes[shape])[3]
+
+    def withdraw(self, task: TaskRecord) -> None:
+        """The caller has changed its state: the entry is a ghost that `first` skips."""
+        assert task.state is not State.READY
+        self.size -= 1
+
+    def in_order(self) -> list[TaskRecord]:
+        entries = [e for heap in self.shapes.values() for e in heap if alive(e)]
+        return [entry[3] for entry in sorted(entries, key=lambda e: e[:3])]
+
+
+class Queued(Sequence[Task]):
+    """The ready queue as an agent sees it: len() is cheap, the rest is made when asked for."""
+
+    def __init__(self, queue: ReadyQueue) -> None:
+        self._queue = queue
+
+    def __len__(self) -> int:
+        return self._queue.size
+
+    def _facts(self) -> list[Task]:
+        return [task.fact for task in self._queue.in_order() if task.fact is not None]
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self._facts())
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
+        return self._facts()[index]

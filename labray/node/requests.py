@@ -1,0 +1,195 @@
+"""What clients hold, and what they wait for: the other side of get, wait, Drop and Unpin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from labray.ids import ClientID, ObjectID
+from labray.messages import Failed, Get, Inline, Ready, Ref, Value, Values, Wait
+from labray.node.desk import Desk
+from labray.node.objects import ObjectRecord, ObjectTable
+
+
+class Request:
+    """One get or wait that could not be answered at once. lends: its task is BLOCKED meanwhile."""
+
+    __slots__ = ("client", "lends", "message", "missing")
+
+    def __init__(self, client: Client, message: Get | Wait) -> None:
+        self.client = client
+        self.message = message
+        self.missing = 0
+        self.lends = False
+
+
+class Client:
+    """A driver or worker. given: how often each object was given to it; pins: views it may have on stored ones."""
+
+    __slots__ = ("given", "id", "pins", "requests")
+
+    def __init__(self, id: ClientID) -> None:
+        self.id = id
+        self.given: dict[ObjectID, int] = {}
+        self.pins: dict[ObjectID, int] = {}
+        self.requests: dict[int, Request] = {}
+
+
+class Desks:
+    """All clients of a node and their open requests.
+
+    block and unblock are called with a client when the first request makes it wait, and when the last is over.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        objects: ObjectTable,
+        block: Callable[[ClientID], bool],
+        unblock: Callable[[ClientID], None],
+    ) -> None:
+        self.desk = desk
+        self.objects = objects
+        self.clients: dict[ClientID, Client] = {}
+        self.block = block
+        self.unblock = unblock
+
+    def join(self, id: ClientID) -> None:
+        self.clients[id] = Client(id)
+
+    def leave(self, id: ClientID) -> None:
+        """A client is gone, and with it its requests, views and handles."""
+        client = self.clients.pop(id, None)
+        if client is None:
+            return
+        client.requests.clear()
+        for object_id, count in client.pins.items():
+            self.objects.unpin(object_id, count)
+        for object_id, count in client.given.items():
+            self.objects.release(object_id, count)
+
+    # ------------------------------------------------------------ what it holds
+
+    def give(self, client: Client, ref: Ref) -> None:
+        self.objects.hold(ref)
+        client.given[ref.id] = client.given.get(ref.id, 0) + 1
+
+    def drop(self, id: ClientID, ids: Iterable[tuple[ObjectID, int]]) -> None:
+        client = self.clients[id]
+        for object_id, count in ids:
+            left = client.given.pop(object_id, 0) - count
+            assert left >= 0, f"{id} drops {object_id} more often than it was given"
+            if left:
+                client.given[object_id] = left
+            self.objects.release(object_id, count)
+
+    def pin(self, client: Client, id: ObjectID) -> None:
+        self.objects.records[id].pins += 1
+        client.pins[id] = client.pins.get(id, 0) + 1
+
+    def unpin(self, id: ClientID, ids: Iterable[tuple[ObjectID, int]]) -> None:
+        client = self.clients[id]
+        for object_id, count in ids:
+            left = client.pins.pop(object_id, 0) - count
+            assert left >= 0, f"{id} unpins {object_id} more often than it was pinned"
+            if left:
+                client.pins[object_id] = left
+            self.objects.unpin(object_id, count)
+
+    # ------------------------------------------------------------ get
+
+    def get(self, id: ClientID, message: Get) -> None:
+        client = self.clients[id]
+        objects = self.objects
+        records = [objects.ensure(ref) for ref in message.refs]
+        values = [record.here for record in records]
+        if None not in values or any(type(value) is Failed for value in values):
+            self._answer(client, message.request, records)
+            return
+        if message.poll:
+            for record in records:
+                objects.when_local(record, _nothing, None)
+            self.desk.send(id, Values(message.request, ()))
+            return
+        request = self._open(client, message)
+        for record in dict.fromkeys(records):
+            if not objects.when_local(record, self._came, request):
+                request.missing += 1
+
+    def _came(self, request: Request, record: ObjectRecord) -> None:
+        """One of the objects of a get can be read here now."""
+        request.missing -= 1
+        message = request.message
+        if request.client.requests.get(message.request) is not request:
+            return
+        if request.missing == 0 or type(record.value) is Failed:
+            self._close(request)
+            self._answer(request.client, message.request, [self.objects.records[r.id] for r in message.refs])
+
+    def _answer(self, client: Client, request: int, records: list[ObjectRecord]) -> None:
+        values: list[Value] = []
+        for record in records:
+            value = record.here
+            if type(value) is Failed:
+                self.desk.send(client.id, Values(request, (value,)))
+                return
+            if value is not None:
+                values.append(value)
+        for record, value in zip(records, values, strict=True):
+            if type(value) is Inline:
+                refs = value.payload.refs
+            else:
+                self.pin(client, record.id)
+                refs = record.refs()
+            for ref in refs:
+                self.give(client, ref)
+        self.desk.send(client.id, Values(request, tuple(values)))
+
+    # ------------------------------------------------------------ wait
+
+    def wait(self, id: ClientID, message: Wait) -> None:
+        client = self.clients[id]
+        records = [self.objects.ensure(ref) for ref in message.refs]
+        there = sum(record.value is not None for record in records)
+        if there >= message.count or message.poll:
+            if message.poll:
+                for record in records:
+                    self.objects.when_exists(record, _nothing, None)
+            self._tell_ready(client, message, records)
+            return
+        request = self._open(client, message)
+        request.missing = message.count - there
+        for record in records:
+            self.objects.when_exists(record, self._appeared, request)
+
+    def _appeared(self, request: Request, record: ObjectRecord) -> None:
+        request.missing -= 1
+        message = request.message
+        if request.missing == 0 and request.client.requests.get(message.request) is request:
+            self._close(request)
+            assert isinstance(message, Wait)
+            self._tell_ready(request.client, message, [self.objects.records[r.id] for r in message.refs])
+
+    def _tell_ready(self, client: Client, message: Wait, records: list[ObjectRecord]) -> None:
+        positions = tuple(i for i, record in enumerate(records) if record.value is not None)
+        self.desk.send(client.id, Ready(message.request, positions))
+
+    # ------------------------------------------------------------ both
+
+    def abandon(self, id: ClientID, number: int) -> None:
+        request = self.clients[id].requests.get(number)
+        if request is not None:
+            self._close(request)
+
+    def _open(self, client: Client, message: Get | Wait) -> Request:
+        request = client.requests[message.request] = Request(client, message)
+        request.lends = message.lends and self.block(client.id)
+        return request
+
+    def _close(self, request: Request) -> None:
+        del request.client.requests[request.message.request]
+        if request.lends:
+            self.unblock(request.client.id)
+
+
+def _nothing(argument: None, record: ObjectRecord) -> None:
+    """A poll only sets things in motion."""

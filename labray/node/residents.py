@@ -1,0 +1,204 @@
+"""The actors that live at this node: their processes, and the calls in line for them.
+
+Calls of one submitter begin in the order in which they were submitted, even if an argument of an earlier one is
+not there yet; different submitters do not hold each other up. Each submitter has a lane, and the first of a
+lane goes down the pipe once its arguments are here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import Protocol
+
+from labray.ids import ObjectID, TaskID, order_of
+from labray.messages import Demand, ErrorInfo, Run
+from labray.node.desk import Desk
+from labray.node.tasks import State, TaskRecord
+from labray.node.workers import Pool, Worker
+
+ACTOR_PIPE = 32  # calls at an actor run one after the other anyway: the pipe only hides the way to it
+
+
+MakeRun = Callable[[TaskRecord, Worker], Run]
+
+
+class Resident:
+    """One actor. creation: the task that made it here. turn: lanes whose first call could begin, oldest first."""
+
+    __slots__ = ("born", "creation", "id", "lanes", "turn", "worker")
+
+    def __init__(self, id: ObjectID, creation: TaskRecord, worker: Worker) -> None:
+        self.id = id
+        self.creation = creation
+        self.worker = worker
+        self.born = False
+        self.lanes: dict[TaskID, deque[TaskRecord]] = {}
+        self.turn: list[tuple[int, TaskID]] = []
+
+
+class Host(Protocol):
+    """What the rest of the node does about an actor's calls."""
+
+    def bounce(self, task: TaskRecord) -> None: ...
+
+    def lost_call(self, task: TaskRecord, error: ErrorInfo) -> None: ...
+
+    def actor_gone(self, resident: Resident, error: ErrorInfo) -> None: ...
+
+    def constructor_gone(self, creation: TaskRecord) -> None: ...
+
+
+class Residents:
+    def __init__(self, desk: Desk, pool: Pool, make_run: MakeRun, host: Host) -> None:
+        self.make_run = make_run
+        self.desk = desk
+        self.pool = pool
+        self.host = host
+        self.here: dict[ObjectID, Resident] = {}
+
+    def moves_in(self, creation: TaskRecord, worker: Worker) -> None:
+        """Its constructor was sent to a worker, which is its process from now on."""
+        id = ObjectID(f"{creation.id}.0")
+        self.here[id] = Resident(id, creation, worker)
+
+    def constructed(self, worker: Worker, lifetime: Demand, failed: bool) -> None:
+        """The constructor ended: the actor lives here, or its process is not worth keeping."""
+        assert worker.actor is not None
+        if failed:
+            del self.here[worker.actor]
+            self.pool.stop(worker)
+            return
+        self.here[worker.actor].born = True
+        self.pool.settle_actor(worker, lifetime)
+        self.pump(worker.actor)
+
+    def call(self, task: TaskRecord) -> None:
+        """A call has come. `maybe_next` follows once its arguments are here."""
+        task.missing = 1  # until they are looked up
+        assert task.spec.actor is not None
+        resident = self.here.get(task.spec.actor.id)
+        if resident is None:
+            self.host.bounce(task)
+            return
+        lane = resident.lanes.setdefault(task.submitter, deque())
+        place = len(lane)
+        mine = order_of(task.id)
+        while place and order_of(lane[place - 1].id) > mine:  # it had bounced, and a later one was faster
+            place -= 1
+        lane.insert(place, task)
+
+    def in_line(self, task: TaskRecord) -> bool:
+        return task.spec.actor is not None and task.spec.actor.id in self.here
+
+    def withdraw(self, task: TaskRecord) -> None:
+        """An argument of a waiting call is an error: the calls behind it may go on."""
+        assert task.spec.actor is not None
+        resident = self.here.get(task.spec.actor.id)
+        lane = resident.lanes.get(task.submitter) if resident is not None else None
+        if resident is None or not lane or task not in lane:
+            return
+        was_first = lane[0] is task
+        lane.remove(task)
+        if not lane:
+            del resident.lanes[task.submitter]
+        elif was_first and not lane[0].missing:
+            heappush(resident.turn, (lane[0].seq, lane[0].submitter))
+            self.pump(resident.id)
+
+    def maybe_next(self, task: TaskRecord) -> None:
+        """If this call is the first of its lane and complete, it is in turn."""
+        assert task.spec.actor is not None
+        resident = self.here.get(task.spec.actor.id)
+        if resident is None or task.missing or task.state is not State.CALLING:
+            return
+        lane = resident.lanes.get(task.submitter)
+        if lane and lane[0] is task:
+            heappush(resident.turn, (task.seq, task.submitter))
+            self.pump(resident.id)
+
+    def pump(self, id: ObjectID) -> None:
+        """Send what can be sent."""
+        resident = self.here.get(id)
+        if resident is None or not resident.born:
+            return
+        worker = resident.worker
+        while resident.turn and len(worker.pipe) < ACTOR_PIPE:
+            seq, submitter = heappop(resident.turn)
+            lane = resident.lanes.get(submitter)
+            if not lane or lane[0].seq != seq:  # another call has come in before this one
+                continue
+            self._send(lane.popleft(), worker)
+            if not lane:
+                del resident.lanes[submitter]
+            elif not lane[0].missing:
+                heappush(resident.turn, (lane[0].seq, submitter))
+
+    def _send(self, task: TaskRecord, worker: Worker) -> None:
+        task.step(State.PIPED)
+        task.worker = worker.id
+        if not worker.pipe:
+            worker.since = self.desk.now
+        worker.pipe.append(task)
+        if len(worker.pipe) == 2:
+            self.pool.deep += 1
+        self.desk.send(worker.id, self.make_run(task, worker))
+        self.desk.note("dispatched", task.id, worker.id)
+
+    def give_back(self, worker: Worker, tasks: list[TaskRecord]) -> None:
+        """What was in the pipe of an actor's process and had not begun, in order: calls, or its constructor."""
+        assert worker.actor is not None
+        if tasks[0].spec.kind == "actor":
+            del self.here[worker.actor]
+            self.pool.disown(worker)
+            return
+        resident = self.here[worker.actor]
+        for task in reversed(tasks):
+            task.step(State.CALLING)
+            resident.lanes.setdefault(task.submitter, deque()).appendleft(task)
+        resident.turn = [(lane[0].seq, key) for key, lane in resident.lanes.items() if not lane[0].missing]
+        heapify(resident.turn)
+
+    # ------------------------------------------------------------ ends
+
+    def stop(self, id: ObjectID, attempt: int, error: ErrorInfo | None) -> None:
+        """Its owner wants it gone: out of scope (no error: nobody can be waiting for it) or killed."""
+        resident = self.here.get(id)
+        if resident is None or resident.creation.attempt != attempt:
+            return
+        del self.here[id]
+        self.pool.stop(resident.worker)
+        self.host.constructor_gone(resident.creation)
+        gone = error or ErrorInfo("actor_died", "the actor went out of scope.")
+        self.clear(resident, gone)
+
+    def clear(self, resident: Resident, error: ErrorInfo) -> None:
+        """Its process is gone: the running call is lost, those that had not begun go back."""
+        begun = list(resident.worker.pipe)
+        waiting = [task for lane in resident.lanes.values() for task in lane]
+        resident.worker.pipe.clear()
+        for task in begun[:1]:
+            if task.spec.kind == "method":
+                self.host.lost_call(task, error)
+        for task in sorted(begun[1:] + waiting, key=lambda t: t.seq):
+            if task.state is State.OVER:  # it needed a call that has just ended in an error
+                continue
+            if task.state is State.PIPED:
+                task.step(State.CALLING)
+            self.host.bounce(task)
+
+    def crashed(self, worker: Worker, reason: str) -> None:
+        """Its process died by itself."""
+        assert worker.actor is not None
+        resident = self.here[worker.actor]
+        spec = resident.creation.spec
+        again = spec.retries < 0 or resident.creation.attempt < spec.retries
+        error = ErrorInfo(
+            "actor_unavailable" if again else "actor_died",
+            f"the actor {spec.name} ({resident.id}) died: {reason}."
+            + (" It is being restarted; the call may or may not have run." if again else ""),
+        )
+        del self.here[resident.id]
+        self.host.actor_gone(resident, error)  # first: the calls that go back ask the owner where it is now
+        self.clear(resident, error)

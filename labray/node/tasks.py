@@ -1,0 +1,95 @@
+"""A task at one node: its states and the steps between them, as a table. An illegal step raises."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from labray.ids import ClientID, Place, TaskID
+from labray.messages import Failed, Inline, Ref, Remote, Spec
+from labray.schedulers.interface import Task
+
+
+class State(IntEnum):
+    WAITING = 0  # for its dependencies to exist
+    HELD = 1  # the agent knows of it and has not decided
+    FETCHING = 2  # kept here, while stored dependencies or its code are on the way
+    READY = 3  # kept here, waits for room
+    PIPED = 4  # sent to a worker: running, or next in its pipe
+    BLOCKED = 5  # running, and waiting for the node in a get or wait
+    AWAY = 6  # another place has custody; only its owner keeps a record of it
+    CALLING = 7  # an actor call that waits, here, for the actor's place or for its turn
+    OVER = 8
+
+
+S = State
+STEPS: dict[State, tuple[State, ...]] = {
+    S.WAITING: (S.HELD, S.CALLING, S.OVER),
+    S.HELD: (S.FETCHING, S.READY, S.AWAY, S.OVER),
+    S.FETCHING: (S.READY, S.AWAY, S.HELD, S.OVER),
+    S.READY: (S.PIPED, S.AWAY, S.OVER),
+    S.PIPED: (S.BLOCKED, S.READY, S.WAITING, S.CALLING, S.OVER),
+    S.BLOCKED: (S.PIPED, S.WAITING, S.CALLING, S.OVER),
+    S.AWAY: (S.WAITING, S.CALLING, S.OVER),
+    S.CALLING: (S.PIPED, S.AWAY, S.OVER),
+    S.OVER: (),
+}
+LEGAL = frozenset((a, b) for a, after in STEPS.items() for b in after)
+
+
+class TaskRecord:
+    """What one node knows of one task.
+
+    known: what came with it of its dependencies, in order (small ones whole); () where it was submitted.
+    seq: the order in which tasks came to this place. at: who has custody, when AWAY.
+    """
+
+    __slots__ = (
+        "at",
+        "attempt",
+        "fact",
+        "fetches",
+        "hops",
+        "id",
+        "known",
+        "mine",
+        "missing",
+        "priority",
+        "seq",
+        "spec",
+        "state",
+        "submitter",
+        "ticket",
+        "worker",
+    )
+
+    def __init__(self, spec: Spec, seq: int, mine: bool, attempt: int = 0, hops: int = 0) -> None:
+        self.id: TaskID = spec.id
+        self.spec = spec
+        self.seq = seq
+        self.mine = mine
+        self.attempt = attempt
+        self.hops = hops
+        self.state = State.WAITING
+        self.missing = 0
+        self.fetches = 0
+        self.priority = 0.0
+        self.known: tuple[Inline | Failed | Remote, ...] = ()
+        self.fact: Task | None = None
+        self.at: Place | None = None
+        self.worker: ClientID | None = None
+        self.submitter = spec.parent
+        self.ticket = 0
+
+    def step(self, state: State) -> None:
+        if (self.state, state) not in LEGAL:
+            raise AssertionError(f"task {self.id} cannot go from {self.state.name} to {state.name}")
+        self.state = state
+
+    def __repr__(self) -> str:
+        return f"<{self.spec.name} {self.id} #{self.attempt} {self.state.name}>"
+
+
+def pinned(spec: Spec) -> tuple[Ref, ...]:
+    """What a task needs until it is over. (Code is never freed.)"""
+    refs = spec.deps + spec.args.refs if spec.deps or spec.args.refs else ()
+    return (*refs, spec.actor) if spec.actor is not None else refs

@@ -1,0 +1,323 @@
+"""The workers of a node and the pipes to them: who runs next, where, and what is called back.
+
+A worker may hold several short tasks, so that it need not wait for the node between two of them: never more
+than PIPE_S of estimated work, by the recent durations of that function, and one alone for a function not yet
+seen. What waits in a pipe is recalled when the worker blocks, when the task in front turns out long, or when
+another worker idles. All tasks in a pipe have the same shape and use the same allocation, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from labray.ids import ClientID, ObjectID, TaskID
+from labray.messages import Demand, Recall, Run, Start, Stop, Warn
+from labray.node.desk import Desk
+from labray.node.queue import ReadyQueue
+from labray.node.resources import Resources, lendable
+from labray.node.tasks import State, TaskRecord
+from labray.schedulers.interface import RoomChanged, TaskStarted
+
+PIPE_S = 0.002  # depth 1, 4, 32 gave 8,600, 30,000, 70,000 tasks/s on a stripped prototype
+PIPE_LIMIT = 64
+LONG_S = 0.005  # a task that has run this long holds up those behind it
+MEMORY = 0.25  # weight of the newest duration in a function's estimate
+
+
+class Worker:
+    """One process. pipe: what was sent to it and has not ended, in order; the first is running.
+
+    blocked: how many of its requests keep a task waiting. since: when the first in the pipe could begin.
+    """
+
+    __slots__ = (
+        "actor", "blocked", "held", "id", "known", "pipe", "recalling", "since", "started",
+    )  # fmt: skip
+
+    def __init__(self, id: ClientID) -> None:
+        self.id = id
+        self.pipe: deque[TaskRecord] = deque()
+        self.held: Demand | None = None
+        self.known: dict[ObjectID, TaskID] = {}  # code it has, and the task that brought it
+        self.actor: ObjectID | None = None
+        self.blocked = 0
+        self.recalling = 0
+        self.since = 0.0
+        self.started = False
+
+
+class Pool:
+    """Ready tasks, workers and resources of one node. Whoever changes one of them calls `dispatch` afterwards."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        totals: Demand,
+        limit: int,
+        spare: int,
+        make_run: Callable[[TaskRecord, Worker], Run],
+        leave: Callable[[ClientID], None],
+    ) -> None:
+        self.desk = desk
+        self.leave = leave  # what a stopped process held comes free
+        self.resources = Resources(totals)
+        self.queue = ReadyQueue()
+        self.workers: dict[ClientID, Worker] = {}
+        self.idle: list[Worker] = []
+        self.busy: dict[Demand, dict[ClientID, Worker]] = {}  # by shape: those whose pipe may take more
+        self.durations: dict[ObjectID, float] = {}
+        self.limit = limit
+        self.spare = spare
+        self.starting = 0
+        self.counter = 0
+        self.make_run = make_run
+        self.deep = 0  # workers with more than one task in their pipe: the alarm is set while there are any
+        self.warned = False
+
+    # ------------------------------------------------------------ processes
+
+    def start_worker(self) -> None:
+        worker = Worker(ClientID(f"{self.desk.place}/w{self.counter}"))
+        self.counter += 1
+        self.starting += 1
+        self.workers[worker.id] = worker
+        self.desk.do(Start(worker.id))
+
+    def started(self, id: ClientID) -> None:
+        worker = self.workers[id]
+        worker.started = True
+        self.starting -= 1
+        self.idle.append(worker)
+
+    def lost(self, worker: Worker) -> None:
+        """Forget a dead process. What it held comes free; its pipe is the caller's business."""
+        del self.workers[worker.id]
+        if not worker.started:
+            self.starting -= 1
+        if worker in self.idle:
+            self.idle.remove(worker)
+        self._leave_busy(worker)
+        if len(worker.pipe) > 1:
+            self.deep -= 1
+        if worker.held is not None:
+            self.resources.give(self._now_held(worker))
+            worker.held = None
+
+    def stop(self, worker: Worker) -> None:
+        self.lost(worker)
+        self.leave(worker.id)
+        self.desk.do(Stop(worker.id))
+
+    def _now_held(self, worker: Worker) -> Demand:
+        """What it holds at the moment: a blocked task has lent its CPU."""
+        assert worker.held is not None
+        if worker.blocked and worker.actor is None:
+            lent = lendable(worker.held)
+            return tuple(item for item in worker.held if item not in lent)
+        return worker.held
+
+    # ------------------------------------------------------------ dispatch
+
+    def ready(self, task: TaskRecord) -> None:
+        task.step(State.READY)
+        self.queue.add(task)
+
+    def dispatch(self) -> None:
+        """Send all that can be sent."""
+        if not self.queue.size:
+            return
+        for shape in self.queue.shapes:
+            while (task := self.queue.first(shape)) is not None:
+                if self.resources.fits(shape):
+                    if not self.idle:
+                        self._want_workers(shape)
+                        break
+                    self._begin(self.queue.take(shape), self.idle.pop())
+                elif (worker := self._room_behind(shape, task)) is not None:
+                    self._send(self.queue.take(shape), worker)
+                else:
+                    break
+
+    def _want_workers(self, shape: Demand) -> None:
+        """Resources are free and no process is: start as many as could be used."""
+        wanted = self.resources.how_many(shape, len(self.queue.shapes[shape]))
+        for _ in range(wanted - self.starting):
+            if len(self.workers) >= self.limit:
+                if not self.warned:
+                    self.warned = True
+                    self.desk.do(
+                        Warn(f"{self.desk.place} has {self.limit} workers, its limit: tasks wait for one.")
+                    )
+                return
+            self.start_worker()
+
+    def _begin(self, task: TaskRecord, worker: Worker) -> None:
+        shape = task.spec.demand
+        self.resources.take(shape)
+        worker.held = shape
+        worker.since = self.desk.now
+        if task.spec.kind == "actor":
+            worker.actor = ObjectID(f"{task.id}.0")
+        else:
+            self.busy.setdefault(shape, {})[worker.id] = worker
+        self._send(task, worker)
+
+    def _room_behind(self, shape: Demand, task: TaskRecord) -> Worker | None:
+        """The busy worker that gets to it soonest, if that is soon enough."""
+        if task.spec.kind != "task" or not (busy := self.busy.get(shape)):
+            return None
+        if self.resources.free.get("CPU", 0) < 0:  # an overdraft: what is in use must become less
+            return None
+        estimate = self.estimate(task)
+        if estimate is None:
+            return None
+        worker = min(busy.values(), key=lambda w: len(w.pipe))
+        depth = len(worker.pipe)
+        if depth >= PIPE_LIMIT or worker.recalling:
+            return None
+        ahead = self.estimate(worker.pipe[-1])
+        if ahead is None or depth * max(ahead, estimate) + estimate > PIPE_S:
+            return None
+        return worker
+
+    def _send(self, task: TaskRecord, worker: Worker) -> None:
+        task.step(State.PIPED)
+        task.worker = worker.id
+        worker.pipe.append(task)
+        if len(worker.pipe) == 2:
+            self.deep += 1
+        self.desk.send(worker.id, self.make_run(task, worker))
+        self.desk.note("dispatched", task.id, worker.id)
+        if task.fact is not None:
+            self.desk.tell_agent(TaskStarted(task.fact))
+
+    # ------------------------------------------------------------ ends, blocks, recalls
+
+    def ended(self, worker: Worker, task: TaskRecord, seconds: float | None) -> None:
+        """A task left the worker's pipe: it ended (seconds), or was given back (None)."""
+        pipe = worker.pipe
+        if len(pipe) == 2:
+            self.deep -= 1
+        if pipe[0] is task:
+            pipe.popleft()
+        else:
+            pipe.remove(task)
+        if seconds is not None:
+            worker.since = self.desk.now
+            self._learn(task, seconds)
+        if not pipe and worker.actor is None:
+            self._free(worker)
+
+    def _free(self, worker: Worker) -> None:
+        assert worker.held is not None
+        self._leave_busy(worker)
+        self.resources.give(self._now_held(worker))
+        worker.held = None
+        worker.recalling = 0
+        self.idle.append(worker)
+        self._room_changed()
+
+    def _room_changed(self) -> None:
+        events = self.desk.events
+        if not events or type(events[-1]) is not RoomChanged:
+            self.desk.tell_agent(RoomChanged())
+
+    def rest(self) -> None:
+        """After dispatch: what is idle now takes over from deep pipes, or ends if there is plenty."""
+        if not self.idle or self.queue.size:
+            return
+        if self.deep:
+            self._take_over()
+        while len(self.idle) > self.spare:
+            self.stop(self.idle[0])
+
+    def _take_over(self) -> None:
+        for busy in self.busy.values():
+            worker = max(busy.values(), key=lambda w: len(w.pipe), default=None)
+            if worker is None or len(worker.pipe) < 3 or worker.recalling:
+                continue
+            behind = len(worker.pipe) // 2
+            if behind * (self.estimate(worker.pipe[-1]) or 0.0) > 200e-6:  # less is done before it has moved
+                self.recall(worker, len(worker.pipe) - behind)
+
+    def recall(self, worker: Worker, keep: int = 1) -> None:
+        """Ask for all but the first few back. (Asking twice does no harm: an earlier call may have been for fewer.)"""
+        tasks = tuple(task.id for task in list(worker.pipe)[keep:])
+        if tasks and worker.actor is None:
+            worker.recalling += 1
+            self.desk.send(worker.id, Recall(tasks))
+
+    def recalled(self, worker: Worker, ids: tuple[TaskID, ...]) -> list[TaskRecord]:
+        """The records of what was given back, out of the pipe."""
+        worker.recalling = max(worker.recalling - 1, 0)  # a blocked worker gives back unasked
+        back = set(ids)
+        tasks = [task for task in worker.pipe if task.id in back]
+        for task in tasks:
+            self.ended(worker, task, None)
+            task.worker = None
+            self.desk.note("recalled", task.id, worker.id)
+        return tasks
+
+    def call_back_the_held_up(self) -> bool:
+        """Recall what waits behind a long task; whether there are still deep pipes to watch."""
+        for busy in self.busy.values():
+            for worker in busy.values():
+                if len(worker.pipe) > 1 and not worker.recalling and self.desk.now - worker.since >= LONG_S:
+                    self.recall(worker)
+        return self.deep > 0
+
+    def block(self, worker: Worker) -> None:
+        """Its running task waits for the node: a normal one lends its CPU."""
+        worker.blocked += 1
+        if worker.blocked == 1 and worker.actor is None:
+            assert worker.held is not None
+            self.resources.give(lendable(worker.held))
+            self._leave_busy(worker)
+            self.recall(worker)
+            self._room_changed()
+
+    def unblock(self, worker: Worker) -> None:
+        worker.blocked -= 1
+        if worker.blocked == 0 and worker.actor is None:
+            assert worker.held is not None
+            self.resources.take(lendable(worker.held))
+            self.busy.setdefault(worker.held, {})[worker.id] = worker
+            if self.resources.free.get("CPU", 0) < 0:  # an overdraft: what waits in pipes must not start
+                self._recall_pipes()
+
+    def _recall_pipes(self) -> None:
+        for busy in self.busy.values():
+            for worker in busy.values():
+                if len(worker.pipe) > 1:
+                    self.recall(worker)
+
+    def disown(self, worker: Worker) -> None:
+        """It was to be an actor's process, and its constructor never began."""
+        worker.actor = None
+        if not worker.pipe:
+            self._free(worker)
+
+    def settle_actor(self, worker: Worker, lifetime: Demand) -> None:
+        """Its constructor is done: from placement to what it holds for life."""
+        assert worker.held is not None
+        self.resources.give(worker.held)
+        self.resources.take(lifetime)
+        worker.held = lifetime
+
+    def _leave_busy(self, worker: Worker) -> None:
+        if worker.held is not None and worker.held in self.busy:
+            self.busy[worker.held].pop(worker.id, None)
+
+    # ------------------------------------------------------------ estimates
+
+    def estimate(self, task: TaskRecord) -> float | None:
+        """Seconds, by the recent durations of its function here; None if there are none."""
+        function = task.spec.function
+        return self.durations.get(function.id if function is not None else ObjectID(task.spec.name))
+
+    def _learn(self, task: TaskRecord, seconds: float) -> None:
+        function = task.spec.function
+        key = function.id if function is not None else ObjectID(task.spec.name)
+        before = self.durations.get(key)
+        self.durations[key] = seconds if before is None else before + MEMORY * (seconds - before)

@@ -1,0 +1,331 @@
+"""A world for tests: nodes, wires and workers without time, where any wire may deliver next.
+
+It drives the real Node. Bodies are generators that yield calls to their node and get the replies. Whatever a
+real world could do to a node in some order, this one does in an order drawn from a seed, and checks after every
+input: the node's own invariants, that bodies run only with all their inputs and within capacity, and in the end
+that everything came back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from random import Random
+from typing import Any
+
+from labray import messages as m
+from labray.ids import (
+    DRIVER,
+    HEAD,
+    ClientID,
+    ObjectID,
+    Place,
+    TaskID,
+    lineage_prefix,
+    place,
+    result_id,
+    task_id,
+)
+from labray.node import Node
+from labray.schedulers.interface import Cluster, NodeInfo, Scheduler
+
+Body = Generator[Any, Any, list[m.Value]]
+EMPTY = m.Payload(b"")
+LARGE = 1_000_000
+
+
+def small() -> m.Value:
+    return m.Inline(EMPTY)
+
+
+def spec(task: TaskID, parent: TaskID, owner: Place, **fields: Any) -> m.Spec:
+    fields.setdefault("name", "f")
+    fields.setdefault("kind", "task")
+    fields.setdefault("args", EMPTY)
+    return m.Spec(id=task, parent=parent, owner=owner, function=None, **fields)
+
+
+class LoopWorker:
+    def __init__(self, id: ClientID, at: Place) -> None:
+        self.id = id
+        self.at = at
+        self.inbox: deque[m.Run] = deque()
+        self.run: m.Run | None = None
+        self.body: Body | None = None
+        self.waiting: m.Get | m.Wait | None = None
+        self.reply: Any = None
+        self.resumed = False
+
+
+class LoopWorld:
+    """places and clients by name; `make_body(run, world, worker)` says what a task does."""
+
+    def __init__(
+        self, nodes: int, cpus: int, scheduler: Scheduler, seed: int, make_body: Callable[..., Body]
+    ) -> None:
+        self.rng = Random(seed)
+        self.cpus = cpus
+        infos = tuple(
+            NodeInfo(place(f"n{i}"), (("CPU", cpus * m.UNIT), (f"node:n{i}", m.UNIT))) for i in range(nodes)
+        )
+        self.cluster = Cluster(infos, HEAD)
+        self.nodes = {
+            p: Node(p, self.cluster, totals, scheduler, Random(f"{seed}/{p}"), max_workers=10_000)
+            for p, totals in [(HEAD, ()), *((i.place, i.totals) for i in infos)]
+        }
+        self.now = 0.0
+        self.wires: dict[tuple[str, str], deque[Any]] = {}
+        self.alarms: list[tuple[float, Place, int]] = []
+        self.store: dict[tuple[Place, ObjectID], int] = {}
+        self.workers: dict[str, LoopWorker] = {}
+        self.make_body = make_body
+        self.driver = ClientID("n0/driver")
+        self.replies: dict[int, Any] = {}
+        self.completed: dict[str, int] = {}
+        self.begun: dict[str, int] = {}
+        self.values: dict[ObjectID, bool] = {}
+        self.started_calls: list[str] = []
+        self.counters: dict[str, int] = {}
+        self.requests = 0
+        self.warned: list[str] = []
+        news = [(p, m.Booted()) for p in self.nodes] + [(Place("n0"), m.ClientJoined(self.driver))]
+        for p, message in news:
+            for effect in self.nodes[p].handle("", message, self.now):
+                self._obey(p, effect)
+
+    # ------------------------------------------------------------ what a client can say
+
+    def next_id(self, parent: TaskID, attempt: int) -> TaskID:
+        prefix = lineage_prefix(parent, attempt)
+        self.counters[prefix] = self.counters.get(prefix, -1) + 1
+        return task_id(prefix, self.counters[prefix])
+
+    def submit(self, client: str, parent: TaskID = DRIVER, attempt: int = 0, **fields: Any) -> m.Ref:
+        at = Place(client.partition("/")[0])
+        id = self.next_id(parent, attempt)
+        self.wire(client, at, m.Submit(spec(id, parent, at, **fields)))
+        return m.Ref(result_id(id, 0), at)
+
+    def request(self) -> int:
+        self.requests += 1
+        return self.requests
+
+    def ask(self, message: m.Get | m.Wait) -> Any:
+        """The driver asks, and the world runs until it is answered."""
+        self.wire(self.driver, "n0", message)
+        self.run_until(lambda: message.request in self.replies)
+        return self.replies.pop(message.request)
+
+    def get(self, *refs: m.Ref) -> tuple[m.Value, ...]:
+        return self.ask(m.Get(self.request(), tuple(refs))).values
+
+    def drop(self, *refs: m.Ref) -> None:
+        self.wire(self.driver, "n0", m.Drop(tuple((ref.id, 1) for ref in refs)))
+
+    # ------------------------------------------------------------ turning the crank
+
+    def wire(self, source: str, to: str, message: Any) -> None:
+        self.wires.setdefault((source, to), deque()).append(message)
+
+    def run_until(self, done: Callable[[], bool], steps: int = 200_000) -> None:
+        for _ in range(steps):
+            if done():
+                return
+            if not self.step():
+                pending = [line for node in self.nodes.values() for line in node.pending()]
+                raise AssertionError("stuck: " + "\n".join(pending))
+        raise AssertionError("the world runs on and on")
+
+    def settle(self) -> None:
+        """Run until nothing is left to do but alarms."""
+        while self.step(alarms=False):
+            pass
+
+    def step(self, alarms: bool = True) -> bool:
+        """One thing that can happen, happens."""
+        choices: list[Callable[[], None]] = []
+        for ends in self.wires:
+            choices.append(lambda ends=ends: self._deliver(ends))
+        for worker in self.workers.values():
+            if self._can_go_on(worker):
+                choices.append(lambda worker=worker: self._go_on(worker))
+        if not choices and not (alarms and self.alarms):
+            return False
+        self.now += 0.0001
+        if not choices:
+            self._ring()
+        else:
+            self.rng.choice(choices)()
+        return True
+
+    def _deliver(self, ends: tuple[str, str]) -> None:
+        source, to = ends
+        queue = self.wires[ends]
+        message = queue.popleft()
+        if not queue:
+            del self.wires[ends]
+        node = self.nodes.get(Place(to))
+        if node is None:
+            self._notify(to, message)
+            return
+        if "/" in source and source != self.driver and source not in self.workers:
+            return  # it is dead, and what it said is dropped
+        for effect in node.handle(source, message, self.now):
+            self._obey(node.place, effect)
+        node.validate()
+
+    def _obey(self, at: Place, effect: m.Effect) -> None:
+        match effect:
+            case m.Send(to, message):
+                if isinstance(message, m.Recall):
+                    self._recall(at, to, message)
+                else:
+                    self.wire(at, to, message)
+            case m.Start(worker):
+                self.workers[worker] = LoopWorker(worker, at)
+                self.wire("", at, m.WorkerStarted(worker))
+            case m.Stop(worker):
+                self._remove(worker)
+            case m.Push(id, value, to):
+                assert (at, id) in self.store, f"{id} is pushed from {at}, where it is not"
+                self.wire("push" + at, to, m.Arrived(id, value))
+                self.store[(to, id)] = value.size
+            case m.Free(id):
+                del self.store[(at, id)]
+            case m.Alarm(after, token):
+                self.alarms.append((self.now + after, at, token))
+            case m.Warn(text):
+                self.warned.append(text)
+
+    def _ring(self) -> None:
+        alarm = min(self.alarms)
+        self.alarms.remove(alarm)
+        self.now = max(self.now, alarm[0])
+        self.wire("", alarm[1], m.Woke(alarm[2]))
+
+    def _remove(self, id: str) -> None:
+        self.workers.pop(id, None)
+        self.wires = {ends: queue for ends, queue in self.wires.items() if id not in ends}
+
+    def kill(self, id: str) -> None:
+        """A worker process dies; what it had said before still arrives first."""
+        worker = self.workers.pop(id)
+        said = self.wires.pop((id, worker.at), deque())
+        unread = [x for x in self.wires.pop((worker.at, id), ()) if isinstance(x, m.Run)] + list(worker.inbox)
+        node = self.nodes[worker.at]
+        back = tuple(run.spec.id for run in unread)
+        for message in [*said, m.Recalled(back)]:
+            for effect in node.handle(id, message, self.now):
+                self._obey(worker.at, effect)
+        for effect in node.handle("", m.WorkerLost(ClientID(id), "killed by the test"), self.now):
+            self._obey(worker.at, effect)
+        self.wires.pop((worker.at, id), None)
+        node.validate()
+
+    # ------------------------------------------------------------ clients
+
+    def _notify(self, to: str, message: Any) -> None:
+        if to == self.driver:
+            if hasattr(message, "request"):
+                self.replies[message.request] = message
+            return
+        worker = self.workers.get(to)
+        if worker is None:
+            return
+        if isinstance(message, m.Run):
+            if worker.waiting is not None and message.spec.kind != "method":
+                self.wire(to, worker.at, m.Recalled((message.spec.id,)))
+            else:
+                worker.inbox.append(message)
+        elif worker.waiting is not None and getattr(message, "request", None) == worker.waiting.request:
+            worker.reply, worker.waiting, worker.resumed = message, None, True
+
+    def _recall(self, at: Place, to: str, message: m.Recall) -> None:
+        """As the cluster does it: what the worker has not read is taken out of its wire."""
+        worker = self.workers.get(to)
+        if worker is None:
+            return
+        unread = self.wires.get((at, to), deque())
+        back = [x for x in (*worker.inbox, *unread) if isinstance(x, m.Run) and x.spec.id in message.tasks]
+        for run in back:
+            (worker.inbox if run in worker.inbox else unread).remove(run)
+        if (at, to) in self.wires and not unread:
+            del self.wires[(at, to)]
+        self.wire(to, at, m.Recalled(tuple(run.spec.id for run in back)))
+
+    def _can_go_on(self, worker: LoopWorker) -> bool:
+        return worker.waiting is None and (worker.run is not None or bool(worker.inbox))
+
+    def _go_on(self, worker: LoopWorker) -> None:
+        if worker.run is None:
+            self._begin(worker, worker.inbox.popleft())
+        assert worker.body is not None
+        try:
+            message = worker.body.send(worker.reply)
+        except StopIteration as stop:
+            self._end(worker, stop.value)
+            return
+        worker.reply = None
+        if isinstance(message, m.Get | m.Wait):
+            worker.waiting = message
+        self.wire(worker.id, worker.at, message)
+
+    def _begin(self, worker: LoopWorker, run: m.Run) -> None:
+        assert len(run.args) == len(run.spec.deps), f"{run.spec.id} began without its inputs"
+        for ref in run.spec.deps:
+            assert self.values.get(ref.id), f"{run.spec.id} began before {ref.id} existed"
+        busy = [
+            w for w in self.workers.values() if w.at == worker.at and w.run is not None and w.waiting is None
+        ]
+        resumed = [w for w in busy if w.resumed]  # they took their CPU back at once: an overdraft
+        used = sum(
+            dict(w.run.spec.demand).get("CPU", 0) for w in busy if w.run and w.run.spec.kind != "method"
+        )
+        mine = dict(run.spec.demand).get("CPU", 0) if run.spec.kind == "task" else 0
+        assert used + mine <= self.cpus * m.UNIT or resumed, (
+            f"{worker.at} runs more than it can: {run.spec.id} begins beside {[(w.id, w.run) for w in busy]}\n"
+            + "\n".join(map(str, self.nodes[worker.at].log[-40:]))
+        )
+        worker.run, worker.reply, worker.resumed = run, None, False
+        self.begun[run.spec.id] = self.begun.get(run.spec.id, 0) + 1
+        worker.body = self.make_body(run, self, worker)
+        if run.spec.kind == "method":
+            self.started_calls.append(run.spec.id)
+
+    def _end(self, worker: LoopWorker, values: list[m.Value]) -> None:
+        run = worker.run
+        assert run is not None
+        for index, value in enumerate(values):
+            id = result_id(run.spec.id, index)
+            if isinstance(value, m.Stored):
+                self.store[(worker.at, id)] = value.size
+            self.values[id] = True
+        stored = tuple(
+            (ref.id, 1) for ref, arg in zip(run.spec.deps, run.args, strict=True) if type(arg) is m.Stored
+        )
+        begun = self.now
+        self.wire(
+            worker.id, worker.at, m.Finished(run.spec.id, run.attempt, tuple(values), begun, begun + 1e-5)
+        )
+        if stored:
+            self.wire(worker.id, worker.at, m.Unpin(stored))
+        self.completed[run.spec.id] = self.completed.get(run.spec.id, 0) + 1
+        worker.run = worker.body = worker.reply = None
+
+    # ------------------------------------------------------------ the end
+
+    def assert_all_is_back(self) -> None:
+        """Resources, objects, tasks: nothing is in use any more."""
+        self.settle()
+        for node in self.nodes.values():
+            assert node.pool.resources.free == node.pool.resources.totals, (
+                f"{node.place}: {node.pool.resources.free}"
+            )
+            assert not node.custody.tasks, f"{node.place} still has {list(node.custody.tasks.values())}"
+            left = {id: (r.holds, r.loans, r.given, r.pins) for id, r in node.objects.records.items()}
+            assert not left, f"{node.place} still has objects: {left}"
+        assert not self.store, f"still stored: {self.store}"
+
+
+def stored(size: int = LARGE) -> m.Stored:
+    return m.Stored(size, m.Block("", 0, 0, (size,)))

@@ -1,0 +1,187 @@
+"""What must hold for every scheduler, on any cluster, for any program, whatever comes first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from labray import messages as m
+from labray.schedulers import BottomUp, Centralized, Checked, Random
+from labray.schedulers.interface import Scheduler
+from tests.loop import Body, LoopWorld, small, spec, stored
+
+POLICIES: list[Scheduler] = [
+    Centralized(),
+    BottomUp(spill=0),
+    BottomUp(spill=3),
+    Random(),
+    Checked(Centralized()),
+    Checked(BottomUp(spill=1)),
+    Checked(Random()),
+]
+
+
+def body(run: m.Run, world: LoopWorld, worker: Any) -> Body:
+    """A task's name says what it does: how many children it submits and gets, and how large its result is."""
+    children, large = run.spec.name.split(",")
+    refs = []
+    for index in range(int(children)):
+        id = world.next_id(run.spec.id, run.attempt)
+        fields = {"name": f"0,{index % 2}", "demand": run.spec.demand}
+        yield m.Submit(child_spec(world, id, run, worker, **fields))
+        refs.append(m.Ref(m.ObjectID(f"{id}.0"), worker.at))
+    if refs:
+        reply = yield m.Get(world.request(), tuple(refs), lends=True)
+        assert len(reply.values) == len(refs) or isinstance(reply.values[0], m.Failed)
+        pinned = [(r.id, 1) for r, v in zip(refs, reply.values, strict=False) if isinstance(v, m.Stored)]
+        if pinned:
+            yield m.Unpin(tuple(pinned))
+        yield m.Drop(tuple((ref.id, 1) for ref in refs))
+    return [stored() if large == "1" else small() for _ in range(run.spec.returns)]
+
+
+def child_spec(world: LoopWorld, id: Any, run: m.Run, worker: Any, **fields: Any) -> m.Spec:
+
+    return spec(id, run.spec.id, worker.at, **fields)
+
+
+programs = st.lists(
+    st.tuples(
+        st.integers(0, 3),  # children
+        st.integers(0, 1),  # large result
+        st.integers(1, 2),  # cpus
+        st.lists(st.integers(0, 30), max_size=3),  # which earlier results it needs
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def run_program(world: LoopWorld, program: list[Any], retries: int = 0) -> list[m.Ref]:
+    refs: list[m.Ref] = []
+    for children, large, cpus, needs in program:
+        deps = tuple(dict.fromkeys(refs[n % len(refs)] for n in needs)) if refs else ()
+        demand = (("CPU", min(cpus, world.cpus) * m.UNIT),)
+        refs.append(
+            world.submit(world.driver, name=f"{children},{large}", deps=deps, demand=demand, retries=retries)
+        )
+    return refs
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(program=programs, nodes=st.integers(1, 4), cpus=st.integers(1, 3), seed=st.integers(0, 2**31))
+def test_every_task_runs_once_within_capacity_after_its_inputs_and_all_comes_back(
+    policy: Scheduler, program: list[Any], nodes: int, cpus: int, seed: int
+) -> None:
+    world = LoopWorld(nodes, cpus, policy, seed, body)
+    refs = run_program(world, program)
+    for ref in refs:
+        (value,) = world.get(ref)
+        assert not isinstance(value, m.Failed)
+        if isinstance(value, m.Stored):
+            world.wire(world.driver, "n0", m.Unpin(((ref.id, 1),)))
+    assert set(world.completed.values()) == {1} and world.begun == world.completed
+    world.drop(*refs)
+    world.assert_all_is_back()
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    program=programs,
+    nodes=st.integers(1, 3),
+    cpus=st.integers(1, 3),
+    seed=st.integers(0, 2**31),
+    deaths=st.lists(st.integers(1, 60), max_size=4),
+    retries=st.sampled_from([0, 1, 10]),
+)
+def test_whatever_workers_die_each_task_ends_in_a_value_or_an_error(
+    policy: Scheduler, program: list[Any], nodes: int, cpus: int, seed: int, deaths: list[int], retries: int
+) -> None:
+    world = LoopWorld(nodes, cpus, policy, seed, body)
+    refs = run_program(world, program, retries)
+    for pause in deaths:
+        for _ in range(pause):
+            world.step()
+        if world.workers:
+            world.kill(world.rng.choice(sorted(world.workers)))
+    for ref in refs:
+        (value,) = world.get(ref)
+        if isinstance(value, m.Failed):
+            assert value.error.kind == "worker_crashed" and retries < 4
+        elif isinstance(value, m.Stored):
+            world.wire(world.driver, "n0", m.Unpin(((ref.id, 1),)))
+    world.drop(*refs)
+    world.settle()
+    for node in world.nodes.values():
+        assert node.pool.resources.free == node.pool.resources.totals
+
+
+# ---------------------------------------------------------------- actors
+
+
+def actor_body(run: m.Run, world: LoopWorld, worker: Any) -> Body:
+    """Constructors and methods do nothing; a task calls the actor whose ref is in its arguments."""
+    if run.spec.kind != "task":
+        return [small() for _ in range(run.spec.returns)]
+    (actor,) = run.spec.args.refs
+    for _ in range(3):
+        id = world.next_id(run.spec.id, run.attempt)
+        yield m.Submit(child_spec(world, id, run, worker, kind="method", actor=actor, demand=(), name="m"))
+        reply = yield m.Get(world.request(), (m.Ref(m.ObjectID(f"{id}.0"), worker.at),), lends=True)
+        assert isinstance(reply.values[0], m.Inline) or reply.values[0].error.kind.startswith("actor_")
+        yield m.Drop(((m.ObjectID(f"{id}.0"), 1),))
+    return [small()]
+
+
+@pytest.mark.parametrize(
+    "policy", [Checked(Centralized()), Checked(BottomUp(spill=1)), Checked(Random())], ids=repr
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    calls=st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(0, 8)), min_size=1, max_size=15),
+    nodes=st.integers(1, 3),
+    seed=st.integers(0, 2**31),
+    deaths=st.lists(st.integers(1, 80), max_size=2),
+    restarts=st.sampled_from([0, 1, -1]),
+)
+def test_calls_of_one_submitter_begin_in_order_and_everything_ends(
+    policy: Scheduler, calls: list[Any], nodes: int, seed: int, deaths: list[int], restarts: int
+) -> None:
+    world = LoopWorld(nodes, 2, policy, seed, actor_body)
+    actors = [
+        world.submit(world.driver, kind="actor", name=f"A{i}", demand=(("CPU", m.UNIT),), retries=restarts)
+        for i in range(3)
+    ]
+    refs: list[m.Ref] = []
+    mine: dict[str, list[str]] = {actor.id: [] for actor in actors}
+    for which, by_task, dep in calls:
+        actor = actors[which]
+        if by_task:
+            args = m.Payload(b"", (), (actor,))
+            refs.append(world.submit(world.driver, args=args, demand=(("CPU", m.UNIT),)))
+        else:
+            deps = (refs[dep],) if dep < len(refs) else ()
+            ref = world.submit(world.driver, kind="method", name="m", demand=(), actor=actor, deps=deps)
+            mine[actor.id].append(ref.id.removesuffix(".0"))
+            refs.append(ref)
+    for pause in deaths:
+        for _ in range(pause):
+            world.step()
+        if world.workers:
+            world.kill(world.rng.choice(sorted(world.workers)))
+    for ref in refs:
+        (value,) = world.get(ref)
+        assert isinstance(value, m.Inline) or value.error.kind in (
+            "actor_died", "actor_unavailable", "worker_crashed",
+        )  # fmt: skip
+    if not deaths:
+        for made in mine.values():
+            begun = [call for call in world.started_calls if call in made]
+            assert begun == made
+    world.drop(*refs, *actors)
+    world.assert_all_is_back()
