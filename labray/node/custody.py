@@ -25,9 +25,9 @@ from labray.messages import (
     Warn,
 )
 from labray.node.mind import dep_fact
-from labray.node.objects import ObjectRecord
+from labray.node.records import ObjectRecord
 from labray.node.tasks import State, TaskRecord, pinned
-from labray.node.workers import Worker
+from labray.node.worker import Worker
 
 if TYPE_CHECKING:
     from labray.node.node import Node

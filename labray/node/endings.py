@@ -11,32 +11,27 @@ from typing import TYPE_CHECKING
 
 from labray.ids import ClientID, ObjectID, Place, result_id
 from labray.messages import (
-    ActorLost,
     Bounced,
     Done,
     ErrorInfo,
     Failed,
     Finished,
-    Inline,
     Known,
-    Payload,
     Ref,
     Remote,
     Stored,
     Value,
 )
 from labray.node.mind import UNDECIDED
-from labray.node.objects import refs_in
+from labray.node.records import refs_in
 from labray.node.residents import Resident
 from labray.node.tasks import State, TaskRecord, pinned
-from labray.node.workers import Worker
+from labray.node.worker import Worker
 from labray.schedulers.interface import TaskFinished
 
 if TYPE_CHECKING:
     from labray.node.callers import OwnedActor
     from labray.node.node import Node
-
-DONE_CONSTRUCTING = Inline(Payload(b""))
 
 
 class Endings:
@@ -127,12 +122,12 @@ class Endings:
     ) -> None:
         """The refs inside the values are already held."""
         if retry and self._may_retry(task):
-            self._again(task)
+            self.again(task)
             return
         spec = task.spec
         failed = next((value for value in values if type(value) is Failed), None)
         if spec.kind == "actor":
-            self._actor_made(task, values, at)
+            self.node.creations.made(task, values, at)
             return
         if failed is None:
             self.desk.note("finished", task.id, task.attempt)
@@ -146,51 +141,12 @@ class Endings:
         for ref in pinned(spec):
             self.objects.release(ref.id)
 
-    def _actor_made(self, task: TaskRecord, values: tuple[Known, ...], at: Place) -> None:
-        """A constructor ended. The arguments stay pinned while it may have to run again."""
-        id = result_id(task.id, 0)
-        task.at = at
-        value = values[0]
-        if type(value) is Failed:
-            self.settle_actor(id, self.node.callers.died(id, task.attempt, value.error, may_restart=False))
-            return
-        self.desk.note("finished", task.id, task.attempt)
-        self.node.callers.alive(id, at, task.attempt)
-        if task.spec.retries == 0:
-            self._bury_creation(task)
-        record = self.objects.records.get(id)
-        if record is not None and record.value is None:
-            self.objects.settle(record, DONE_CONSTRUCTING)
-
-    def settle_actor(self, id: ObjectID, failed: Failed | None) -> None:
-        """An actor is dead for good: so is what its creation promised, if it had not come."""
-        if failed is None:
-            return
-        creation = self.node.callers.owned[id].creation
-        self.desk.note("failed", creation.id, failed.error.kind)
-        self._bury_creation(creation)
-        record = self.objects.records.get(id)
-        if record is not None and record.value is None:
-            self.objects.settle(record, failed)
-
-    def _bury_creation(self, task: TaskRecord) -> None:
-        if self.tasks.pop(task.id, None) is None:
-            return
-        before = task.state
-        task.step(State.OVER)
-        if before is State.READY:
-            self.node.pool.queue.withdraw(task)
-        if before in UNDECIDED:
-            self.node.mind.withdraw(task)
-        for ref in pinned(task.spec):
-            self.objects.release(ref.id)
-
     # ------------------------------------------------------------ losses and errors
 
     def lost(self, task: TaskRecord, why: str, error: ErrorInfo | None = None) -> None:
         """At the owner: the process or place that ran this attempt is gone."""
         if self._may_retry(task):
-            self._again(task)
+            self.again(task)
             return
         self.fail(
             task, error or ErrorInfo("worker_crashed", f"task {task.id} ({task.spec.name}) failed: {why}.")
@@ -199,7 +155,7 @@ class Endings:
     def _may_retry(self, task: TaskRecord) -> bool:
         return task.spec.retries < 0 or task.attempt < task.spec.retries
 
-    def _again(self, task: TaskRecord) -> None:
+    def again(self, task: TaskRecord) -> None:
         task.attempt += 1
         task.hops = 0
         task.at = None
@@ -213,14 +169,11 @@ class Endings:
         task.step(State.WAITING)
         self.custody.await_deps(task)
 
-    def recreate(self, actor: OwnedActor) -> None:
-        self._again(actor.creation)
-
     def fail(self, task: TaskRecord, error: ErrorInfo) -> None:
         """At the owner: the task ends in an error, for every one of its results."""
         values = (Failed(error),) * max(task.spec.returns, 1)
         if task.spec.kind == "actor":
-            self._actor_made(task, values, self.place)
+            self.node.creations.made(task, values, self.place)
             return
         self._ended(task, values, False, self.place, (None,) * len(values))
 
@@ -270,27 +223,6 @@ class Endings:
         task.step(State.OVER)
         self.custody.forget(task)
 
-    def actor_gone(self, resident: Resident, error: ErrorInfo) -> None:
-        creation = resident.creation
-        if creation.mine:
-            self.settle_actor(resident.id, self.node.callers.died(resident.id, creation.attempt, error))
-            return
-        self.desk.send(creation.spec.owner, ActorLost(resident.id, creation.attempt, error))
-        self.constructor_gone(creation)
-
-    def constructor_gone(self, creation: TaskRecord) -> None:
-        """The process that ran another place's constructor is gone, and the owner knows."""
-        if not creation.mine and creation.id in self.tasks:
-            creation.step(State.OVER)
-            self.custody.forget(creation)
-
-    def retired(self, id: ObjectID) -> None:
-        """An object is freed: an actor whose last handle that was goes with it."""
-        if id in self.node.callers.owned:
-            creation = self.node.callers.owned[id].creation
-            self.node.callers.retire(id)
-            self._bury_creation(creation)
-
     def place_lost(self, lost: Place) -> None:
         """Own tasks there start anew or fail; tasks of its own that are here are let go."""
         for task in list(self.tasks.values()):
@@ -299,7 +231,9 @@ class Endings:
         for actor in list(self.node.callers.owned.values()):
             if lost in (actor.at, actor.creation.at):
                 error = ErrorInfo("actor_died", f"the actor {actor.id} died with its node {lost}.")
-                self.settle_actor(actor.id, self.node.callers.died(actor.id, actor.creation.attempt, error))
+                self.node.creations.settle(
+                    actor.id, self.node.callers.died(actor.id, actor.creation.attempt, error)
+                )
         for resident in list(self.node.residents.here.values()):
             if resident.creation.spec.owner == lost:
                 error = ErrorInfo("actor_died", f"the actor {resident.id} died with its owner, {lost}.")
@@ -313,6 +247,15 @@ class Endings:
 
     def carry(self, task: TaskRecord, to: Place) -> None:
         self.custody.carry(task, to)
+
+    def recreate(self, actor: OwnedActor) -> None:
+        self.again(actor.creation)
+
+    def actor_gone(self, resident: Resident, error: ErrorInfo) -> None:
+        self.node.creations.process_gone(resident, error)
+
+    def constructor_gone(self, creation: TaskRecord) -> None:
+        self.node.creations.constructor_gone(creation)
 
     def stop_here(self, id: ObjectID, attempt: int, error: ErrorInfo | None) -> None:
         self.node.residents.stop(id, attempt, error)

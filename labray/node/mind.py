@@ -16,8 +16,9 @@ from labray.errors import SchedulerError
 from labray.ids import HEAD, Place, TaskID
 from labray.messages import Alarm, Demand, Told
 from labray.node.desk import Desk
-from labray.node.objects import ObjectTable, size_of
+from labray.node.objects import ObjectTable
 from labray.node.queue import Queued, ReadyQueue
+from labray.node.records import size_of
 from labray.node.resources import Resources
 from labray.node.tasks import State, TaskRecord
 from labray.schedulers.interface import (

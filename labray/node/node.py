@@ -7,16 +7,17 @@ process or random source. The parts each have a file; this one opens the mail.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.ids import HEAD, ClientID, ObjectID, Place
+from labray.ids import HEAD, ClientID, ObjectID, Place, result_id
 from labray.node.callers import Callers
 from labray.node.checks import check
+from labray.node.creations import Creations
 from labray.node.custody import Custody
 from labray.node.desk import Desk
 from labray.node.endings import Endings
+from labray.node.mail import mailboxes
 from labray.node.mind import LocalView, Mind
 from labray.node.names import Directory
 from labray.node.objects import ObjectTable
@@ -65,6 +66,7 @@ class Node:
         self.objects = ObjectTable(self.desk, self._freed)
         self.clients = Desks(self.desk, self.objects, self._block, self._unblock)
         self.custody = Custody(self, strict)
+        self.creations = Creations(self)
         self.endings = Endings(self)
         self.callers = Callers(self.desk, self.endings)
         self.pool = Pool(
@@ -80,7 +82,7 @@ class Node:
         self.mind = Mind(self.desk, scheduler, cluster, view, rng, self.custody)
         self.names = Directory(self.desk)
         self.alarmed = False
-        self._handlers = self._mailboxes()
+        self._handlers = mailboxes(self)
 
     # ------------------------------------------------------------ the door
 
@@ -90,7 +92,7 @@ class Node:
         Raises SchedulerError if the policy breaks a rule, AssertionError if this node is wrong.
         """
         if "/" in sender and sender not in self.clients.clients:
-            return []  # it was stopped while this was under way
+            return _stored_for_nobody(message)  # it was stopped while this was under way
         desk = self.desk
         desk.now = now
         self._handlers[type(message)](sender, message)
@@ -153,73 +155,9 @@ class Node:
         actor = self.callers.owned.get(ObjectID(f"{task}.0"))
         return actor is not None and actor.state in ("alive", "dead")
 
-    # ------------------------------------------------------------ the mailboxes
-
-    def _mailboxes(self) -> dict[type, Callable[[Any, Any], None]]:
-        return {**self._from_clients(), **self._from_places(), **self._from_world()}
-
-    def _from_clients(self) -> dict[type, Callable[[Any, Any], None]]:
-        custody, endings, clients = self.custody, self.endings, self.clients
-        return {
-            m.Submit: lambda s, x: custody.submit(s, x.spec),
-            m.Finished: endings.finished,
-            m.Get: clients.get,
-            m.Wait: clients.wait,
-            m.Put: self._put,
-            m.Drop: lambda s, x: clients.drop(s, x.ids),
-            m.Unpin: lambda s, x: clients.unpin(s, x.ids),
-            m.Abandon: lambda s, x: clients.abandon(s, x.request),
-            m.Recalled: self._recalled,
-            m.Kill: self._kill,
-            m.Register: self._register,
-            m.Lookup: self._lookup,
-        }
-
-    def _from_places(self) -> dict[type, Callable[[Any, Any], None]]:
-        custody, endings, objects, callers = self.custody, self.endings, self.objects, self.callers
-        return {
-            m.Assign: lambda s, x: custody.assigned(x),
-            m.Moved: lambda s, x: custody.moved(x),
-            m.Done: endings.done,
-            m.Bounced: lambda s, x: endings.bounced(x),
-            m.Watch: lambda s, x: objects.watched(m.Ref(x.id, self.place), s),
-            m.Exists: lambda s, x: objects.exists(x.id, x.known),
-            m.Pull: lambda s, x: objects.pulled(x.id, s),
-            m.Missing: lambda s, x: objects.missing(x.id, s),
-            m.Copied: lambda s, x: objects.copied(x.id, s),
-            m.Evict: lambda s, x: objects.evict(x.id),
-            m.Lent: lambda s, x: objects.lent(x.id, x.to),
-            m.Returned: lambda s, x: objects.lent(x.id, s, -x.count),
-            m.Seek: lambda s, x: callers.sought(x.actor, s),
-            m.Located: lambda s, x: callers.located(x),
-            m.ActorLost: lambda s, x: endings.settle_actor(
-                x.actor, callers.died(x.actor, x.attempt, x.error)
-            ),
-            m.StopActor: lambda s, x: self.residents.stop(x.actor, x.attempt, x.error),
-            m.KillActor: lambda s, x: endings.settle_actor(x.actor, callers.kill(x.actor, x.no_restart)),
-            m.NameWanted: lambda s, x: self.names.wanted(s, x),
-            m.NameGiven: lambda s, x: self.desk.send(x.client, m.Registered(x.request, x.accepted)),
-            m.NameSought: lambda s, x: self.names.sought(s, x),
-            m.NameFound: self._found,
-            m.NameFree: lambda s, x: self.names.free(x),
-            m.Told: lambda s, x: self.mind.hear(s, x),
-        }
-
-    def _from_world(self) -> dict[type, Callable[[Any, Any], None]]:
-        return {
-            m.Booted: self._booted,
-            m.ClientJoined: lambda s, x: self.clients.join(x.client),
-            m.ClientLost: lambda s, x: self.clients.leave(x.client),
-            m.WorkerStarted: self._worker_started,
-            m.WorkerLost: self._worker_lost,
-            m.PlaceLost: self._place_lost,
-            m.Arrived: lambda s, x: self.objects.arrived(x.id, x.value),
-            m.Woke: self._woke,
-        }
-
     # ------------------------------------------------------------ clients
 
-    def _put(self, sender: ClientID, message: m.Put) -> None:
+    def put(self, sender: ClientID, message: m.Put) -> None:
         """A function is held once more, for ever."""
         value = message.value
         record = self.objects.own(message.id, holds=2 if message.function else 1)
@@ -256,25 +194,25 @@ class Node:
         if task.fact is not None:
             self.desk.tell_agent(TaskUnblocked(task.fact))
 
-    def _recalled(self, sender: ClientID, message: m.Recalled) -> None:
+    def recalled(self, sender: ClientID, message: m.Recalled) -> None:
         worker = self.pool.workers.get(sender)
         if worker is not None:
             self.custody.recalled(worker, message.tasks)
 
-    def _kill(self, sender: ClientID, message: m.Kill) -> None:
+    def kill(self, sender: ClientID, message: m.Kill) -> None:
         actor = message.actor
         if actor.owner == self.place:
-            self.endings.settle_actor(actor.id, self.callers.kill(actor.id, message.no_restart))
+            self.creations.settle(actor.id, self.callers.kill(actor.id, message.no_restart))
         else:
             self.desk.send(actor.owner, m.KillActor(actor.id, message.no_restart))
 
-    def _register(self, sender: ClientID, x: m.Register) -> None:
+    def register(self, sender: ClientID, x: m.Register) -> None:
         self.desk.send(HEAD, m.NameWanted(sender, x.request, x.name, x.actor, x.handle))
 
-    def _lookup(self, sender: ClientID, x: m.Lookup) -> None:
+    def lookup(self, sender: ClientID, x: m.Lookup) -> None:
         self.desk.send(HEAD, m.NameSought(sender, x.request, x.name))
 
-    def _found(self, sender: Place, x: m.NameFound) -> None:
+    def found(self, sender: Place, x: m.NameFound) -> None:
         """The directory holds no ref: the finder's place takes a loan of its own."""
         client = self.clients.clients.get(x.client)
         if client is None:
@@ -288,24 +226,24 @@ class Node:
 
     # ------------------------------------------------------------ the world
 
-    def _booted(self, sender: str, message: m.Booted) -> None:
+    def booted(self, sender: str, message: m.Booted) -> None:
         for _ in range(self.prestart):
             self.pool.start_worker()
         for node in self.cluster.nodes:
             self.desk.tell_agent(NodeJoined(node))
 
-    def _worker_started(self, sender: str, message: m.WorkerStarted) -> None:
+    def worker_started(self, sender: str, message: m.WorkerStarted) -> None:
         if message.worker in self.pool.workers:
             self.clients.join(message.worker)
             self.pool.started(message.worker)
 
-    def _worker_lost(self, sender: str, message: m.WorkerLost) -> None:
+    def worker_lost(self, sender: str, message: m.WorkerLost) -> None:
         worker = self.pool.workers.get(message.worker)
         if worker is not None:
             self.desk.note("lost", message.worker, message.reason)
             self.endings.worker_lost(worker, message.reason)
 
-    def _place_lost(self, sender: str, message: m.PlaceLost) -> None:
+    def place_lost(self, sender: str, message: m.PlaceLost) -> None:
         self.desk.dead[message.place] = None
         self.desk.note("lost", message.place, "")
         self.names.place_lost(message.place)
@@ -314,7 +252,7 @@ class Node:
         self.objects.place_lost(message.place)
         self.desk.tell_agent(NodeLost(message.place))
 
-    def _woke(self, sender: str, message: m.Woke) -> None:
+    def woke(self, sender: str, message: m.Woke) -> None:
         if message.token == PIPE_ALARM:
             self.alarmed = False
             self.pool.call_back_the_held_up()
@@ -323,4 +261,15 @@ class Node:
 
     def _freed(self, id: ObjectID) -> None:
         """An object was freed. If it stands for an actor, no handle to it is left."""
-        self.endings.retired(id)
+        self.creations.retire(id)
+
+
+def _stored_for_nobody(message: Any) -> list[m.Effect]:
+    """What a client that is gone had put into the store."""
+    match message:
+        case m.Finished():
+            ids = [result_id(message.task, index) for index in range(len(message.values))]
+            return [m.Free(i, v) for i, v in zip(ids, message.values, strict=True) if type(v) is m.Stored]
+        case m.Put(value=m.Stored() as stored):
+            return [m.Free(message.id, stored)]
+    return []

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from labray.ids import ClientID, ObjectID
 from labray.messages import Failed, Get, Inline, Ready, Ref, Value, Values, Wait
 from labray.node.desk import Desk
-from labray.node.objects import ObjectRecord, ObjectTable
+from labray.node.objects import ObjectTable
+from labray.node.records import ObjectRecord
 
 
 class Request:

@@ -16,7 +16,8 @@ from labray.ids import ObjectID, TaskID, order_of
 from labray.messages import Demand, ErrorInfo, Run
 from labray.node.desk import Desk
 from labray.node.tasks import State, TaskRecord
-from labray.node.workers import Pool, Worker
+from labray.node.worker import Worker
+from labray.node.workers import Pool
 
 ACTOR_PIPE = 32  # calls at an actor run one after the other anyway: the pipe only hides the way to it
 

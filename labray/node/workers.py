@@ -8,7 +8,6 @@ another worker idles. All tasks in a pipe have the same shape and use the same a
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from labray.ids import ClientID, ObjectID, TaskID
@@ -17,34 +16,13 @@ from labray.node.desk import Desk
 from labray.node.queue import ReadyQueue
 from labray.node.resources import Resources, lendable
 from labray.node.tasks import State, TaskRecord
+from labray.node.worker import Worker
 from labray.schedulers.interface import RoomChanged, TaskStarted
 
 PIPE_S = 0.002  # depth 1, 4, 32 gave 8,600, 30,000, 70,000 tasks/s on a stripped prototype
 PIPE_LIMIT = 64
 LONG_S = 0.005  # a task that has run this long holds up those behind it
 MEMORY = 0.25  # weight of the newest duration in a function's estimate
-
-
-class Worker:
-    """One process. pipe: what was sent to it and has not ended, in order; the first is running.
-
-    blocked: how many of its requests keep a task waiting. since: when the first in the pipe could begin.
-    """
-
-    __slots__ = (
-        "actor", "blocked", "held", "id", "known", "pipe", "recalling", "since", "started",
-    )  # fmt: skip
-
-    def __init__(self, id: ClientID) -> None:
-        self.id = id
-        self.pipe: deque[TaskRecord] = deque()
-        self.held: Demand | None = None
-        self.known: dict[ObjectID, TaskID] = {}  # code it has, and the task that brought it
-        self.actor: ObjectID | None = None
-        self.blocked = 0
-        self.recalling = 0
-        self.since = 0.0
-        self.started = False
 
 
 class Pool:

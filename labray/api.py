@@ -1,0 +1,159 @@
+"""The public functions. They check what they are given and hand it to the current port; they know nothing else."""
+
+from __future__ import annotations
+
+from types import BuiltinFunctionType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+from labray import port, session
+from labray.actors import ActorClass, ActorHandle, actor_ref
+from labray.functions import RemoteFunction
+from labray.options import check, seconds
+from labray.refs import ObjectRef
+
+if TYPE_CHECKING:
+    from labray.taskgraph import TaskGraph
+
+
+def remote(*things: Any, **given: Any) -> Any:
+    """Make a function's calls tasks, or a class's instances actors. With options: `@remote(num_cpus=2)`."""
+    if len(things) == 1 and not given:
+        return _made(things[0], {})
+    if things or not given:
+        raise TypeError("Use @remote without parentheses, or with options by keyword: @remote(num_cpus=2).")
+    _check_either(given)
+    return lambda thing: _made(thing, given)
+
+
+def _made(thing: Any, given: dict[str, Any]) -> Any:
+    if isinstance(thing, type):
+        return ActorClass.of(thing, given)
+    if isinstance(thing, FunctionType | BuiltinFunctionType):
+        return RemoteFunction.of(thing, given)
+    raise TypeError(f"@remote is for functions and classes, not {thing!r}.")
+
+
+def _check_either(given: dict[str, Any]) -> None:
+    """What is wrong for tasks and actors alike is told at once, before the thing is seen."""
+    try:
+        check("task", given)
+    except ValueError:
+        check("actor", given)
+
+
+def get(refs: Any, *, timeout: float | None = None) -> Any:
+    """Wait for a ref's value, or a list's; raise what it failed with. timeout in seconds; 0 polls."""
+    if isinstance(refs, ObjectRef):
+        return _port_of(refs).get([refs], _timeout(timeout))[0]
+    if not isinstance(refs, list):
+        raise ValueError(f"get() takes an ObjectRef or a list of them, not {_shown(refs)}.")
+    for ref in refs:
+        if not isinstance(ref, ObjectRef):
+            raise ValueError(f"get() takes a list of ObjectRefs; this one holds {_shown(ref)}.")
+    return session.ensure().get(refs, _timeout(timeout))
+
+
+def put(value: Any) -> ObjectRef[Any]:
+    """Store a copy of a value, to be passed to many tasks by its ref."""
+    return session.ensure().put(value)
+
+
+def wait(
+    refs: list[Any], *, num_returns: int = 1, timeout: float | None = None, fetch_local: bool = True
+) -> tuple[list[Any], list[Any]]:
+    """Wait until `num_returns` of these exist (failed ones do) or the time is up: those, and the others."""
+    if not isinstance(refs, list):
+        raise TypeError(f"wait() takes a list of ObjectRefs, not {_shown(refs)}.")
+    for ref in refs:
+        if not isinstance(ref, ObjectRef):
+            raise TypeError(f"wait() takes a list of ObjectRefs; this one holds {_shown(ref)}.")
+    limit = _timeout(timeout)
+    if not refs:
+        return [], []
+    if len(set(refs)) != len(refs):
+        raise ValueError("wait() takes each ref once; this list holds one twice.")
+    if isinstance(num_returns, bool) or not isinstance(num_returns, int):
+        raise TypeError(f"num_returns is a whole number, not {num_returns!r}.")
+    if not 1 <= num_returns <= len(refs):
+        raise ValueError(f"num_returns is between 1 and the number of refs ({len(refs)}), not {num_returns}.")
+    return session.ensure().wait(refs, num_returns, limit)
+
+
+def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
+    """End an actor's process at once. Its running and queued calls fail with ActorDiedError."""
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(f"kill() takes an actor's handle, not {_shown(actor)}.")
+    at = session.ensure()
+    at.kill(actor_ref(actor, at), no_restart)
+
+
+def get_actor(name: str) -> ActorHandle:
+    """A handle of the living actor of this name; ValueError if there is none."""
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"get_actor() takes a name, not {name!r}.")
+    found = session.ensure().lookup(name)
+    if found is None:
+        raise ValueError(f"There is no living actor named {name!r}.")
+    return ActorHandle(*found)
+
+
+def now() -> float:
+    """Seconds since the session began, in the world's time."""
+    return session.ensure().now()
+
+
+def sleep(seconds: float) -> None:
+    """Do nothing for so many seconds of the world's time."""
+    session.ensure().sleep(_duration(seconds))
+
+
+def spend(seconds: float) -> None:
+    """Use so many seconds of CPU: really, or in virtual time."""
+    session.ensure().spend(_duration(seconds))
+
+
+def cluster_resources() -> dict[str, float]:
+    """What all nodes offer together."""
+    return dict(session.running().resources)
+
+
+def nodes() -> list[dict[str, Any]]:
+    """The nodes, one dict each: NodeID, Alive, Resources."""
+    return [dict(node) for node in session.running().nodes]
+
+
+def graph() -> TaskGraph:
+    """The task graph of the program so far, a networkx DAG."""
+    from labray.taskgraph import TaskGraph
+
+    return TaskGraph.from_trace(session.running().trace())
+
+
+def execute(graph: TaskGraph) -> Any:
+    """Run a given task graph; see labray.execution.execute for what it returns."""
+    from labray.execution import execute as run
+
+    return run(session.ensure(), graph)
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _port_of(ref: ObjectRef[Any]) -> port.Port:
+    """A ref of a session that is gone is told so, and starts no new one."""
+    if not port.exists():
+        raise ValueError(f"{ref!r}: its owner is unknown. It is of a session that was shut down.")
+    return port.current()
+
+
+def _timeout(timeout: Any) -> float | None:
+    return None if timeout is None else seconds("timeout", timeout)
+
+
+def _duration(value: Any) -> float:
+    return seconds("seconds", value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return f"{text if len(text) < 100 else text[:97] + '...'} (a {type(value).__name__})"

@@ -1,0 +1,303 @@
+"""The whole world in one process and thread: the oracle of the tests, and the place for a debugger.
+
+The same node as everywhere, with workers that are nothing but stack frames. A task runs when its turn comes
+while the caller waits in get or wait; a poll (timeout=0) lets one task run. One node, real time, no copies.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
+from random import Random
+from typing import Any
+
+from labray import codec, port
+from labray import messages as m
+from labray.config import Config
+from labray.errors import DeadlockError
+from labray.executor import Executor
+from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID, creator
+from labray.node import Node
+from labray.options import nearest
+from labray.process import Process
+from labray.trace import Event
+
+DEEPEST = 1_000
+"""Tasks that wait inside one another."""
+FRAMES_A_TASK = 30
+
+KNOWN: tuple[str, ...] = ("max_workers",)
+
+
+def start(config: Config) -> InlineSession:
+    """A session in this process. Raises ValueError for options that make no sense here."""
+    if config.nodes != 1:
+        raise ValueError(f'backend="inline" is one node; nodes={config.nodes} needs "sim" or "cluster".')
+    for name in config.extra:
+        if name not in KNOWN:
+            raise ValueError(f'backend="inline" has no option {name!r}. {nearest(name, KNOWN)}')
+    return InlineSession(config)
+
+
+def boundless(totals: m.Demand) -> m.Demand:
+    """What the node may hand out: a frame deep in the stack holds its CPU though it cannot go on before those
+    above it, so a bound would be a deadlock. What no node could ever run is refused by the cluster's description.
+    """
+    return tuple((name, amount * 1_000_000) for name, amount in totals)
+
+
+class InlineChannel:
+    """The wire of one client: a function call."""
+
+    def __init__(self, world: InlineSession, client: ClientID) -> None:
+        self.world = world
+        self.place = Place("n0")
+        self.client = client
+        self.replies: dict[int, m.Notice] = {}
+
+    def post(self, message: m.Call) -> None:
+        self.world.deliver(self.place, self.client, message)
+
+    def ask(self, message: m.Call, request: int, timeout: float | None) -> m.Notice | None:
+        world = self.world
+        until = None if timeout is None else time.monotonic() + timeout
+        wanted = tuple(creator(ref.id) for ref in getattr(message, "refs", ()))
+        if getattr(message, "poll", False):
+            world.step(wanted)
+        self.post(message)
+        while request not in self.replies:
+            if until is not None and time.monotonic() >= until:
+                return None
+            if not world.step(wanted) and request not in self.replies:
+                world.idle(until)
+        return self.replies.pop(request)
+
+    def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
+        payload = codec.settle(payload)
+        self.world.store[object_id] = payload
+        size = codec.size_of(payload)
+        return m.Stored(size, m.Block(self.client, 0, 0, (size,)), ())
+
+    def load(self, object_id: ObjectID, stored: m.Stored) -> m.Payload:
+        """The bytes cannot change and are counted by Python itself: the pin is not needed."""
+        payload = self.world.store[object_id]
+        self.post(m.Unpin(((object_id, 1),)))
+        return payload
+
+    def now(self) -> float:
+        return self.world.now()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def spend(self, seconds: float) -> None:
+        until = time.thread_time() + seconds
+        while time.thread_time() < until:
+            pass
+
+
+class InlineWorker:
+    """A worker: what it was sent, and whether it is somewhere on the stack."""
+
+    def __init__(self, world: InlineSession, id: ClientID) -> None:
+        self.channel = InlineChannel(world, id)
+        self.process = Process(self.channel, world.name)
+        self.executor = Executor(self.process)
+        self.inbox: deque[m.Run] = deque()
+        self.running = False
+
+
+class InlineSession:
+    """One node and the head, a queue of messages between them, and workers on the caller's stack."""
+
+    def __init__(self, config: Config) -> None:
+        self.name = f"inline-{time.monotonic_ns()}"
+        self.resources: Mapping[str, float] = config.total_resources()
+        self.nodes: Sequence[Mapping[str, Any]] = config.describe_nodes()
+        self.began = time.monotonic()
+        self.store: dict[ObjectID, m.Payload] = {}
+        self.mail: deque[tuple[Place, str, Any]] = deque()
+        self.alarms: list[tuple[float, int, Place, int]] = []
+        self.count = 0
+        self.delivering = False
+        self.depth = 0
+        self.python_limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(max(self.python_limit, DEEPEST * FRAMES_A_TASK))
+        self.workers: dict[str, InlineWorker] = {}
+        self.warnings: list[str] = []
+        self.log: list[Event] = []
+        cluster = config.cluster()
+        node = cluster.nodes[0]
+        limit = config.extra.get("max_workers", 4096)
+        self.places = {
+            place: Node(
+                place,
+                cluster,
+                totals,
+                config.scheduler,
+                Random(f"{config.seed}/{place}"),
+                strict=config.strict,
+                max_workers=limit,
+                prestart=prestart,
+            )
+            for place, totals, prestart in ((HEAD, (), 0), (node.place, boundless(node.totals), 1))
+        }
+        self.channel = InlineChannel(self, ClientID("n0/driver"))
+        self.port = Process(self.channel, self.name)
+        for place in self.places:
+            self.deliver(place, "", m.Booted())
+        self.deliver(node.place, "", m.ClientJoined(self.channel.client))
+        self.closed = False
+
+    def now(self) -> float:
+        return time.monotonic() - self.began
+
+    # ------------------------------------------------------------ messages
+
+    def deliver(self, to: Place, sender: str, message: Any) -> None:
+        """Hand a message over, and all that follows from it; in order, never one inside another."""
+        self.mail.append((to, sender, message))
+        if self.delivering:
+            return
+        self.delivering = True
+        try:
+            while self.mail:
+                place, source, word = self.mail.popleft()
+                for effect in self.places[place].handle(source, word, self.now()):
+                    self._obey(place, effect)
+        finally:
+            self.delivering = False
+
+    def _obey(self, place: Place, effect: m.Effect) -> None:
+        match effect:
+            case m.Send(to, message) if to in self.places:
+                self.mail.append((Place(to), place, message))
+            case m.Send(to, message):
+                self._notify(to, message)
+            case m.Start(worker):
+                self.workers[worker] = InlineWorker(self, worker)
+                self.mail.append((place, "", m.WorkerStarted(worker)))
+            case m.Stop(worker):
+                del self.workers[worker]
+            case m.Free(id):
+                self.store.pop(id, None)
+            case m.Alarm(after, token):
+                self.count += 1
+                heappush(self.alarms, (self.now() + after, self.count, place, token))
+            case m.Warn(text):
+                self._warn(text)
+            case m.Push(id):
+                raise AssertionError(f"a copy of {id} was asked for, and there is one node")
+
+    def _notify(self, to: str, message: m.Notice) -> None:
+        """A notice for a client. Recalls take back what has not begun, at once."""
+        worker = self.workers.get(to)
+        if isinstance(message, m.Run):
+            if worker is not None:
+                worker.inbox.append(message)
+        elif isinstance(message, m.Recall):
+            if worker is not None:
+                back = [run for run in worker.inbox if run.spec.id in message.tasks]
+                for run in back:
+                    worker.inbox.remove(run)
+                self.mail.append((worker.channel.place, to, m.Recalled(tuple(run.spec.id for run in back))))
+        elif isinstance(message, m.Values | m.Ready | m.Registered | m.Found):
+            channel = worker.channel if worker is not None else self.channel
+            channel.replies[message.request] = message
+
+    def _warn(self, text: str) -> None:
+        import warnings
+
+        self.warnings.append(text)
+        warnings.warn(text, stacklevel=2)
+
+    # ------------------------------------------------------------ running
+
+    def step(self, wanted: Sequence[TaskID] = ()) -> bool:
+        """Run one task whose turn has come; whether there was one.
+
+        The main program's tasks run in order. Inside a task, what it waits for comes first and then the newest, so
+        that the stack is no deeper than the program's own recursion.
+        """
+        self._ring()
+        ready = [worker for worker in self.workers.values() if worker.inbox and not worker.running]
+        if not ready:
+            return False
+        chosen = ready[-1] if self.depth else ready[0]
+        if self.depth:
+            chosen = next((worker for worker in ready if worker.inbox[0].spec.id in wanted), chosen)
+        self._execute(chosen, chosen.inbox.popleft())
+        return True
+
+    def _execute(self, worker: InlineWorker, run: m.Run) -> None:
+        if self.depth >= DEEPEST:
+            raise RecursionError(
+                f'{self.depth} tasks wait inside one another: too deep for backend="inline".'
+            )
+        before = port.switch(worker.process)
+        worker.running = True
+        self.depth += 1
+        begun, cpu = self.now(), time.thread_time()
+        channel = worker.channel
+        try:
+            outcome = worker.executor.run(run)
+        except BaseException as error:
+            self.workers.pop(channel.client, None)
+            self.deliver(channel.place, "", m.WorkerLost(channel.client, f"it raised {type(error).__name__}"))
+            if not isinstance(error, SystemExit):
+                raise
+        else:
+            ended = self.now()
+            channel.post(
+                m.Finished(
+                    run.spec.id,
+                    run.attempt,
+                    outcome.values,
+                    begun,
+                    ended,
+                    time.thread_time() - cpu,
+                    outcome.kept,
+                    outcome.retry,
+                )
+            )
+            worker.process.flush()
+        finally:
+            self.depth -= 1
+            worker.running = False
+            port.switch(before)
+
+    def _ring(self) -> None:
+        while self.alarms and self.alarms[0][0] <= self.now():
+            _, _, place, token = heappop(self.alarms)
+            self.deliver(place, "", m.Woke(token))
+
+    def idle(self, until: float | None) -> None:
+        """Nothing can run now: wait for the next alarm or the caller's time, or say who waits for whom."""
+        if self.alarms:
+            due = self.alarms[0][0] + self.began
+            time.sleep(max(0.0, min(due, until if until is not None else due) - time.monotonic()))
+        elif until is not None:
+            time.sleep(max(0.0, until - time.monotonic()))
+        else:
+            waiting = [line for node in self.places.values() for line in node.pending()]
+            raise DeadlockError(
+                "nothing can happen any more, and the caller waits:\n  " + "\n  ".join(waiting)
+            )
+
+    # ------------------------------------------------------------ the session
+
+    def trace(self) -> Sequence[Event]:
+        for node in self.places.values():
+            self.log.extend(node.take_log())
+        self.log.sort(key=lambda event: event[0])
+        return self.log
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            sys.setrecursionlimit(self.python_limit)
+            self.workers.clear()
+            self.store.clear()

@@ -1,0 +1,79 @@
+"""What a session is asked to be: the checked arguments of init(), the same for every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from labray.ids import HEAD, place
+from labray.messages import UNIT
+from labray.options import amount, resource_amounts
+from labray.schedulers.interface import Cluster, NodeInfo, Scheduler
+
+MOST_NODES = 10_000
+INIT_OPTIONS = (
+    "backend", "nodes", "num_cpus", "resources", "scheduler", "seed", "strict", "trace", "ignore_reinit_error",
+)  # fmt: skip
+
+
+class Config(Struct, frozen=True):
+    """num_cpus, resources: of each node. extra: what only this backend knows."""
+
+    backend: str
+    nodes: int
+    num_cpus: float
+    resources: Mapping[str, float]
+    scheduler: Scheduler
+    seed: int = 0
+    strict: bool = False
+    trace: bool = True
+    extra: Mapping[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        _whole("nodes", self.nodes, 1, MOST_NODES)
+        _whole("seed", self.seed, 0, 2**63 - 1)
+        amount("num_cpus", self.num_cpus)
+        resource_amounts("resources", self.resources)
+        for name in self.resources:
+            if name.startswith("node:"):
+                raise ValueError(f"{name!r} is reserved: every node offers node:<its name> by itself.")
+        for name in ("strict", "trace"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} is True or False, not {getattr(self, name)!r}.")
+
+    def cluster(self) -> Cluster:
+        """The nodes n0, n1, ... with what each offers, and the head."""
+        return Cluster(tuple(self._node(f"n{at}") for at in range(self.nodes)), HEAD)
+
+    def _node(self, name: str) -> NodeInfo:
+        amounts = resource_amounts("resources", self.resources)
+        amounts |= {"CPU": amount("num_cpus", self.num_cpus), f"node:{name}": UNIT}
+        return NodeInfo(place(name), tuple(sorted((key, units) for key, units in amounts.items() if units)))
+
+    def total_resources(self) -> dict[str, float]:
+        """Of the whole cluster; what is zero is not there."""
+        totals: dict[str, float] = {}
+        for node in self.cluster().nodes:
+            for name, units in node.totals:
+                totals[name] = totals.get(name, 0.0) + units / UNIT
+        return totals
+
+    def describe_nodes(self) -> list[dict[str, Any]]:
+        """For nodes(): one dict a node, in Ray's words."""
+        return [
+            {
+                "NodeID": node.place,
+                "Alive": True,
+                "Resources": {name: units / UNIT for name, units in node.totals},
+            }
+            for node in self.cluster().nodes
+        ]
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is a whole number, not {value!r}.")
+    if not least <= value <= most:
+        raise ValueError(f"{name} is between {least} and {most}, not {value!r}.")

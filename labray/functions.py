@@ -1,0 +1,110 @@
+"""RemoteFunction, and Code: a function or class that is pickled once a session and named by a ref ever after."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from labray import port, session
+from labray.messages import Ref
+from labray.options import build
+from labray.port import Port
+from labray.signature import Signature
+from labray.unpicklable import UnpicklableError
+
+
+class Code:
+    """A function or class, and where it was exported to. In other processes only the latter is known.
+
+    It is exported at the first use in a session, so a helper defined after the decorator is still seen.
+    """
+
+    def __init__(self, thing: Any, name: str, session: str = "", ref: Ref | None = None) -> None:
+        self.thing = thing
+        self.name = name
+        self._session = session
+        self._ref = ref
+
+    def ref(self, port: Port) -> Ref:
+        """What to call it by in this session."""
+        if self._ref is None or self._session != port.session:
+            if self.thing is None:
+                raise ValueError(f"{self.name} is of a session that was shut down. Define it anew.")
+            self._ref, self._session = port.export(self.thing, self.name), port.session
+        return self._ref
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not port.exists():
+            return Code, (self.thing, self.name)
+        current = port.current()
+        return Code, (None, self.name, current.session, self.ref(current))
+
+
+def submit(
+    port: Port, kind: str, name: str, function: Ref | None, options: Any, signature: Signature,
+    args: Sequence[Any], kwargs: Mapping[str, Any], actor: Ref | None = None, method: str = "",
+) -> list[Any]:  # fmt: skip
+    """Check the arguments against the signature, and submit."""
+    signature.check(args, kwargs)
+    try:
+        return list(port.submit(kind, name, function, options, args, kwargs, actor=actor, method=method))
+    except UnpicklableError as error:
+        if error.argument is None:
+            raise
+        raise error.named(f"argument {signature.name_of(error.argument)!r}") from error.__cause__
+
+
+def as_asked(refs: list[Any]) -> Any:
+    """One ref, a list of several, or None, as num_returns was."""
+    return refs[0] if len(refs) == 1 else refs or None
+
+
+class RemoteFunction:
+    """A function whose calls are tasks: `f.remote(...)` returns at once with the ref of the result."""
+
+    def __init__(self, code: Code, signature: Signature, given: Mapping[str, Any]) -> None:
+        self._code = code
+        self._signature = signature
+        self._given = dict(given)
+        self._options = build("task", given)
+        self.__name__ = self.__qualname__ = signature.name
+        self.__doc__ = getattr(code.thing, "__doc__", None)
+
+    @classmethod
+    def of(cls, function: Any, given: Mapping[str, Any]) -> RemoteFunction:
+        """Of a plain function."""
+        name = getattr(function, "__qualname__", repr(function)).replace("<locals>.", "")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise ValueError(
+                f"{name} is `async def`: only methods of actors may be. Make it a plain function."
+            )
+        if inspect.isgeneratorfunction(function) and "num_returns" not in given:
+            raise ValueError(
+                f"{name} is a generator. Streaming results are not supported yet: "
+                "give num_returns=n, or return a list."
+            )
+        return cls(Code(function, name), Signature.of(function, name), given)
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Submit a call: a ref, or as many as num_returns says."""
+        at = session.ensure()
+        code, options = self._code, self._options
+        return as_asked(submit(at, "task", code.name, code.ref(at), options, self._signature, args, kwargs))
+
+    def options(self, **given: Any) -> RemoteFunction:
+        """The same function under other options."""
+        return RemoteFunction(self._code, self._signature, {**self._given, **given})
+
+    def _remote(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **given: Any) -> Any:
+        return self.options(**given).remote(*args, **(kwargs or {}))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        name = self.__name__
+        raise TypeError(f"{name} is a remote function and cannot be called directly. Use {name}.remote(...).")
+
+    def __repr__(self) -> str:
+        return f"<remote function {self.__name__}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteFunction, (self._code, self._signature, self._given)

@@ -1,0 +1,78 @@
+"""Who opens which message: every word of messages.py that a node can be sent, and the part that takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from labray import messages as m
+
+if TYPE_CHECKING:
+    from labray.node.node import Node
+
+Mailboxes = dict[type, Callable[[Any, Any], None]]
+"""Type of message -> what takes (sender, message)."""
+
+
+def mailboxes(node: Node) -> Mailboxes:
+    return {**from_clients(node), **from_places(node), **from_world(node)}
+
+
+def from_clients(node: Node) -> Mailboxes:
+    custody, endings, clients = node.custody, node.endings, node.clients
+    return {
+        m.Submit: lambda s, x: custody.submit(s, x.spec),
+        m.Finished: endings.finished,
+        m.Get: clients.get,
+        m.Wait: clients.wait,
+        m.Put: node.put,
+        m.Drop: lambda s, x: clients.drop(s, x.ids),
+        m.Unpin: lambda s, x: clients.unpin(s, x.ids),
+        m.Abandon: lambda s, x: clients.abandon(s, x.request),
+        m.Recalled: node.recalled,
+        m.Kill: node.kill,
+        m.Register: node.register,
+        m.Lookup: node.lookup,
+    }
+
+
+def from_places(node: Node) -> Mailboxes:
+    custody, endings, objects, callers = node.custody, node.endings, node.objects, node.callers
+    return {
+        m.Assign: lambda s, x: custody.assigned(x),
+        m.Moved: lambda s, x: custody.moved(x),
+        m.Done: endings.done,
+        m.Bounced: lambda s, x: endings.bounced(x),
+        m.Watch: lambda s, x: objects.watched(m.Ref(x.id, node.place), s),
+        m.Exists: lambda s, x: objects.exists(x.id, x.known),
+        m.Pull: lambda s, x: objects.pulled(x.id, s),
+        m.Missing: lambda s, x: objects.missing(x.id, s),
+        m.Copied: lambda s, x: objects.copied(x.id, s),
+        m.Evict: lambda s, x: objects.evict(x.id),
+        m.Lent: lambda s, x: objects.lent(x.id, x.to),
+        m.Returned: lambda s, x: objects.lent(x.id, s, -x.count),
+        m.Seek: lambda s, x: callers.sought(x.actor, s),
+        m.Located: lambda s, x: callers.located(x),
+        m.ActorLost: lambda s, x: node.creations.settle(x.actor, callers.died(x.actor, x.attempt, x.error)),
+        m.StopActor: lambda s, x: node.residents.stop(x.actor, x.attempt, x.error),
+        m.KillActor: lambda s, x: node.creations.settle(x.actor, callers.kill(x.actor, x.no_restart)),
+        m.NameWanted: lambda s, x: node.names.wanted(s, x),
+        m.NameGiven: lambda s, x: node.desk.send(x.client, m.Registered(x.request, x.accepted)),
+        m.NameSought: lambda s, x: node.names.sought(s, x),
+        m.NameFound: node.found,
+        m.NameFree: lambda s, x: node.names.free(x),
+        m.Told: lambda s, x: node.mind.hear(s, x),
+    }
+
+
+def from_world(node: Node) -> Mailboxes:
+    return {
+        m.Booted: node.booted,
+        m.ClientJoined: lambda s, x: node.clients.join(x.client),
+        m.ClientLost: lambda s, x: node.clients.leave(x.client),
+        m.WorkerStarted: node.worker_started,
+        m.WorkerLost: node.worker_lost,
+        m.PlaceLost: node.place_lost,
+        m.Arrived: lambda s, x: node.objects.arrived(x.id, x.value),
+        m.Woke: node.woke,
+    }

@@ -1,0 +1,31 @@
+"""One worker process, as its node knows it."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from labray.ids import ClientID, ObjectID, TaskID
+from labray.messages import Demand
+from labray.node.tasks import TaskRecord
+
+
+class Worker:
+    """One process. pipe: what was sent to it and has not ended, in order; the first is running.
+
+    blocked: how many of its requests keep a task waiting. since: when the first in the pipe could begin.
+    """
+
+    __slots__ = (
+        "actor", "blocked", "held", "id", "known", "pipe", "recalling", "since", "started",
+    )  # fmt: skip
+
+    def __init__(self, id: ClientID) -> None:
+        self.id = id
+        self.pipe: deque[TaskRecord] = deque()
+        self.held: Demand | None = None
+        self.known: dict[ObjectID, TaskID] = {}  # code it has, and the task that brought it
+        self.actor: ObjectID | None = None
+        self.blocked = 0
+        self.recalling = 0
+        self.since = 0.0
+        self.started = False

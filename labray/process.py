@@ -1,0 +1,298 @@
+"""Process: the client half of the protocol, a Port over a Channel. The same in every world.
+
+It gives out ids, pickles before anything is sent (so that nothing is ever half submitted), counts handles and
+tells the node what it holds no more. It decides nothing and caches nothing; docs/protocol.md has the rules.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from labray import codec
+from labray import messages as m
+from labray.errors import ActorAlreadyExistsError, GetTimeoutError, restore
+from labray.ids import DRIVER, ObjectID, TaskID, function_id, lineage_prefix, put_id, result_id, task_id
+from labray.messages import Payload, Ref
+from labray.options import Options, seconds
+from labray.port import Channel
+from labray.refs import HandleTable, ObjectRef
+from labray.unpicklable import UnpicklableError
+
+
+class Process:
+    """A driver's or worker's port. session: the same for all processes of a session, and for no other."""
+
+    def __init__(self, channel: Channel, session: str) -> None:
+        self.channel = channel
+        self.session = session
+        self.task: TaskID = DRIVER
+        # User code may call from several threads. Never held while something is sent, stored or awaited: a channel
+        # may have to read answers for other threads meanwhile, and a late one comes back here (discard).
+        self._lock = threading.RLock()
+        self.handles = HandleTable(session, self._lock)
+        self._attempt = 0
+        self._lends: int | None = None  # the thread whose waiting frees the task's CPU
+        self._prefix = ""  # of the ids of all that this attempt submits; made when first needed
+        self._tasks = self._puts = self._functions = 0
+        self._requests = count(1)
+        self._exporting: dict[tuple[int, int], Ref] = {}  # by thread and thing
+        self._abandoned: dict[int, tuple[Ref, ...]] = {}
+
+    # ------------------------------------------------------------ the running task
+
+    def enter(self, task: TaskID, attempt: int, kind: str) -> None:
+        """From now on it is this attempt that submits. A thread that outlives its task submits as the next."""
+        with self._lock:
+            self.task, self._attempt = task, attempt
+            self._lends = threading.get_ident() if kind == "task" else None
+            self._prefix = ""
+            self._tasks = self._puts = self._functions = 0
+
+    def _named_under(self) -> str:
+        if not self._prefix:
+            self._prefix = lineage_prefix(self.task, self._attempt)
+        return self._prefix
+
+    # ------------------------------------------------------------ submitting
+
+    def export(self, thing: Any, name: str) -> Ref:
+        """Pickle a function or class by its code and store it. It may refer to itself: its id exists first."""
+        key = (threading.get_ident(), id(thing))
+        running = self._exporting.get(key)
+        if running is not None:
+            return running
+        with self._lock:
+            at, self._functions = self._functions, self._functions + 1
+            ref = Ref(function_id(self._named_under(), at), self.channel.place)
+        self._exporting[key] = ref
+        try:
+            encoded = codec.encode(thing, by_value=True)
+        except UnpicklableError as error:
+            raise error.named(name) from error.__cause__
+        finally:
+            del self._exporting[key]
+        self._check(encoded.refs)
+        self._store(ref.id, encoded, function=True)
+        return ref
+
+    def submit(
+        self, kind: Any, name: str, function: Ref | None, options: Options,
+        args: Sequence[Any], kwargs: Mapping[str, Any], *, actor: Ref | None = None, method: str = "",
+    ) -> list[ObjectRef[Any]]:  # fmt: skip
+        """Submit a task, an actor's creation or a call; the refs of its results, of which an actor has one."""
+        cost = options.cost
+        if callable(cost):
+            cost = seconds("the cost", cost(*args, **kwargs))
+        call = codec.encode_call(args, kwargs)
+        if call.deps or call.encoded.refs:
+            self._check((*call.deps, *call.encoded.refs))
+        if self.handles.dying:
+            self.flush()
+        if codec.size_of(call.encoded.payload) > m.INLINE_LIMIT_BYTES:
+            call = codec.slim(args, kwargs, m.INLINE_LIMIT_BYTES, self._put)
+        with self._lock:
+            at, self._tasks = self._tasks, self._tasks + 1
+            task = task_id(self._prefix or self._named_under(), at)
+        place = self.channel.place
+        if options.actor_name:
+            self._reserve(options, Ref(result_id(task, 0), place))
+        spec = m.Spec(
+            task, kind, options.name or name, self.task, place, function,
+            codec.settle(call.encoded.payload), tuple([dep.ref for dep in call.deps]), options.returns,
+            options.demand, options.lifetime, actor, method, options.retries, options.retry_on,
+            options.actor_name, options.strategy, cost, options.model,
+        )  # fmt: skip
+        self.channel.post(m.Submit(spec))
+        with self._lock:
+            own = self.handles.own
+            return [own(Ref(result_id(task, index), place)) for index in range(options.returns)]
+
+    def _reserve(self, options: Options, actor: Ref) -> None:
+        if not self.register(options.actor_name, actor, options.card):
+            raise ActorAlreadyExistsError(
+                f"An actor named {options.actor_name!r} is alive. Use get_actor({options.actor_name!r}), "
+                "or get_if_exists=True."
+            )
+
+    def put(self, value: Any) -> ObjectRef[Any]:
+        """Store a copy of a value."""
+        if isinstance(value, ObjectRef):
+            raise TypeError("put() of a ref: it is an object already. To nest it, put a list that holds it.")
+        encoded = codec.encode(value)
+        self._check(encoded.refs)
+        self.flush()
+        return self._put(encoded)
+
+    def _put(self, encoded: codec.Encoded) -> ObjectRef[Any]:
+        with self._lock:
+            at, self._puts = self._puts, self._puts + 1
+            ref = Ref(put_id(self._named_under(), at), self.channel.place)
+        self._store(ref.id, encoded, function=False)
+        with self._lock:
+            return self.handles.own(ref)
+
+    def _store(self, id: ObjectID, encoded: codec.Encoded, function: bool) -> None:
+        self.channel.post(m.Put(id, self.pack(id, encoded), self.task, function))
+
+    def pack(self, id: ObjectID, encoded: codec.Encoded) -> m.Inline | m.Stored:
+        """A value as it travels: inside the message if small, else in the node's store."""
+        if encoded.size <= m.INLINE_LIMIT_BYTES:
+            return m.Inline(codec.settle(encoded.payload))
+        stored = self.channel.store(id, encoded.payload)
+        return m.Stored(stored.size, stored.block, encoded.payload.refs)
+
+    def _check(self, refs: Sequence[ObjectRef[Any]]) -> None:
+        for ref in refs:
+            if ref.table is self.handles:
+                continue
+            if ref.table.session != self.session:
+                raise ValueError(f"{ref!r}: its owner is unknown. It is of a session that was shut down.")
+            raise ValueError(f"{ref!r} belongs to another process. Pass it as an argument, not as a global.")
+
+    # ------------------------------------------------------------ waiting
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
+        """The values, in order; raises as soon as one has failed. timeout in seconds; 0 polls."""
+        if not refs:
+            return []
+        places: dict[ObjectRef[Any], int] = {}
+        for ref in refs:
+            places.setdefault(ref, len(places))
+        asked = list(places)
+        self._check(asked)
+        self.flush()
+        wanted = tuple([ref.ref for ref in asked])
+        message = m.Get(next(self._requests), wanted, timeout == 0, self._lends == threading.get_ident())
+        reply = self._ask(message, timeout)
+        values = reply.values if isinstance(reply, m.Values) else ()
+        if len(values) == 1 and isinstance(values[0], m.Failed):
+            raise restore(values[0].error)
+        if not values:
+            raise GetTimeoutError(f"get() of {_some(asked)} was not ready within {timeout} s.")
+        found = [self.unpack(ref.id, value) for ref, value in zip(wanted, values, strict=True)]
+        return found if len(found) == len(refs) else [found[places[ref]] for ref in refs]
+
+    def unpack(self, id: ObjectID, value: m.Value) -> Any:
+        """The value of a delivery that gives the refs in it."""
+        if isinstance(value, m.Failed):
+            raise restore(value.error)
+        payload = self.open(id, value)
+        try:
+            return codec.decode(payload, self.handles.adopt)
+        finally:
+            if payload.refs:
+                with self._lock:
+                    self.handles.give(payload.refs)
+
+    def open(self, id: ObjectID, value: m.Inline | m.Stored) -> Payload:
+        """The pickled value of a delivery, wherever it lies."""
+        if isinstance(value, m.Inline):
+            return value.payload
+        payload = self.channel.load(id, value)
+        return Payload(payload.data, payload.buffers, value.refs)
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
+    ) -> tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]:
+        """The first `num_returns` refs that exist, and the others, both in the given order."""
+        self._check(refs)
+        self.flush()
+        wanted = tuple([ref.ref for ref in refs])
+        lends = self._lends == threading.get_ident()
+        reply = self._ask(m.Wait(next(self._requests), wanted, num_returns, timeout == 0, lends), timeout)
+        if reply is None:  # what is there by now
+            reply = self._ask(m.Wait(next(self._requests), wanted, num_returns, True), None)
+        assert isinstance(reply, m.Ready), reply
+        chosen = set(reply.positions[:num_returns])
+        ready = [ref for at, ref in enumerate(refs) if at in chosen]
+        return ready, [ref for at, ref in enumerate(refs) if at not in chosen]
+
+    def _ask(self, message: m.Get | m.Wait | m.Register | m.Lookup, timeout: float | None) -> m.Notice | None:
+        try:
+            reply = self.channel.ask(message, message.request, None if timeout == 0 else timeout)
+        except BaseException:  # interrupted: the answer will find nobody
+            self._abandon(message)
+            raise
+        if reply is None:
+            self._abandon(message)
+        return reply
+
+    def _abandon(self, message: m.Get | m.Wait | m.Register | m.Lookup) -> None:
+        if isinstance(message, m.Get):
+            self._abandoned[message.request] = message.refs
+            while len(self._abandoned) > 64:  # an answer already under way arrives soon, or never
+                self._abandoned.pop(next(iter(self._abandoned)), None)
+        self.channel.post(m.Abandon(message.request))
+
+    def keep(self, refs: Sequence[Ref]) -> tuple[Ref, ...]:
+        """At the end of a task, for Finished: which of the refs among its arguments live on here."""
+        with self._lock:
+            return self.handles.keep(refs)
+
+    def discard(self, late: m.Notice) -> None:
+        """An answer that nobody waits for any more: give back the refs it gave. Its pins are the channel's."""
+        with self._lock:
+            if isinstance(late, m.Found) and late.actor is not None:
+                self.handles.give((late.actor,))
+            if isinstance(late, m.Values):
+                for value in late.values:
+                    if not isinstance(value, m.Failed):
+                        self.handles.give(value.payload.refs if isinstance(value, m.Inline) else value.refs)
+        self.flush()
+
+    def unread(self, late: m.Values) -> tuple[tuple[ObjectID, int], ...]:
+        """What a late answer pinned, for Unpin: of use to a channel that does not remember what was asked."""
+        asked = self._abandoned.pop(late.request, ())
+        pairs = zip(asked, late.values, strict=False)
+        return tuple((ref.id, 1) for ref, value in pairs if isinstance(value, m.Stored))
+
+    # ------------------------------------------------------------ actors
+
+    def kill(self, actor: Ref, no_restart: bool) -> None:
+        self.flush()
+        self.channel.post(m.Kill(actor, no_restart))
+
+    def register(self, name: str, actor: Ref, handle: bytes) -> bool:
+        """Reserve a name for an actor that is about to be created."""
+        reply = self._ask(m.Register(next(self._requests), name, actor, handle), None)
+        assert isinstance(reply, m.Registered), reply
+        return reply.accepted
+
+    def lookup(self, name: str) -> tuple[ObjectRef[Any], bytes] | None:
+        """The actor of this name, and what was registered with it."""
+        self.flush()
+        reply = self._ask(m.Lookup(next(self._requests), name), None)
+        assert isinstance(reply, m.Found), reply
+        if reply.actor is None:
+            return None
+        with self._lock:
+            handle = self.handles.adopt(reply.actor)
+            self.handles.give((reply.actor,))
+        return handle, reply.handle
+
+    # ------------------------------------------------------------ time, and the end of things
+
+    def now(self) -> float:
+        return self.channel.now()
+
+    def sleep(self, seconds: float) -> None:
+        self.flush()
+        self.channel.sleep(seconds)
+
+    def spend(self, seconds: float) -> None:
+        self.channel.spend(seconds)
+
+    def flush(self) -> None:
+        """Tell the node which handles are gone. Every call does; a world does when a worker has ended a task."""
+        with self._lock:
+            drops = self.handles.drops()
+        if drops:
+            self.channel.post(m.Drop(drops))
+
+
+def _some(refs: Sequence[ObjectRef[Any]]) -> str:
+    shown = ", ".join(ref.ref.id for ref in refs[:3])
+    return f"{shown} and {len(refs) - 3} more" if len(refs) > 3 else shown

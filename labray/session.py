@@ -1,0 +1,149 @@
+"""The session of this process: init, shutdown, and the port that starts one on first use."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from labray import backends, port
+from labray.config import Config
+from labray.errors import NotInitializedError
+from labray.ids import DRIVER
+from labray.port import Port, Session
+
+if TYPE_CHECKING:
+    from labray.trace import Event
+
+_session: Session | None = None
+_pid = 0  # of the process that called init: a forked child must not end its parent's session
+
+SIMULATED_CPUS = 4
+"""CPUs of a simulated node unless told: a simulation must not depend on the machine it runs on."""
+
+
+class Context:
+    """What init() returns: describes the session, and ends it at the end of a `with` block."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        shutdown()
+
+    def trace(self) -> Sequence[Event]:
+        """All that happened so far, ordered by time; labray/trace.py says what the events mean."""
+        return running().trace()
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"<labray session: {config.backend}, {config.nodes} node{'s' * (config.nodes != 1)} "
+            f"of {config.num_cpus:g} CPUs, {config.scheduler!r}>"
+        )
+
+
+def init(
+    backend: str = "cluster",
+    *,
+    nodes: int = 1,
+    num_cpus: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    scheduler: Any = "bottom_up",
+    seed: int = 0,
+    strict: bool = False,
+    trace: bool = True,
+    ignore_reinit_error: bool = False,
+    **extra: Any,
+) -> Context:
+    """Start a session. num_cpus, resources: of each node; CPUs default to this machine's, shared among the nodes,
+    and to 4 a node in a simulation. scheduler: a name, a policy, or a policy's class. seed: of all that is random.
+    strict: a request that no node can ever meet raises instead of waiting with a warning. extra: the backend's own.
+    """
+    global _session, _pid
+    if port.exists():
+        if ignore_reinit_error and _session is not None:
+            return Context(_config)
+        raise RuntimeError(
+            "labray is initialised already. Call shutdown() first, or give ignore_reinit_error=True."
+        )
+    from labray import schedulers  # policies are only needed once a session starts
+
+    backends.load(backend)
+    if num_cpus is None:
+        num_cpus = SIMULATED_CPUS if backend == "sim" else _own_share(nodes)
+    config = Config(
+        backend, nodes, num_cpus, dict(_mapping(resources)), schedulers.resolve(scheduler),
+        seed, strict, trace, extra,
+    )  # fmt: skip
+    _session = backends.start(config)
+    _pid = os.getpid()
+    port.switch(_session.port)
+    _remember(config)
+    return Context(config)
+
+
+_config: Config
+
+
+def _remember(config: Config) -> None:
+    global _config
+    _config = config
+    atexit.unregister(_end)
+    atexit.register(_end)
+
+
+def _mapping(resources: Any) -> Mapping[str, float]:
+    if resources is None:
+        return {}
+    if not isinstance(resources, Mapping):
+        raise TypeError(f"resources is a dict from names to amounts, not {resources!r}.")
+    return resources
+
+
+def _own_share(nodes: int) -> int:
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cpus // nodes) if isinstance(nodes, int) and nodes > 0 else cpus
+
+
+def shutdown() -> None:
+    """End the session and all that belongs to it; does nothing if there is none. Runs by itself at exit."""
+    if port.exists() and port.current().task != DRIVER:
+        raise RuntimeError("shutdown() was called inside a task. Only the main program ends the session.")
+    _end()
+
+
+def _end() -> None:
+    """At exit too, wherever the program stood."""
+    global _session
+    session, _session = _session, None
+    if session is None or _pid != os.getpid():
+        return
+    try:
+        session.close()
+    finally:
+        port.switch(None)
+
+
+def is_initialized() -> bool:
+    """Whether there is a session; true in every task."""
+    return port.exists()
+
+
+def ensure() -> Port:
+    """The current port, of a new session if there is none."""
+    if not port.exists():
+        init()
+    return port.current()
+
+
+def running() -> Session:
+    """The session that this program started; NotInitializedError if there is none."""
+    if _session is None:
+        where = "only the main program can ask for that" if port.exists() else "call labray.init() first"
+        raise NotInitializedError(f"There is no session here: {where}.")
+    return _session

@@ -1,0 +1,68 @@
+"""Signature: which arguments a function takes, checked in the caller, before anything is sent.
+
+Not inspect.Signature, which drags defaults and annotations along: this travels with handles, and checks
+the usual call by counting.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+
+class Signature(Struct, frozen=True):
+    """parameters: name, kind (of inspect.Parameter), and whether it must be given. None: anything goes."""
+
+    name: str
+    parameters: tuple[tuple[str, int, bool], ...] | None
+    least: int = 0  # so many positional arguments will do ...
+    most: int = -1  # ... up to so many; -1: has to be looked at closer
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], name: str, skip: int = 0) -> Signature:
+        """Of a function, without its first `skip` parameters (self)."""
+        try:
+            found = list(inspect.signature(function).parameters.values())[skip:]
+        except (ValueError, TypeError):  # some builtins do not tell
+            return cls(name, None)
+        parameters = tuple((p.name, int(p.kind), _required(p)) for p in found)
+        positional = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        if any(p.kind == p.KEYWORD_ONLY and _required(p) for p in found):
+            return cls(name, parameters)
+        unbounded = any(p.kind == p.VAR_POSITIONAL for p in found)
+        least = sum(_required(p) for p in positional)
+        return cls(name, parameters, least, 1 << 30 if unbounded else len(positional))
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """TypeError, in Python's words, if the function cannot be called with these."""
+        if (not kwargs and self.least <= len(args) <= self.most) or self.parameters is None:
+            return
+        try:
+            self._inspected().bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}() {error}") from None
+
+    def name_of(self, at: int) -> str | int:
+        """What the parameter at this position is called."""
+        if self.parameters is None or at >= len(self.parameters):
+            return at
+        name, kind, _ = self.parameters[at]
+        return at if kind == inspect.Parameter.VAR_POSITIONAL else name
+
+    def _inspected(self) -> inspect.Signature:
+        return inspect.Signature(
+            [
+                inspect.Parameter(
+                    name, inspect._ParameterKind(kind), default=inspect.Parameter.empty if required else None
+                )
+                for name, kind, required in self.parameters or ()
+            ]
+        )
+
+
+def _required(parameter: inspect.Parameter) -> bool:
+    several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and not several
