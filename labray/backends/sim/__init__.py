@@ -1,0 +1,19 @@
+"""The simulated cluster: the same nodes, agents and user code as for real, in virtual time.
+
+SimPy's Environment is clock and agenda (agenda.py). Every process is a server of its mail (daemon.py, clients.py,
+workers.py), lives on a host (hosts.py) and talks over a network (network.py); a task body runs on a greenlet.
+One program, cluster, scheduler and seed: one trace.
+"""
+
+from __future__ import annotations
+
+from labray.backends.sim.settings import OPTIONS, Settings, read
+from labray.backends.sim.world import World
+from labray.config import Config
+
+__all__ = ["OPTIONS", "Settings", "World", "start"]
+
+
+def start(config: Config) -> World:
+    """Build the cluster and boot it, at virtual time 0."""
+    return World(config, read(config.extra))

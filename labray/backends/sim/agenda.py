@@ -1,0 +1,75 @@
+"""The clock and the agenda of a simulated world: SimPy's Environment, told what to count.
+
+Nothing here knows of tasks. One event is one Moment: a callback at a time. Events are the currency of the
+simulator's speed, so there is one per *batch* of work and never one per message.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+from simpy import Environment, Event
+
+from labray.errors import DeadlockError
+
+YOUNG_EVERY = 1 << 15
+"""Events between two collections of the young generations."""
+FULL_EVERY = 1 << 21
+"""Events between two full collections."""
+
+
+class Moment(Event):
+    """An event that calls one function when its time comes, unless it was cancelled."""
+
+    _ok = True
+    _value = None
+
+    def __init__(self, env: Environment, call: Callable[[Any], None]) -> None:
+        self.env = env
+        self.callbacks = [call]
+
+    def cancel(self) -> None:
+        """It will still pass, without effect."""
+        if self.callbacks is not None:
+            self.callbacks = []
+
+
+class Agenda(Environment):
+    """SimPy's agenda, with an event cap and the garbage collector in its hand.
+
+    Automatic collection is off while a simulation is on, and runs here at fixed counts of events: its timing
+    decides when handles die, and so would be seen in the trace.
+    """
+
+    def __init__(self, max_events: int | None) -> None:
+        super().__init__()
+        self.events = 0
+        self.quiet_alarms = 0  # fired since anything but alarms and agents' talk last happened
+        self.live = 0  # bodies, sleepers and transfers under way: something will happen
+        self._max_events = max_events
+        self._check_at = YOUNG_EVERY if max_events is None else min(YOUNG_EVERY, max_events)
+
+    def after(self, delay: float, call: Callable[[Any], None]) -> Moment:
+        """Call (with the moment) after so many virtual seconds; what is set first comes first."""
+        moment = Moment(self, call)
+        self.schedule(moment, delay=delay)
+        return moment
+
+    def step(self) -> None:
+        super().step()
+        self.events += 1
+        if self.events >= self._check_at:
+            self._check()
+
+    def _check(self) -> None:
+        if self._max_events is not None and self.events >= self._max_events:
+            raise DeadlockError(
+                f"the simulation passed max_events={self._max_events} at t={self.now:.6f} s: "
+                "a loop in virtual time, or a cap too low"
+            )
+        self._check_at = self.events + YOUNG_EVERY
+        if self._max_events is not None:
+            self._check_at = min(self._check_at, self._max_events)
+        gc.collect(2 if self.events % FULL_EVERY < YOUNG_EVERY else 1)

@@ -1,0 +1,277 @@
+"""The processes that run user code: what drivers and workers have in common, and the driver.
+
+A client's code runs in zero virtual time and owes for it: every call adds to a debt, paid on its host before
+the client blocks and at least once a (virtual) millisecond. What it posts leaves when the debt is paid, as the
+real client's outbox does. Both kinds of client are a Channel (labray/port.py) under the same process.py.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
+from simpy.core import EmptySchedule
+
+from labray import messages as m
+from labray.backends.sim.network import size_of
+from labray.errors import DeadlockError
+from labray.ids import ObjectID, Place
+
+if TYPE_CHECKING:
+    from labray.backends.sim.daemon import Daemon
+    from labray.backends.sim.world import World
+    from labray.process import Process
+
+OUTBOX_LIMIT = 1024
+"""Posts that wait at most, where calls cost nothing."""
+SIM = "sim"
+
+
+class Client(ABC):
+    """One simulated process attached to a node."""
+
+    def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
+        self.client = client
+        self.place = place
+        self.daemon = daemon
+        self.host = daemon.host
+        self.debt_s = 0.0
+        self.outbox: list[tuple[Place, str, Any]] = []
+        self.unsaid: list[ObjectID] = []  # stored, and the node has not heard of it
+        self.awaiting: int | None = None
+        self._answer: m.Notice | None = None
+        self._world = world
+        self._agenda = world.agenda
+        self._profile = world.profile
+        self._polls = 0
+        self._waits = 0
+        self._late: list[Any] = []
+        self._process: Process | None = None
+
+    @abstractmethod
+    def receive(self, letters: Sequence[Any]) -> None:
+        """Notices of the node arrive."""
+
+    @abstractmethod
+    def _suspend(self) -> None:
+        """Let the world go on until `_resume`."""
+
+    @abstractmethod
+    def _resume(self, moment: Any) -> None:
+        """As an event: the client's code goes on."""
+
+    @abstractmethod
+    def exit(self, reason: str) -> None:
+        """This process ends here and now, by its own code."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise unless it is this client's code that calls."""
+
+    # ------------------------------------------------------------ Channel
+
+    def post(self, message: m.Call) -> None:
+        self.check()
+        self._polls = 0
+        self.outbox.append((self.place, self.client, message))
+        self.charge(self._cost(message))
+
+    def ask(self, message: m.Call, request: int, timeout: float | None) -> m.Notice | None:
+        self.check()
+        while self._late and self._process is not None:
+            self._process.discard(self._late.pop(0))
+        self.outbox.append((self.place, self.client, message))
+        self.debt_s += self._cost(message)
+        self.awaiting, self._answer = request, None
+        debt_s, self.debt_s = self.debt_s, 0.0
+        self._work(0.0, debt_s, self._flush)
+        timer = None
+        if timeout is not None:
+            self._wait_begins()
+            timer = self._agenda.after(debt_s + timeout, lambda moment: self._expire(moment, request))
+        self._suspend()
+        if timer is not None and self._answer is not None:
+            timer.cancel()
+            self._wait_ends()
+        answer, self._answer = self._answer, None
+        return answer
+
+    def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
+        sizes = (len(payload.data), *(len(buffer) for buffer in payload.buffers))
+        size = sum(sizes)
+        self.daemon.stores[object_id] = _frozen(payload)
+        self.unsaid.append(object_id)
+        self.charge(size / self._profile.codec_Bps)
+        return m.Stored(size, m.Block(SIM, 0, 0, sizes), payload.refs)
+
+    def load(self, object_id: ObjectID, stored: m.Stored) -> m.Payload:
+        payload = self.daemon.stores[object_id]
+        # Python keeps the bytes as long as a view lives, so the node may forget its copy at once
+        self.outbox.append((self.place, self.client, m.Unpin(((object_id, 1),))))
+        return NOTHING if payload is None else payload
+
+    def now(self) -> float:
+        self.debt_s += self._profile.clock_s
+        if self.debt_s >= self._profile.flush_s:
+            self.settle()
+        return self._agenda.now + self.debt_s
+
+    def sleep(self, seconds: float) -> None:
+        self.check()
+        self._polls = 0
+        if self.debt_s or self.outbox:
+            self.settle()
+        self._wait_begins()
+        self._agenda.after(seconds, self._resume)
+        self._suspend()
+
+    def spend(self, seconds: float) -> None:
+        self.check()
+        self._polls = 0
+        if self.outbox and self.debt_s + seconds >= self._profile.flush_s:
+            self.settle()
+        self.charge(seconds)
+
+    # ------------------------------------------------------------ debt
+
+    def charge(self, seconds: float) -> None:
+        """Owe this much CPU time; pay when a flush is due."""
+        self.debt_s += seconds
+        if self.debt_s >= self._profile.flush_s or len(self.outbox) >= OUTBOX_LIMIT:
+            self.settle()
+
+    def settle(self) -> None:
+        """Pay, send what was posted, and go on."""
+        debt_s, self.debt_s = self.debt_s, 0.0
+        self._work(0.0, debt_s, self._settled)
+        self._suspend()
+
+    def _settled(self, moment: Any) -> None:
+        self._flush(moment)
+        self._wait_begins()
+        self._resume(moment)
+
+    # What a client waits for will happen, so it keeps the world alive; each wait ends in _resume, _flush or _expire.
+
+    def _wait_begins(self) -> None:
+        self._waits += 1
+        self._agenda.live += 1
+
+    def _wait_ends(self) -> None:
+        if self._waits:  # the waits of a dead process no longer count
+            self._waits -= 1
+            self._agenda.live -= 1
+
+    def _work(self, delay_s: float, cpu_s: float, call: Callable[[Any], None]) -> None:
+        self._wait_begins()
+        self.host.work(delay_s, cpu_s, call)
+
+    def _flush(self, moment: Any) -> None:
+        self._wait_ends()
+        self.send_posts()
+
+    def send_posts(self) -> None:
+        """What was posted arrives at the daemon."""
+        if self.outbox:
+            self.unsaid.clear()
+            mail, self.outbox = self.outbox, []
+            self.daemon.receive(mail)
+
+    def _cost(self, message: m.Call) -> float:
+        profile = self._profile
+        if isinstance(message, m.Submit):
+            return profile.submit_s + len(message.spec.args.data) / profile.codec_Bps
+        if isinstance(message, m.Drop | m.Unpin):
+            return 0.0
+        cost = profile.call_s
+        if isinstance(message, m.Put):
+            return cost + size_of((message.value,)) / profile.codec_Bps
+        if isinstance(message, m.Get | m.Wait) and message.poll:
+            self._polls += 1
+            return max(cost, profile.poll_s * (1.0 + min(self._polls, 5000) / 50.0))
+        self._polls = 0
+        return cost
+
+    # ------------------------------------------------------------ answers
+
+    def _answered(self, notice: Any) -> None:
+        """A notice that answers a request; late ones wait for the client's next call."""
+        if notice.request != self.awaiting:
+            self._late.append(notice)
+            return
+        self.awaiting, self._answer = None, notice
+        values = len(notice.values) if type(notice) is m.Values else 1
+        self._work(self._profile.wake_s, values * self._profile.answer_s, self._resume)
+
+    def _expire(self, moment: Any, request: int) -> None:
+        if self.awaiting != request:  # the answer is on its way
+            self._wait_ends()
+            return
+        self.awaiting = None
+        self._resume(moment)
+
+
+NOTHING = m.Payload(b"\x80\x05N.")
+"""None, pickled: what a modelled value is when somebody looks."""
+
+
+def _frozen(payload: m.Payload) -> m.Payload:
+    """A copy nobody can write to: what other processes will see."""
+    buffers = tuple(b if type(b) is bytes else bytes(b) for b in payload.buffers)
+    return m.Payload(bytes(payload.data), buffers, payload.refs)
+
+
+class Driver(Client):
+    """The main program. It turns the crank: while it waits, the world runs on its stack."""
+
+    def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
+        super().__init__(world, client, place, daemon)
+        self.process = self._process = world.make_process(self)
+        self._awake = False
+        self.waiting = False
+        self._stale = 0  # wakings still to come for waits that an exception ended
+
+    def receive(self, letters: Sequence[Any]) -> None:
+        for letter in letters:
+            if type(letter) is m.Warned:
+                self._world.warn(letter.text)
+            elif hasattr(letter, "request"):
+                self._answered(letter)
+
+    def check(self) -> None:
+        self._world.check(getcurrent() is self._world.hub)
+        self._world.check_whole()
+
+    def exit(self, reason: str) -> None:
+        raise SystemExit(f"the simulated driver ended: {reason}")
+
+    def _suspend(self) -> None:
+        step, interrupts = self._agenda.step, self._world.interrupts
+        self.waiting = True
+        try:
+            while not self._awake:
+                step()
+                if interrupts.pending:
+                    interrupts.check()
+        except BaseException as error:
+            if self.awaiting is not None:
+                self.awaiting = None
+            elif not isinstance(error, EmptySchedule | DeadlockError):
+                self._stale += 1
+            if isinstance(error, EmptySchedule):
+                raise self._world.deadlock() from None
+            if isinstance(error, Exception) and not isinstance(error, DeadlockError):
+                self._world.broke(error)
+            raise
+        finally:
+            self.waiting = False
+        self._awake = False
+
+    def _resume(self, moment: Any) -> None:
+        self._wait_ends()
+        if self._stale:
+            self._stale -= 1
+        else:
+            self._awake = True

@@ -1,0 +1,142 @@
+"""A node's daemon: a process that serves its mail in batches and obeys what its Node says.
+
+It is a single server. When idle and mail waits it takes all that waits (up to a limit), hands each to the
+node, spends the batch's service time on its host, and only then do the effects leave; what arrives meanwhile
+queues. That a control plane saturates comes from here and from nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from labray import messages as m
+from labray.ids import ClientID, ObjectID, Place
+
+if TYPE_CHECKING:
+    from labray.backends.sim.hosts import Host
+    from labray.backends.sim.world import World
+    from labray.node import Node
+
+Mail = tuple[Place, str, Any]
+"""To which of the nodes in this process, from whom, what."""
+
+
+class Daemon:
+    """One process with one node, or two: the head lives with n0."""
+
+    def __init__(self, world: World, name: Place, host: Host, nodes: dict[Place, Node]) -> None:
+        self.name = name
+        self.host = host
+        self.nodes = nodes
+        self.stores: dict[ObjectID, m.Payload | None] = {}
+        self.busy = False
+        self.busy_s = 0.0
+        self._world = world
+        self._agenda = world.agenda
+        self._mail: list[Mail] = []
+        self._outgoing: dict[tuple[Place, str], list[Any]] = {}  # what to say when the batch is served
+        self._deeds: list[tuple[Place, m.Effect]] = []  # and what to do
+        profile = world.profile
+        self._service = ServiceTimes(profile.message_s, dict(profile.messages_s))
+        self._batch_s, self._destination_s = profile.batch_s, profile.destination_s
+        self._limit, self._wake_s = profile.batch_limit, profile.wake_s
+        self._obey: dict[type, Callable[[Place, Any], None]] = {
+            m.Start: self._start,
+            m.Stop: self._stop,
+            m.Push: self._push,
+            m.Free: self._free,
+            m.Alarm: self._alarm,
+            m.Warn: self._warn,
+        }
+
+    def receive(self, mail: Iterable[Mail]) -> None:
+        """Mail arrives; an idle daemon wakes and takes it."""
+        self._mail.extend(mail)
+        if not self.busy and self._mail:
+            self._begin(self._wake_s)
+
+    def _begin(self, wake_s: float) -> None:
+        self.busy = True
+        waiting = self._mail
+        if len(waiting) > self._limit:
+            mail, self._mail = waiting[: self._limit], waiting[self._limit :]
+        else:
+            mail, self._mail = waiting, []
+        outgoing, deeds = self._outgoing, self._deeds
+        now, nodes, service = self._agenda.now, self.nodes, self._service
+        cost_s = self._batch_s
+        for to, sender, message in mail:
+            kind = type(message)
+            cost_s += service[kind]
+            if kind is not m.Woke and kind is not m.Told:
+                self._agenda.quiet_alarms = 0
+            for effect in nodes[to].handle(sender, message, now):
+                if type(effect) is not m.Send:
+                    deeds.append((to, effect))
+                elif (letters := outgoing.get((to, effect.to))) is None:
+                    outgoing[to, effect.to] = [effect.message]
+                else:
+                    letters.append(effect.message)
+        for node in nodes.values():
+            if node.log:
+                self._world.write(node.take_log())
+        cost_s = 0.0 if self._world.booting else cost_s + self._destination_s * len(outgoing)
+        self.busy_s += cost_s
+        self.host.work(wake_s, cost_s, self._end)
+
+    def _end(self, moment: Any) -> None:
+        """The batch is served: its effects happen, and the next one begins."""
+        outgoing, self._outgoing = self._outgoing, {}
+        for (place, to), letters in outgoing.items():
+            if "/" not in to:
+                self._world.carry(place, Place(to), letters)
+            elif (client := self._world.clients.get(ClientID(to))) is not None:
+                client.receive(letters)
+        deeds, self._deeds = self._deeds, []
+        for place, deed in deeds:
+            self._obey[type(deed)](place, deed)
+        if self._mail:
+            self._begin(0.0)
+        else:
+            self.busy = False
+
+    def _start(self, place: Place, effect: m.Start) -> None:
+        delay_s = 0.0 if self._world.booting else self._world.profile.worker_start_s
+
+        def started(moment: Any) -> None:
+            self._world.add_worker(effect.worker, place)
+            self.receive([(place, "", m.WorkerStarted(effect.worker))])
+
+        self._agenda.after(delay_s, started)
+
+    def _stop(self, place: Place, effect: m.Stop) -> None:
+        self._world.stop_worker(effect.worker)
+
+    def _push(self, place: Place, effect: m.Push) -> None:
+        self._world.push(place, effect)
+
+    def _free(self, place: Place, effect: m.Free) -> None:
+        self.stores.pop(effect.id, None)
+
+    def _alarm(self, place: Place, effect: m.Alarm) -> None:
+        def fire(moment: Any) -> None:
+            self._world.alarm_fired()
+            self.receive([(place, "", m.Woke(effect.token))])
+
+        self._agenda.after(effect.after, fire)
+
+    def _warn(self, place: Place, effect: m.Warn) -> None:
+        self._world.warn(effect.text)
+
+
+class ServiceTimes(dict[type, float]):
+    """Seconds per kind of message, looked up by its type; unnamed kinds take the default."""
+
+    def __init__(self, default_s: float, named: dict[str, float]) -> None:
+        super().__init__()
+        self._default_s, self._named = default_s, named
+
+    def __missing__(self, kind: type) -> float:
+        self[kind] = self._named.get(kind.__name__, self._default_s)
+        return self[kind]

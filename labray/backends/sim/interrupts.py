@@ -1,0 +1,41 @@
+"""Ctrl-C while the world runs: it waits for the end of the event in hand, or stops the body that is running.
+
+Raised in the middle of a node's work it would leave that node half done, and the session worthless.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+
+class Interrupts:
+    """SIGINT, taken from Python's own handler for the length of a session. deferring: whether it must wait now."""
+
+    def __init__(self, deferring: Callable[[], bool]) -> None:
+        self.pending = False
+        self._deferring = deferring
+        self._before: Any = None
+        ours = threading.current_thread() is threading.main_thread()
+        if ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._before = signal.signal(signal.SIGINT, self._caught)
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        if not self._deferring():
+            raise KeyboardInterrupt
+        self.pending = True
+
+    def check(self) -> None:
+        """Between two events: raise what waited."""
+        if self.pending:
+            self.pending = False
+            raise KeyboardInterrupt
+
+    def take_off(self) -> None:
+        """Put the former handler back. Idempotent."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None

@@ -1,0 +1,255 @@
+"""A simulated worker: a pipe of runs, one after the other, bodies on a fiber.
+
+A body is ordinary blocking Python and really runs, in zero virtual time; what it costs (labray/costs.py) is
+spent when it has run. A modelled task never enters the fiber, and is one event.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from functools import lru_cache
+from time import thread_time
+from typing import TYPE_CHECKING, Any
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from labray import messages as m
+from labray import port
+from labray.backends.sim.clients import NOTHING, SIM, Client
+from labray.backends.sim.network import size_of
+from labray.executor import Executor
+from labray.ids import Place, result_id
+
+if TYPE_CHECKING:
+    from labray.backends.sim.daemon import Daemon
+    from labray.backends.sim.world import World
+
+
+class Worker(Client):
+    """One worker process. Its fiber is made with its first body and reused for all of them."""
+
+    def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
+        super().__init__(world, client, place, daemon)
+        self.alive = True
+        self._queue: deque[m.Run] = deque()
+        self._running: m.Run | None = None
+        self._begun = 0.0
+        self._since = 0.0  # when the oldest waiting post was posted
+        self._exiting = False
+        self._fiber: greenlet | None = None
+        self._cpu_s = 0.0  # of the running body: measured here, or what the costs say
+        self._entered = 0.0
+        self._clocked = world.costs.clocked
+
+    # ------------------------------------------------------------ notices
+
+    def receive(self, letters: Sequence[Any]) -> None:
+        back: list[m.Recalled] = []
+        for letter in letters:
+            kind = type(letter)
+            if kind is m.Run:
+                if self.awaiting is None:
+                    self._queue.append(letter)
+                else:
+                    back.append(m.Recalled((letter.spec.id,)))
+            elif kind is m.Recall:
+                back.append(self._give_back(letter))
+            elif kind is m.Exit:
+                self._exiting = True
+            elif hasattr(letter, "request"):
+                self._answered(letter)
+        if back:
+            self.outbox.extend((self.place, self.client, recalled) for recalled in back)
+            self.send_posts()
+        if self._running is None:
+            self._next(self._profile.wake_s)
+
+    def _give_back(self, recall: m.Recall) -> m.Recalled:
+        wanted = set(recall.tasks)
+        back = tuple(run.spec.id for run in self._queue if run.spec.id in wanted)
+        self._queue = deque(run for run in self._queue if run.spec.id not in wanted)
+        return m.Recalled(back)
+
+    # ------------------------------------------------------------ one run after the other
+
+    def _next(self, wake_s: float) -> None:
+        """Nothing runs: begin what waits, or send what is left to say."""
+        now = self._agenda.now
+        if not self._queue:
+            self.send_posts()
+            if self._exiting:
+                self._world.worker_lost(self, "it was told to exit")
+            return
+        if self.outbox and now - self._since >= self._profile.flush_s:
+            self.send_posts()
+        run = self._running = self._queue.popleft()
+        self._begun = now + wake_s
+        cpu_s = self.debt_s + self._profile.task_s + _weight(run) / self._profile.codec_Bps
+        self.debt_s = 0.0
+        if run.spec.model is None:
+            self._work(wake_s, cpu_s, self._enter)
+            return
+        body_s = self._world.costs.seconds(run.spec, run.attempt, 0.0)
+        if self.outbox and body_s >= self._profile.flush_s:
+            self.send_posts()  # it would wait behind a long task
+        self._cpu_s = body_s
+        self._work(wake_s, cpu_s + body_s, self._modelled)
+
+    def _modelled(self, moment: Any) -> None:
+        self._wait_ends()
+        if not self.alive:
+            return
+        run = self._running
+        assert run is not None
+        spec = run.spec
+        for ref, value in zip(spec.deps, run.args, strict=False):
+            if type(value) is m.Stored:
+                self.outbox.append((self.place, self.client, m.Unpin(((ref.id, 1),))))
+        values = tuple(self._model_value(spec, index, size) for index, size in enumerate(spec.model or ()))
+        self._hand_in(m.Finished(spec.id, run.attempt, values, self._begun, moment.env.now, self._cpu_s))
+        self._next(0.0)
+
+    def _model_value(self, spec: m.Spec, index: int, size: int) -> m.Value:
+        if size <= m.INLINE_LIMIT_BYTES:
+            return m.Inline(placeholder(size))
+        self.daemon.stores[result_id(spec.id, index)] = None
+        self.unsaid.append(result_id(spec.id, index))
+        return m.Stored(size, m.Block(SIM, 0, 0, (size,)))
+
+    def _hand_in(self, finished: m.Finished) -> None:
+        if not self.outbox:
+            self._since = self._agenda.now
+        self.outbox.append((self.place, self.client, finished))
+        self._running = None
+
+    # ------------------------------------------------------------ the fiber
+
+    def _enter(self, moment: Any) -> None:
+        """As an event: the fiber goes on, until it blocks or its body has ended."""
+        self._wait_ends()
+        if not self.alive:
+            return
+        if self._fiber is None:
+            self._fiber = greenlet(self._live, self._world.hub)
+        if self._switch() and self.alive:
+            self._next(0.0)
+
+    def _switch(self) -> bool:
+        """Let the fiber run until its task has ended (True), or waits for something."""
+        assert self._fiber is not None
+        world = self._world
+        before, speaker, world.active = port.switch(self._process), world.active, self
+        if self._clocked:
+            self._entered = thread_time()
+        try:
+            return self._fiber.switch()  # type: ignore[no-any-return]
+        except KeyboardInterrupt:
+            self._wait_begins()
+            self._agenda.after(0.0, lambda moment: self._exited("it was interrupted"))
+            raise
+        finally:
+            world.active = speaker
+            port.switch(before)
+
+    def _live(self) -> None:
+        """The worker's main function, on its fiber."""
+        process = self._process = self._world.make_process(self)
+        port.switch(process)
+        executor = Executor(process, (SystemExit, KeyboardInterrupt, GeneratorExit, GreenletExit))
+        hub = self._world.hub
+        while True:
+            run = self._running
+            assert run is not None
+            self._cpu_s = 0.0
+            try:
+                outcome = executor.run(run)
+                self._spend_body(run)
+            except SystemExit as error:
+                self.exit(f"its task raised SystemExit({error.code!r})")
+                return
+            finished = m.Finished(
+                run.spec.id, run.attempt, outcome.values, self._begun, self._agenda.now, self._cpu_s,
+                outcome.kept, outcome.retry,
+            )  # fmt: skip
+            self._hand_in(finished)
+            del finished, outcome, run  # what the results refer to lived until they were posted
+            if not self._queue:
+                process.flush()
+            hub.switch(True)
+
+    def _spend_body(self, run: m.Run) -> None:
+        """When a body has run, its cost passes, and all that it owes."""
+        if self._clocked:
+            self._cpu_s += thread_time() - self._entered
+        body_s = self._cpu_s = self._world.costs.seconds(run.spec, run.attempt, self._cpu_s)
+        if body_s > 0.0:
+            self.spend(body_s)
+        if self.debt_s > 0.0:
+            self.settle()
+
+    def _suspend(self) -> None:
+        if self._clocked:
+            self._cpu_s += (
+                thread_time() - self._entered
+            )  # before the switch: other fibers' time is not its own
+        self._world.hub.switch(False)
+        if not self.alive:
+            raise GreenletExit
+
+    def _resume(self, moment: Any) -> None:
+        self._enter(moment)
+
+    def check(self) -> None:
+        if not self.alive:
+            raise GreenletExit  # a killed process makes no calls, not even from its finally blocks
+        self._world.check(self.on_fiber())
+
+    def on_fiber(self) -> bool:
+        """Whether it is this worker's code that runs."""
+        return getcurrent() is self._fiber
+
+    # ------------------------------------------------------------ death
+
+    def exit(self, reason: str) -> None:
+        if self.outbox:
+            self.settle()  # what it said before it died was said
+        self.alive = False
+        self._wait_begins()
+        self._agenda.after(0.0, lambda moment: self._exited(reason))
+        self._suspend()
+
+    def _exited(self, reason: str) -> None:
+        self._wait_ends()
+        self._world.worker_lost(self, reason)
+
+    def die(self) -> None:
+        """Unwind the fiber; nothing it does is heard any more. From the hub."""
+        self.alive = False
+        self._queue.clear()
+        self.outbox = []
+        for object_id in self.unsaid:
+            self.daemon.stores.pop(object_id, None)
+        while self._waits:
+            self._wait_ends()
+        fiber = self._fiber
+        if fiber is None or fiber.dead:
+            return
+        world = self._world
+        before, speaker, world.active = port.switch(self._process), world.active, self
+        for _ in range(8):  # a body may catch BaseException in a loop; then the collector has to take it
+            fiber.throw(GreenletExit)
+            if fiber.dead:
+                break
+        world.active = speaker
+        port.switch(before)
+
+
+def _weight(run: m.Run) -> int:
+    return len(run.spec.args.data) + (size_of(run.args) if run.args else 0)
+
+
+@lru_cache(maxsize=1024)
+def placeholder(size: int) -> m.Payload:
+    """A value of this size in which there is nothing."""
+    return m.Payload(NOTHING.data, (bytes(max(0, size - len(NOTHING.data))),)) if size > 64 else NOTHING

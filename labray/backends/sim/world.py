@@ -1,0 +1,261 @@
+"""The simulated world: who lives where, what lies between, and the session a program sees.
+
+It carries letters, starts and stops workers, moves stored objects and knows when nothing can happen any more.
+"""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import count
+from random import Random
+from threading import get_ident
+from typing import Any
+
+from greenlet import getcurrent
+
+from labray import messages as m
+from labray.backends.sim.agenda import Agenda
+from labray.backends.sim.clients import Client, Driver
+from labray.backends.sim.clock import Patches
+from labray.backends.sim.daemon import Daemon
+from labray.backends.sim.hosts import Dedicated, Host, Shared
+from labray.backends.sim.interrupts import Interrupts
+from labray.backends.sim.network import Network, size_of
+from labray.backends.sim.settings import Settings
+from labray.backends.sim.workers import Worker
+from labray.config import Config
+from labray.errors import DeadlockError, LabraySystemError, NotInitializedError
+from labray.ids import ClientID, Place
+from labray.node import Node
+from labray.process import Process
+from labray.trace import Event
+
+MOST_WORKERS = 1_000_000
+"""A node. A simulated process is a few objects: what would exhaust a machine is here only a long recursion."""
+
+_sessions = count()
+
+
+class World:
+    """A running simulation, as a Session. Everything happens on the thread and the greenlet that made it."""
+
+    def __init__(self, config: Config, settings: Settings) -> None:
+        self.config = config
+        self.profile = settings.profile
+        self._cluster = config.cluster()
+        self.costs = settings.costs
+        self.agenda = Agenda(settings.max_events)
+        self.hub = getcurrent()
+        self._log: list[Event] = []
+        self.clients: dict[ClientID, Client] = {}
+        self.daemons: dict[Place, Daemon] = {}
+        self.booting = True
+        self.closed = False
+        self.network = Network(
+            self.agenda, settings.latency_s, settings.bandwidth_Bps, settings.profile.codec_Bps
+        )
+        self._thread = get_ident()
+        self._name = f"sim-{next(_sessions)}"
+        self._warned: dict[str, None] = {}
+        self._quiet_limit = 256 + 64 * (config.nodes + 1)
+        self._broken: BaseException | None = None
+        self._build(settings)
+        first = self._cluster.nodes[0].place
+        self.driver = Driver(self, f"{first}/driver", first, self.daemons[first])
+        self.clients[ClientID(self.driver.client)] = self.driver
+        self.active: Client = self.driver
+        self.port = self.driver.process
+        self._boot()
+        self._collecting = gc.isenabled()
+        gc.disable()
+        self._patches = Patches(self._current)
+        self.interrupts = Interrupts(lambda: self.driver.waiting and self.active is self.driver)
+
+    # ------------------------------------------------------------ building
+
+    def _build(self, settings: Settings) -> None:
+        cluster = self._cluster
+        shared: Host | None = None
+        if settings.host_cores is not None:
+            shared = Shared(self.agenda, settings.host_cores)
+        for info in cluster.nodes:
+            speed = settings.speeds.get(info.place, 1.0)
+            nodes = {info.place: self._node(info.place, info.totals)}
+            if info is cluster.nodes[0]:
+                nodes[cluster.head] = self._node(cluster.head, ())
+            daemon = Daemon(self, info.place, shared or Dedicated(self.agenda, speed), nodes)
+            for place in nodes:
+                self.daemons[place] = daemon
+
+    def _node(self, place: Place, totals: m.Demand) -> Node:
+        rng = Random(f"{self.config.seed}/{place}")
+        return Node(
+            place, self._cluster, totals, self.config.scheduler, rng, strict=True, max_workers=MOST_WORKERS
+        )
+
+    def _boot(self) -> None:
+        """Workers that are started beforehand are there at time 0, for nothing."""
+        for place, daemon in self.daemons.items():
+            daemon.receive([(place, "", m.Booted())])
+        driver = self.driver
+        driver.daemon.receive([(driver.place, "", m.ClientJoined(ClientID(driver.client)))])
+        while self.agenda.peek() <= 0.0:
+            self.agenda.step()
+        self.booting = False
+
+    def make_process(self, client: Client) -> Process:
+        """The client half of the protocol, over this client's channel."""
+        return Process(client, self._name)
+
+    # ------------------------------------------------------------ carrying
+
+    def carry(self, source: Place, to: Place, letters: Sequence[Any]) -> None:
+        """Letters from one place to another."""
+        origin, target = self.daemons[source], self.daemons[to]
+        mail = [(to, source, letter) for letter in letters]
+        if origin is target:
+            target.receive(mail)
+            return
+        # what agents say to each other does not count as something happening
+        alive = any(type(letter) is not m.Told for letter in letters)
+        self.agenda.live += alive
+
+        def arrive(moment: Any) -> None:
+            self.agenda.live -= alive
+            target.receive(mail)
+
+        self.network.send((source, to), origin.host is target.host, size_of(letters), arrive)
+
+    def push(self, source: Place, effect: m.Push) -> None:
+        """A stored object from one store to another."""
+        origin, target = self.daemons[source], self.daemons[effect.to]
+        payload = origin.stores[effect.id]
+        self.agenda.live += 1
+
+        def arrive(moment: Any) -> None:
+            self.agenda.live -= 1
+            target.stores[effect.id] = payload
+            target.receive([(effect.to, "", m.Arrived(effect.id, effect.value))])
+
+        self.network.push(id(origin), origin.host is target.host, effect.value.size, arrive)
+
+    # ------------------------------------------------------------ workers
+
+    def add_worker(self, worker: ClientID, place: Place) -> None:
+        """A worker process is up."""
+        self.clients[worker] = Worker(self, worker, place, self.daemons[place])
+
+    def stop_worker(self, worker: ClientID) -> None:
+        """Kill a worker process; its node has forgotten it already."""
+        client = self.clients.pop(worker, None)
+        if isinstance(client, Worker):
+            client.die()
+
+    def worker_lost(self, client: Worker, reason: str) -> None:
+        """A worker process ended by itself: unwind it, and tell its node."""
+        if self.clients.pop(ClientID(client.client), None) is not None:
+            client.die()
+            client.daemon.receive([(client.place, "", m.WorkerLost(ClientID(client.client), reason))])
+
+    # ------------------------------------------------------------ who may call, and when it is over
+
+    def _current(self) -> Client | None:
+        """The simulated process whose code runs on the calling thread."""
+        if get_ident() != self._thread or self.closed or self.active is not self._speaker():
+            return None
+        return self.active
+
+    def _speaker(self) -> Client | None:
+        if isinstance(self.active, Worker):
+            return self.active if self.active.on_fiber() else None
+        return self.active if getcurrent() is self.hub else None
+
+    def check(self, own: bool) -> None:
+        """Raise unless the session is open and the caller is on its thread and stack (`own`)."""
+        if self.closed:
+            raise NotInitializedError("this simulation was shut down: call labray.init() again.")
+        if get_ident() != self._thread:
+            raise LabraySystemError(
+                "the simulator runs on one thread, and this call came from another: call labray only from the "
+                "thread that called init(), or use backend='cluster'."
+            )
+        if not own:
+            raise LabraySystemError(
+                "this call came from a greenlet that is no simulated process: call labray from the main program "
+                "or from a task."
+            )
+
+    def broke(self, error: BaseException) -> None:
+        """The control plane itself failed; what the session would say from now on is worthless."""
+        self._broken = error
+
+    def check_whole(self) -> None:
+        """Raise what broke the control plane, if something did."""
+        if self._broken is not None:
+            raise self._broken
+
+    def alarm_fired(self) -> None:
+        """Alarms go on for ever: when nothing else does, it is a deadlock all the same."""
+        self.agenda.quiet_alarms += 1
+        if self.agenda.quiet_alarms > self._quiet_limit and self.agenda.live == 0:
+            self.agenda.quiet_alarms = 0
+            raise self.deadlock()
+
+    def deadlock(self) -> DeadlockError:
+        """Who waits for what."""
+        lines = [f"  {line}" for node in self.every_node() for line in node.pending()]
+        waiting = "\n".join(lines[:50]) or "  (no node knows of anything that waits)"
+        more = f"\n  and {len(lines) - 50} more" if len(lines) > 50 else ""
+        return DeadlockError(
+            f"nothing can happen any more at t={self.agenda.now:.6f} s and the driver still waits:\n{waiting}{more}"
+        )
+
+    def every_node(self) -> list[Node]:
+        """The nodes and the head, in the order of their processes."""
+        processes = {id(daemon): daemon for daemon in self.daemons.values()}
+        return [node for daemon in processes.values() for node in daemon.nodes.values()]
+
+    def write(self, events: list[Event]) -> None:
+        """Into the trace, if one is kept."""
+        if self.config.trace:
+            self._log += events
+
+    def warn(self, text: str) -> None:
+        """Tell the user, once."""
+        if text not in self._warned:
+            self._warned[text] = None
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+    # ------------------------------------------------------------ Session
+
+    @property
+    def resources(self) -> Mapping[str, float]:
+        return self.config.total_resources()
+
+    @property
+    def nodes(self) -> Sequence[Mapping[str, Any]]:
+        return self.config.describe_nodes()
+
+    def trace(self) -> Sequence[Event]:
+        return list(self._log)  # one world, one clock: it was written in order
+
+    def validate(self) -> None:
+        """Every node's invariants hold."""
+        for node in self.every_node():
+            node.validate()
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.check(getcurrent() is self.hub)
+        self._patches.take_off()
+        self.interrupts.take_off()
+        for client in list(self.clients.values()):
+            if isinstance(client, Worker):
+                client.die()
+        self.closed = True
+        self.clients.clear()
+        if self._collecting:
+            gc.enable()
