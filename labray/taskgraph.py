@@ -1,0 +1,221 @@
+"""TaskGraph: the model a user sees. A networkx DAG of tasks, actor calls and objects.
+
+Edges: *data* (object to task that takes it, task to object it makes), *control* (task to task it submitted) and
+*stateful* (one call after another on an actor). Data and stateful edges say what must end before what begins;
+control edges only that one began first. It is assembled from a trace, built by hand, generated or imported, and
+never on a running program's path: networkx costs 5 us a node and edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+
+from labray.messages import UNIT, Demand
+
+if TYPE_CHECKING:
+    from labray.trace import Event, Run
+
+CPU: Demand = (("CPU", UNIT),)
+ORDERING = ("data", "stateful")
+
+
+class GraphError(ValueError):
+    """A graph that could never run, and why."""
+
+
+class TaskGraph:
+    """A DAG of work. `nx` is the graph itself, for all that networkx can do with it.
+
+    Task nodes have kind (task, actor, method), name, cost (CPU seconds at speed 1) and demand; object nodes have
+    kind "object" and size (bytes). Every edge has a kind: data, control or stateful.
+    """
+
+    def __init__(self) -> None:
+        self.nx: nx.DiGraph = nx.DiGraph()
+
+    # ------------------------------------------------------------ building
+
+    def task(
+        self,
+        id: str = "",
+        *,
+        cost: float = 0.0,
+        inputs: Iterable[str] = (),
+        outputs: Sequence[int] = (0,),
+        name: str = "task",
+        demand: Demand = CPU,
+        kind: str = "task",
+    ) -> str:
+        """Add a task; gives its id. Its outputs (sizes in bytes) are the objects `<id>.0`, `<id>.1`, ...
+
+        inputs: ids of objects, or of tasks, which means all that they make. GraphError for unknown or taken ids.
+        """
+        id = id or f"t{len(self.nx)}"
+        if id in self.nx:
+            raise GraphError(f"there is a node {id!r} already.")
+        if not cost >= 0 or cost == float("inf"):
+            raise GraphError(f"task {id!r}: its cost is a finite number of seconds >= 0, not {cost!r}.")
+        given = [object for input in inputs for object in self._meant(input, id)]
+        self.nx.add_node(id, kind=kind, name=name, cost=float(cost), demand=demand)
+        for object in given:
+            self.nx.add_edge(object, id, kind="data")
+        for index, size in enumerate(outputs):
+            self.object(f"{id}.{index}", size)
+            self.nx.add_edge(id, f"{id}.{index}", kind="data")
+        return id
+
+    def _meant(self, input: str, by: str) -> list[str]:
+        if input not in self.nx:
+            raise GraphError(
+                f"task {by!r} takes {input!r}, which is not in the graph yet: add what makes it first."
+            )
+        return [input] if self.nx.nodes[input]["kind"] == "object" else self.outputs(input)
+
+    def object(self, id: str, size: int) -> str:
+        """Add an object that no task of the graph makes; gives its id. size: bytes."""
+        if id in self.nx:
+            raise GraphError(f"there is a node {id!r} already.")
+        if size < 0:
+            raise GraphError(f"object {id!r}: its size is a number of bytes >= 0, not {size!r}.")
+        self.nx.add_node(id, kind="object", size=int(size))
+        return id
+
+    def after(self, earlier: str, later: str) -> None:
+        """One call follows another on the same actor: a stateful edge."""
+        self.nx.add_edge(earlier, later, kind="stateful")
+
+    # ------------------------------------------------------------ looking
+
+    def tasks(self) -> list[str]:
+        """Tasks, actor creations and calls, in the order in which they were added."""
+        return [node for node, kind in self.nx.nodes(data="kind") if kind != "object"]
+
+    def objects(self) -> list[str]:
+        return [node for node, kind in self.nx.nodes(data="kind") if kind == "object"]
+
+    def inputs(self, task: str) -> list[str]:
+        """The objects that a task takes, in order."""
+        return [object for object, _, kind in self.nx.in_edges(task, data="kind") if kind == "data"]
+
+    def outputs(self, task: str) -> list[str]:
+        """The objects that a task makes, in order."""
+        return [object for _, object, kind in self.nx.out_edges(task, data="kind") if kind == "data"]
+
+    def validate(self) -> None:
+        """GraphError, naming the cycle, if this is no DAG."""
+        if not nx.is_directed_acyclic_graph(self.nx):
+            cycle = [edge[0] for edge in nx.find_cycle(self.nx)]
+            raise GraphError(f"the graph has a cycle: {' -> '.join([*cycle, cycle[0]])}.")
+
+    def order(self) -> list[str]:
+        """Its tasks, each after all that it needs, ties in the order in which they were added."""
+        place = {node: position for position, node in enumerate(self.nx)}
+        needed = nx.lexicographical_topological_sort(self._needed(), key=place.__getitem__)
+        try:
+            return [node for node in needed if self.nx.nodes[node]["kind"] != "object"]
+        except nx.NetworkXUnfeasible:
+            self.validate()  # names the cycle
+            raise
+
+    def _needed(self) -> nx.DiGraph:
+        """Without the control edges: what must end before what begins."""
+        others = [(a, b) for a, b, kind in self.nx.edges(data="kind") if kind not in ORDERING]
+        if not others:
+            return self.nx
+        graph = self.nx.copy()
+        graph.remove_edges_from(others)
+        return graph
+
+    # ------------------------------------------------------------ measuring
+
+    def work(self) -> float:
+        """CPU seconds of all tasks together."""
+        return float(sum(self.nx.nodes[task]["cost"] for task in self.tasks()))
+
+    def critical_path(self) -> tuple[float, list[str]]:
+        """The longest chain of tasks that need each other: its seconds, and the tasks."""
+        self.validate()
+        needed = self._needed()
+        length: dict[str, float] = {}
+        before: dict[str, str | None] = {}
+        for node in nx.topological_sort(needed):
+            best = max(needed.predecessors(node), key=length.__getitem__, default=None)
+            before[node] = best
+            length[node] = (length[best] if best is not None else 0.0) + self.nx.nodes[node].get("cost", 0.0)
+        at = max(length, key=length.__getitem__, default=None)
+        seconds, path = length.get(at, 0.0) if at is not None else 0.0, []
+        while at is not None:
+            path.append(at)
+            at = before[at]
+        return seconds, [node for node in reversed(path) if self.nx.nodes[node]["kind"] != "object"]
+
+    def width(self) -> int:
+        """The most tasks that are equally many steps from the start: how parallel it is, step by step."""
+        needed = self._needed()
+        depth: dict[str, int] = {}
+        count: dict[int, int] = {}
+        for node in nx.topological_sort(needed):
+            is_task = self.nx.nodes[node]["kind"] != "object"
+            depth[node] = max((depth[p] for p in needed.predecessors(node)), default=0) + is_task
+            if is_task:
+                count[depth[node]] = count.get(depth[node], 0) + 1
+        return max(count.values(), default=0)
+
+    def lower_bound(self, cores: float) -> float:
+        """Seconds below which no scheduler can finish this on so many cores, were data to move at no cost."""
+        return max(self.critical_path()[0], self.work() / cores)
+
+    def lineage(self, object: str) -> list[str]:
+        """The tasks that must run again to make an object anew, in order."""
+        if object not in self.nx:
+            raise GraphError(f"there is no {object!r} in the graph.")
+        needed = self._needed()
+        lost = needed.subgraph({object, *nx.ancestors(needed, object)})
+        place = {node: position for position, node in enumerate(self.nx)}
+        again = nx.lexicographical_topological_sort(lost, key=place.__getitem__)
+        return [node for node in again if self.nx.nodes[node]["kind"] != "object"]
+
+    # ------------------------------------------------------------ deriving
+
+    def replicate(self, copies: int) -> TaskGraph:
+        """So many copies side by side; ids get the prefix `<copy>/`."""
+        many = TaskGraph()
+        for copy in range(copies):
+            many.nx.add_nodes_from((f"{copy}/{node}", dict(data)) for node, data in self.nx.nodes(data=True))
+            many.nx.add_edges_from(
+                (f"{copy}/{a}", f"{copy}/{b}", dict(data)) for a, b, data in self.nx.edges(data=True)
+            )
+        return many
+
+    @staticmethod
+    def from_networkx(graph: nx.DiGraph) -> TaskGraph:
+        """A DAG whose nodes have `cost` (seconds) and whose edges have `size` (bytes); both 0 if absent."""
+        if not graph.is_directed():
+            raise GraphError("a task graph is directed; this networkx graph is not.")
+        if not nx.is_directed_acyclic_graph(graph):
+            cycle = [str(edge[0]) for edge in nx.find_cycle(graph)]
+            raise GraphError(f"the graph has a cycle: {' -> '.join([*cycle, cycle[0]])}.")
+        made = TaskGraph()
+        parcel: dict[tuple[Any, Any], str] = {}
+        for node in nx.topological_sort(graph):
+            sizes = [size for _, _, size in graph.out_edges(node, data="size", default=0)]
+            inputs = [parcel[before, node] for before in graph.predecessors(node)]
+            cost = graph.nodes[node].get("cost", 0.0)
+            made.task(str(node), cost=cost, inputs=inputs, outputs=sizes or (0,), name=str(node))
+            for index, after in enumerate(graph.successors(node)):
+                parcel[node, after] = f"{node}.{index}"
+        return made
+
+    @staticmethod
+    def from_trace(events: Sequence[Event], cost: Callable[[Run], float] | None = None) -> TaskGraph:
+        """The graph of a program as it has unfolded in its trace.
+
+        cost: seconds of a task, from its last run; default: from begun to ended. What has not run has its declared
+        cost. Sizes of small objects are not in the trace: they are 0.
+        """
+        from labray.unfolding import Unfolding  # it builds these
+
+        return Unfolding(events, cost or (lambda run: run.ended - run.begun)).graph

@@ -1,0 +1,72 @@
+"""From a trace to the task graph of the program, as far as it has unfolded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from labray.ids import DRIVER
+from labray.taskgraph import CPU, TaskGraph
+from labray.trace import Event, Run, Submission, runs, submissions
+
+
+class Unfolding:
+    """Reads the events of a run; `graph` is what came of it."""
+
+    def __init__(self, events: Sequence[Event], cost: Callable[[Run], float]) -> None:
+        self.graph = TaskGraph()
+        self._sizes = {id: size for _, kind, _, id, size in events if kind == "stored"}
+        self._sizes |= {id: detail[1] for _, kind, _, id, detail in events if kind == "put"}
+        self._ran = {run.task: run for run in runs(events)}
+        self._submitted = {submission.task: submission for submission in submissions(events)}
+        for _, kind, _, id, _ in events:  # nodes in the order of the program, which breaks ties later
+            if kind == "put" and id not in self.graph.nx:
+                self.graph.object(id, self._sizes[id])
+            elif kind == "submitted":
+                self._add_task(self._submitted[id], cost)
+        for _, kind, _, id, detail in events:
+            if kind == "put" and detail[0] in self.graph.nx:
+                self.graph.nx.add_edge(detail[0], id, kind="data")
+        for submission in self._submitted.values():
+            self._connect(submission)
+        self._add_stateful_edges()
+
+    def _add_task(self, submission: Submission, cost: Callable[[Run], float]) -> None:
+        run = self._ran.get(submission.task)
+        seconds = cost(run) if run else submission.cost or 0.0
+        # A call runs on what its actor holds already.
+        demand = () if submission.kind == "method" else CPU
+        outputs = (self._sizes.get(f"{submission.task}.0", 0),)
+        self.graph.task(
+            submission.task,
+            cost=seconds,
+            outputs=outputs,
+            name=submission.name,
+            demand=demand,
+            kind=submission.kind,
+        )
+
+    def _connect(self, submission: Submission) -> None:
+        edges = self.graph.nx
+        if submission.parent != DRIVER and submission.parent in edges:
+            edges.add_edge(submission.parent, submission.task, kind="control")
+        for dep in submission.deps:
+            if dep not in edges:
+                self.graph.object(dep, self._sizes.get(dep, 0))
+                if (maker := dep.rpartition(".")[0]) in edges:
+                    edges.add_edge(maker, dep, kind="data")
+            edges.add_edge(dep, submission.task, kind="data")
+
+    def _add_stateful_edges(self) -> None:
+        """In the order in which calls began; those that have not begun follow as they were submitted."""
+        calls: dict[str, list[tuple[float, int, str]]] = {}
+        for position, submission in enumerate(self._submitted.values()):
+            if submission.kind == "method":
+                run = self._ran.get(submission.task)
+                begun = run.begun if run else float("inf")
+                calls.setdefault(submission.actor, []).append((begun, position, submission.task))
+        for actor, entries in calls.items():
+            earlier = actor.rpartition(".")[0]
+            for _, _, task in sorted(entries):
+                if earlier in self.graph.nx:
+                    self.graph.after(earlier, task)
+                earlier = task
