@@ -1,0 +1,23 @@
+"""The real world: a daemon process for each logical node, forked workers, shared memory, Unix sockets.
+
+session.py   start and end, from the driver        template.py  the process all others are forked from
+channel.py   what a client posts and asks          daemon.py    the loop around a Node
+wires.py, pipe.py, frames.py, errands.py, post.py  what travels, and how
+store.py, allocator.py                             shared memory
+worker.py, crew.py                                 a worker, and a daemon's view of it
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labray.config import Config
+    from labray.port import Session
+
+
+def start(config: Config) -> Session:
+    """Start the processes of a session on this machine; ready for tasks when it returns."""
+    from labray.backends.cluster.session import ClusterSession
+
+    return ClusterSession(config)

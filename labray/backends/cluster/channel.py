@@ -1,0 +1,300 @@
+"""The client half of the wire: what a driver or worker posts and asks, over whichever wire leads to its daemon.
+
+Threads share it. A thread that waits for an answer takes the baton and reads the wire itself, for all; the others
+sleep until their answer is in or the baton is free. There is no reading thread: waking one cost a third of
+the rate. What is posted waits in an Outbox.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from typing import TYPE_CHECKING, Protocol
+
+from labray.backends.cluster.frames import Segment
+from labray.backends.cluster.outbox import Outbox
+from labray.backends.cluster.store import Reader, Writer
+from labray.errors import LabrayError
+from labray.ids import ObjectID, Place
+from labray.messages import (
+    Exit,
+    Get,
+    Recalled,
+    Reclaim,
+    Registered,
+    Run,
+    Stored,
+    Unpin,
+    Values,
+    Warned,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from labray.messages import Call, Notice, Payload
+
+LATE = 256
+"""Questions given up whose answers may still come; each is a few hundred bytes."""
+
+
+class Wire(Protocol):
+    """Carries batches of words. `send` from any thread; `receive` from one thread at a time."""
+
+    def send(self, messages: Sequence[Call | Segment]) -> None: ...
+
+    def receive(self, timeout: float | None) -> list[Notice]:
+        """What is there, waiting up to `timeout` seconds (None: for ever). Raises if the session is over."""
+
+    def interrupt(self, reason: BaseException) -> None:
+        """Make this and every later `receive` raise."""
+
+    def close(self) -> None: ...
+
+
+class _Waiter:
+    """A thread that waits: for an answer, or (a worker's main thread) for something to run."""
+
+    __slots__ = ("notice", "nudge")
+
+    def __init__(self) -> None:
+        self.nudge = threading.Lock()
+        self.nudge.acquire()
+        self.notice: Notice | None = None
+
+    def wake(self) -> None:
+        if self.nudge.locked():
+            try:
+                self.nudge.release()
+            except RuntimeError:  # another thread was faster: it is awake
+                return
+
+
+class WireChannel:
+    """A labray.port.Channel."""
+
+    def __init__(self, wire: Wire, place: Place, client: str, directory: str) -> None:
+        self.place = place
+        self.client = client
+        self._wire = wire
+        self._pid = os.getpid()
+        self._outbox = Outbox(wire.send, self._end)
+        self._baton = threading.Lock()
+        self._waiters: dict[int, _Waiter] = {}
+        self._taker: _Waiter | None = None
+        self._late: dict[int, Call | Segment] = {}
+        self._discard_refs: Callable[[Notice], None] | None = None
+        self._closed: BaseException | None = None
+        self._requests = 0
+        self._writer = Writer(client, self._publish)
+        self._reader = Reader(directory)
+        self._on: dict[type, Callable[..., None]] = {
+            Run: self._on_run,
+            Reclaim: lambda notice: self._writer.free(notice.block),
+            Exit: self._on_exit,
+            Warned: lambda notice: warnings.warn(notice.text, stacklevel=2),
+        }
+
+    # ------------------------------------------------------------ out
+
+    def post(self, message: Call) -> None:
+        """Queue a message; it leaves within about a millisecond."""
+        self._check()
+        self._outbox.add(message)
+
+    def answer(self, message: Call) -> None:
+        """Queue a result that `take`, called next, sends: at once if no other task is there."""
+        self._outbox.put(message)
+
+    def _end(self, error: BaseException) -> None:
+        """The wire has said that the session is over: from now on every call says so."""
+        self._closed = self._closed or error
+
+    # ------------------------------------------------------------ in
+
+    def ask(self, message: Call | Segment, request: int, timeout: float | None) -> Notice | None:
+        """Send and wait for the answer to this request. None: the time is up."""
+        self._check()
+        waiter = self._waiters[request] = _Waiter()
+        self._outbox.put(message)
+        try:
+            self._outbox.flush()
+            answer = self._wait(waiter, timeout)
+        finally:
+            self._waiters.pop(request, None)
+            self._wake_next()
+            if waiter.notice is None:
+                self._late[request] = message
+                if len(self._late) > LATE:
+                    del self._late[next(iter(self._late))]
+        return answer
+
+    def take(self) -> Run | None:
+        """The next task for this worker's main thread; None when the process should end."""
+        taker = _Waiter()
+        self._taker = taker
+        try:
+            if self._outbox and self._baton.acquire(blocking=False):
+                try:
+                    self._read(0)
+                finally:
+                    self._pass_baton()
+                if taker.notice is not None:
+                    self._outbox.arm()  # results wait for company while the next task runs, but not for long
+            if taker.notice is None:
+                self._outbox.flush()
+                self._wait(taker, None)
+        finally:
+            self._taker = None
+            self._wake_next()
+        return taker.notice if isinstance(taker.notice, Run) else None
+
+    def _wait(self, waiter: _Waiter, timeout: float | None) -> Notice | None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while waiter.notice is None:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return None
+            if self._baton.acquire(blocking=False):
+                try:
+                    while waiter.notice is None:
+                        self._read(left)
+                        if deadline is not None:
+                            left = deadline - time.monotonic()
+                            if left <= 0:
+                                break
+                finally:
+                    self._pass_baton()
+            else:
+                waiter.nudge.acquire(timeout=-1 if left is None else left)
+                self._check()
+        return waiter.notice
+
+    def _pass_baton(self) -> None:
+        self._baton.release()
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        """Somebody who still waits must read. Whoever stops waiting calls this: it may have been the one chosen."""
+        taker = self._taker
+        if self._baton.locked() or not (self._waiters or taker):
+            return
+        for waiter in [*self._waiters.values(), *([taker] if taker else [])]:
+            if waiter.notice is None:
+                waiter.wake()
+                return
+
+    def _read(self, timeout: float | None) -> None:
+        try:
+            notices = self._wire.receive(timeout)
+        except LabrayError as error:
+            self._end(error)
+            raise
+        for notice in notices:
+            handle = self._on.get(type(notice))
+            if handle is None:
+                self._answer(notice)
+            else:
+                handle(notice)
+
+    def _answer(self, notice: Notice) -> None:
+        request: int = notice.request  # type: ignore[union-attr]
+        waiter = self._waiters.get(request)
+        if waiter is None:
+            self._discard(notice, self._late.pop(request, None))
+        else:
+            waiter.notice = notice
+            waiter.wake()
+
+    def _on_run(self, run: Run) -> None:
+        taker = self._taker
+        if taker is not None and taker.notice is None:
+            taker.notice = run
+            taker.wake()
+        else:  # this worker is blocked in a call: somebody else may be free
+            self.post(Recalled((run.spec.id,)))
+
+    def _on_exit(self, notice: Exit) -> None:
+        if self._taker is not None:
+            self._taker.notice = notice
+            self._taker.wake()
+        else:
+            os._exit(0)
+
+    # ------------------------------------------------------------ answers that came too late
+
+    def on_late(self, discard: Callable[[Notice], None]) -> None:
+        """Who gives back the refs inside an answer that nobody waits for any more."""
+        self._discard_refs = discard
+
+    def _discard(self, notice: Notice, asked: Call | Segment | None) -> None:
+        """Give back what an answer that nobody waits for has pinned and lent."""
+        if type(notice) is Values and type(asked) is Get:
+            pinned = [(r.id, 1) for r, v in zip(asked.refs, notice.values, strict=False) if type(v) is Stored]
+            if pinned:
+                self.post(Unpin(tuple(pinned)))
+        if self._discard_refs is not None:
+            self._discard_refs(notice)
+
+    # ------------------------------------------------------------ the store
+
+    def store(self, object_id: ObjectID, payload: Payload) -> Stored:
+        """Write a large payload into this node's store."""
+        self._check()
+        parts = (payload.data, *payload.buffers)
+        size = sum(memoryview(part).nbytes for part in parts)
+        if not self._writer.has_room(size + 64 * len(parts)) and self._baton.acquire(blocking=False):
+            try:  # blocks given back may be waiting on the wire: warm pages are ten times faster than fresh
+                self._read(0)
+            finally:
+                self._pass_baton()
+        block = self._writer.write(parts)
+        return Stored(size, block, payload.refs)
+
+    def load(self, object_id: ObjectID, stored: Stored) -> Payload:
+        """The stored payload as read-only views; Unpin is posted when the last one dies."""
+        return self._reader.load(object_id, stored, self._unpin)
+
+    def _unpin(self, object_id: ObjectID) -> None:
+        if self._closed is None and os.getpid() == self._pid:
+            self._outbox.add(Unpin(((object_id, 1),)))
+
+    def _publish(self, number: int, fd: int) -> None:
+        self._requests -= 1  # below zero: the questions of the process module count upwards
+        request = self._requests
+        answer = self.ask(Segment(request, number, self._pid, fd), request, None)
+        assert isinstance(answer, Registered) and answer.accepted, "the daemon cannot open our shared memory"
+
+    # ------------------------------------------------------------ the rest
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def spend(self, seconds: float) -> None:
+        """Use this much CPU time of the calling thread."""
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+
+    def close(self, reason: BaseException) -> None:
+        """Whoever waits or calls from now on gets this error."""
+        if self._closed is None:
+            self._closed = reason
+        self._wire.interrupt(reason)
+        self._outbox.close()
+        for waiter in list(self._waiters.values()):
+            waiter.wake()
+
+    def _check(self) -> None:
+        if self._closed is not None:
+            raise self._closed
+        if os.getpid() != self._pid:
+            raise LabrayError(
+                "this process was forked from one that uses labray; the session belongs to its parent. "
+                "Call labray.init() in the child before anything else, or use tasks instead of fork."
+            )

@@ -1,0 +1,157 @@
+"""The worker processes of one daemon, as it sees them: a pipe each, both ends in hand.
+
+Recall needs no help from the worker: the daemon reads back from the worker's own end what it has not read yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from labray.backends.cluster import errands
+from labray.backends.cluster.errands import Errand
+from labray.backends.cluster.frames import decode_calls, decode_notice, encode
+from labray.backends.cluster.pipe import Closed, Pipe, pair
+from labray.backends.cluster.post import complain
+from labray.messages import Recalled, Run
+
+if TYPE_CHECKING:
+    import socket
+
+    from labray.backends.cluster.loop import Loop
+    from labray.ids import ClientID, TaskID
+    from labray.messages import Notice
+
+BATCHES = 64
+"""Read from one worker before the next gets its turn."""
+
+
+class Member:
+    """One worker. `ours` is the daemon's end of its pipe, `theirs` the one the worker reads from."""
+
+    def __init__(self, client: ClientID) -> None:
+        ours, theirs = pair()
+        self.client = client
+        self.ours = Pipe(ours)
+        self.theirs = Pipe(theirs)
+        self.owes_recalled = False  # whether an empty Recalled is due after its next words
+
+    def take_back(self, wanted: tuple[TaskID, ...] | None) -> tuple[TaskID, ...]:
+        """Remove these tasks (None: all) from what the worker has not read, whatever it is doing.
+
+        A worker reads one frame when it wants to begin it, so unread is not begun. All that is unread is read
+        here, in one go that no frame can slip through, and what was not asked for is sent again in the same order.
+        """
+        back: list[TaskID] = []
+        again: list[bytes] = []
+        unread = self._unread()
+        unread += self.ours.backlog
+        self.ours.backlog.clear()
+        for frame in unread:
+            notice = decode_notice(frame)
+            if type(notice) is Run and (wanted is None or notice.spec.id in wanted):
+                back.append(notice.spec.id)
+            else:
+                again.append(frame)
+        for frame in again:
+            self.ours.send(frame)
+        return tuple(back)
+
+    def _unread(self) -> list[bytes]:
+        frames = []
+        try:
+            while (frame := self.theirs.receive()) is not None:
+                frames.append(bytes(frame))
+        except Closed:
+            return frames
+        return frames
+
+
+class Crew:
+    """All of them. hear(client, message) is called for each message of a worker."""
+
+    def __init__(self, loop: Loop, template: socket.socket, hear: Callable[[str, Any], None]) -> None:
+        self._loop = loop
+        self._template = template
+        self._hear = hear
+        self._members: dict[str, Member] = {}
+
+    def __contains__(self, client: str) -> bool:
+        return client in self._members
+
+    def start(self, client: ClientID) -> None:
+        """Have it forked. Its first word is Hello; if there is none the template says it is gone."""
+        member = self._members[client] = Member(client)
+        self._loop.watch(member.ours.fileno(), lambda: self._turn(client))
+        errands.send(self._template, Errand("fork", client), (member.theirs.fileno(),))
+
+    def stop(self, client: ClientID) -> None:
+        """Have it killed, and forget it."""
+        if client in self._members:
+            self._drop(client)
+            errands.send(self._template, Errand("kill", client))
+
+    def _drop(self, client: str) -> None:
+        member = self._members.pop(client)
+        self._loop.forget(member.ours.fileno())
+        member.ours.close()
+        member.theirs.close()
+
+    def _turn(self, client: str) -> None:
+        if client in self._members:
+            self.listen(client)
+
+    def say(self, client: str, notice: Notice) -> None:
+        """Send it now, or as soon as there is room."""
+        pipe = self._members[client].ours
+        waiting = bool(pipe.backlog)
+        try:
+            pipe.send(encode(notice))
+        except Closed:  # it is dead; the template is about to say so
+            return
+        if pipe.backlog and not waiting:
+            self._loop.when_writable(pipe.fileno(), pipe.flush)
+
+    def listen(self, client: str) -> bool:
+        """Hear what it has said, up to a limit; whether there may be more."""
+        member = self._members[client]
+        try:
+            for _ in range(BATCHES):
+                frame = member.ours.receive()
+                if frame is None:
+                    return False
+                for message in decode_calls(frame):
+                    self._hear(client, message)
+                if member.owes_recalled:
+                    member.owes_recalled = False
+                    self._hear(client, Recalled(()))
+                if client not in self._members:
+                    return False
+        except msgspec.MsgspecError as error:
+            complain(f"dropped a frame from {client} that cannot be decoded: {error}")
+        except Closed:
+            return False
+        return True
+
+    def recall(self, client: str, tasks: tuple[TaskID, ...]) -> tuple[TaskID, ...]:
+        """What it had not begun. If nothing, Recalled(()) is heard when it next speaks, not before.
+
+        All has begun then, and a node told so at once would ask again at once, without end.
+        """
+        member = self._members[client]
+        back = member.take_back(tasks)
+        if not back:
+            member.owes_recalled = True
+        return back
+
+    def bury(self, client: str) -> tuple[TaskID, ...] | None:
+        """It is dead: hear its last words, forget it, and give what it never began. None: it was stopped before."""
+        while client in self._members and self.listen(client):
+            pass
+        if client not in self._members:
+            return None
+        unread = self._members[client].take_back(None)
+        self._drop(client)
+        return unread

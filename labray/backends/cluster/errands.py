@@ -1,0 +1,43 @@
+"""What daemons and the template say to each other, over a socket pair that keeps message boundaries.
+
+Daemon to template: fork (with the worker's end of its pipe), kill, fatal. Template to daemon: gone (a worker),
+lost (another place).
+"""
+
+from __future__ import annotations
+
+import socket
+
+import msgspec
+from msgspec import Struct
+
+
+class Errand(Struct, frozen=True, array_like=True):
+    verb: str
+    subject: str
+    detail: str = ""
+
+
+LARGEST_BYTES = 150_000
+_FD_BYTES = socket.CMSG_SPACE(4)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Errand).decode
+
+
+def send(end: socket.socket, errand: Errand, fds: tuple[int, ...] = ()) -> None:
+    """Say it; if the other end is gone there is nobody to hear it, which it learns otherwise."""
+    try:
+        socket.send_fds(end, [_encode(errand)], fds)
+    except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+def receive(end: socket.socket) -> tuple[Errand, list[int]] | None:
+    """The next one and the descriptors with it, without waiting; None if there is none now or ever."""
+    try:  # not socket.recv_fds: that ignores its flags
+        data, extra, _, _ = end.recvmsg(LARGEST_BYTES, _FD_BYTES, socket.MSG_DONTWAIT)
+    except (BlockingIOError, ConnectionResetError):
+        return None
+    fds = [int.from_bytes(item[2][:4], "little") for item in extra]
+    return (_decode(data), fds) if data else None

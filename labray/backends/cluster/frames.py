@@ -1,0 +1,66 @@
+"""What travels on the wires of the real world: typed lists of words, validated when they are decoded.
+
+Beside the words of labray/messages there are three that only this world needs (Hello, Segment, Kind bytes on zmq
+frames). Nothing is unpickled here.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+import msgspec
+
+from labray.messages import Block, Call, Letter, Notice, Ref, Tagged, Word
+
+Kind = NewType("Kind", bytes)
+"""The first byte of a frame between processes joined by zmq."""
+
+CALLS = Kind(b"C")  # driver -> its daemon: list[Call]
+NOTICES = Kind(b"N")  # daemon -> its driver: list[Notice]
+LETTERS = Kind(b"L")  # daemon -> daemon: Mail
+PUSH = Kind(b"P")  # daemon -> daemon: Shipment, and the object's bytes in a second frame
+WARN = Kind(b"W")  # daemon -> the driver's daemon: text for the user
+HELLO = Kind(b"H")  # driver -> daemon, and back: are you up?
+TRACE = Kind(b"T")  # driver -> daemon: give your events. Back: one frame a chunk, an empty one ends
+
+
+class Hello(Tagged, frozen=True, array_like=True, gc=False):
+    """A worker process is up."""
+
+
+class Segment(Tagged, frozen=True, array_like=True, gc=False):
+    """A client has made a segment of shared memory: open it now, while its writer lives. Answered by Registered.
+
+    Asked, not posted: a writer that dies before the daemon holds the segment has told nobody of its blocks.
+    """
+
+    request: int
+    number: int
+    pid: int
+    fd: int
+
+
+class Mail(Word, frozen=True, array_like=True, gc=False):
+    """Letters from one place to another; one process may hold two places (n0 and the head)."""
+
+    sender: str
+    to: str
+    letters: list[Letter]
+
+
+class Shipment(Word, frozen=True, array_like=True, gc=False):
+    """A copy of a stored object; its bytes follow, laid out as in the store."""
+
+    id: str
+    to: str
+    size: int
+    block: Block
+    refs: tuple[Ref, ...]
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_calls = msgspec.msgpack.Decoder(list[Call | Hello | Segment]).decode
+decode_notices = msgspec.msgpack.Decoder(list[Notice]).decode
+decode_notice = msgspec.msgpack.Decoder(Notice).decode
+decode_mail = msgspec.msgpack.Decoder(Mail).decode
+decode_shipment = msgspec.msgpack.Decoder(Shipment).decode

@@ -1,0 +1,38 @@
+"""Descriptors and who is called when there is something to read or room to write."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+
+
+class Loop:
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._readers: dict[int, Callable[[], None]] = {}
+        self._writers: dict[int, Callable[[], bool]] = {}
+
+    def watch(self, fd: int, read: Callable[[], None]) -> None:
+        self._readers[fd] = read
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def when_writable(self, fd: int, write: Callable[[], bool]) -> None:
+        """Call `write` at every chance until it says that it is done."""
+        self._writers[fd] = write
+        self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT)
+
+    def forget(self, fd: int) -> None:
+        del self._readers[fd]
+        self._writers.pop(fd, None)
+        self._epoll.unregister(fd)
+
+    def turn(self, timeout: float) -> None:
+        """Wait up to so many seconds (-1: for ever) and call whoever is ready."""
+        for fd, events in self._epoll.poll(timeout):
+            write = self._writers.get(fd)
+            if write is not None and events & select.EPOLLOUT and write():
+                del self._writers[fd]
+                self._epoll.modify(fd, select.EPOLLIN)
+            read = self._readers.get(fd)
+            if read is not None and events & ~select.EPOLLOUT:
+                read()

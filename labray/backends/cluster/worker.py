@@ -1,0 +1,92 @@
+"""A worker process: takes tasks from its pipe one by one, and answers each.
+
+It is forked from the template, single-threaded and without sockets of its own. When its daemon is gone the pipe ends
+and so does the worker.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from labray.backends.cluster.channel import WireChannel
+from labray.backends.cluster.frames import Hello, decode_notice, encode
+from labray.backends.cluster.pipe import Closed, Pipe
+from labray.ids import Place
+from labray.messages import Finished
+from labray.port import switch
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from labray.backends.cluster.frames import Segment
+    from labray.messages import Call, Notice
+
+
+class PipeWire:
+    """From a worker to its daemon. Sending and receiving are independent; each has one thread at a time."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._pipe = Pipe(end)
+        self._readable = select.poll()
+        self._readable.register(end, select.POLLIN)
+        self._writable = select.poll()
+        self._writable.register(end, select.POLLOUT)
+        self._sending = threading.Lock()
+
+    def send(self, messages: Sequence[Call | Segment | Hello]) -> None:
+        with self._sending:
+            try:
+                self._pipe.send(encode(messages))
+                while not self._pipe.flush():
+                    self._writable.poll()
+            except Closed:
+                os._exit(0)
+
+    def receive(self, timeout: float | None) -> list[Notice]:
+        try:
+            frame = self._pipe.receive()
+            if frame is None and timeout != 0:
+                self._readable.poll(None if timeout is None else timeout * 1000)
+                frame = self._pipe.receive()
+        except Closed:
+            os._exit(0)
+        return [] if frame is None else [decode_notice(frame)]
+
+    def interrupt(self, reason: BaseException) -> None:
+        os._exit(0)
+
+    def close(self) -> None:
+        self._pipe.close()
+
+
+def serve(end: socket.socket, place: str, client: str, session: str, directory: str) -> None:
+    """Run tasks until told to exit."""
+    from labray.executor import Executor
+    from labray.process import Process
+
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a crash should lose no line
+    wire = PipeWire(end)
+    channel = WireChannel(wire, Place(place), client, directory)
+    process = Process(channel, session)
+    channel.on_late(process.discard)
+    switch(process)
+    executor = Executor(process)
+    wire.send([Hello()])
+    while (run := channel.take()) is not None:
+        cpu, begun = time.thread_time(), time.monotonic()
+        outcome = executor.run(run)
+        ended = time.monotonic()
+        used = time.thread_time() - cpu
+        channel.answer(
+            Finished(
+                run.spec.id, run.attempt, outcome.values, begun, ended, used, outcome.kept, outcome.retry
+            )
+        )
+        del run, outcome
