@@ -179,7 +179,7 @@ class LoopWorld:
             case m.Send(to, message):
                 if isinstance(message, m.Recall):
                     self._recall(at, to, message)
-                else:
+                elif "/" in to or to in self.nodes:
                     self.wire(at, to, message)
             case m.Start(worker):
                 self.workers[worker] = LoopWorker(worker, at)
@@ -188,8 +188,9 @@ class LoopWorld:
                 self._remove(worker)
             case m.Push(id, value, to):
                 assert (at, id) in self.store, f"{id} is pushed from {at}, where it is not"
-                self.wire("push" + at, to, m.Arrived(id, value))
-                self.store[(to, id)] = value.size
+                if to in self.nodes:
+                    self.wire("push" + at, to, m.Arrived(id, value))
+                    self.store[(to, id)] = value.size
             case m.Free(id):
                 del self.store[(at, id)]
             case m.Alarm(after, token):
@@ -221,6 +222,22 @@ class LoopWorld:
             self._obey(worker.at, effect)
         self.wires.pop((worker.at, id), None)
         node.validate()
+
+    def kill_place(self, lost: Place) -> None:
+        """A node dies with its workers and its store; everybody is told. What it had sent may still arrive or not."""
+        del self.nodes[lost]
+        mine = [id for id, worker in self.workers.items() if worker.at == lost]
+        for id in mine:
+            del self.workers[id]
+        self.wires = {
+            ends: queue
+            for ends, queue in self.wires.items()
+            if lost not in (ends[0].removeprefix("push"), ends[1]) and not {*ends} & {*mine}
+        }
+        self.store = {key: size for key, size in self.store.items() if key[0] != lost}
+        self.alarms = [alarm for alarm in self.alarms if alarm[1] != lost]
+        for place in self.nodes:
+            self.wire("", place, m.PlaceLost(lost))
 
     # ------------------------------------------------------------ clients
 

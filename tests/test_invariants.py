@@ -185,3 +185,39 @@ def test_calls_of_one_submitter_begin_in_order_and_everything_ends(
             assert begun == made
     world.drop(*refs, *actors)
     world.assert_all_is_back()
+
+
+# ---------------------------------------------------------------- nodes that die
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    program=programs,
+    nodes=st.integers(2, 4),
+    seed=st.integers(0, 2**31),
+    deaths=st.lists(st.integers(1, 80), min_size=1, max_size=2),
+    retries=st.sampled_from([0, 1, 10]),
+)
+def test_when_nodes_die_results_come_back_by_lineage_or_say_why_not(
+    policy: Scheduler, program: list[Any], nodes: int, seed: int, deaths: list[int], retries: int
+) -> None:
+    world = LoopWorld(nodes, 2, policy, seed, body)
+    refs = run_program(world, program, retries)
+    for pause in deaths:
+        for _ in range(pause):
+            world.step()
+        victims = [place for place in world.nodes if place not in ("n0", "head")]
+        if victims:
+            world.kill_place(world.rng.choice(victims))
+    for ref in refs:
+        (value,) = world.get(ref)
+        if isinstance(value, m.Failed):
+            assert value.error.kind in ("worker_crashed", "object_lost") and retries < 4
+        elif isinstance(value, m.Stored):
+            world.wire(world.driver, "n0", m.Unpin(((ref.id, 1),)))
+    world.drop(*refs)
+    world.settle()
+    for node in world.nodes.values():
+        assert node.pool.resources.free == node.pool.resources.totals
+        assert not node.custody.tasks and not node.lineage.origins

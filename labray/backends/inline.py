@@ -28,6 +28,8 @@ from labray.trace import Event
 DEEPEST = 1_000
 """Tasks that wait inside one another."""
 FRAMES_A_TASK = 30
+PATIENCE = 32
+"""After so many calls a task is taken to be polling for what others must do first: the oldest of them runs."""
 
 KNOWN: tuple[str, ...] = ("max_workers",)
 
@@ -57,6 +59,7 @@ class InlineChannel:
         self.place = Place("n0")
         self.client = client
         self.replies: dict[int, m.Notice] = {}
+        self.asked = 0  # by the task that runs
 
     def post(self, message: m.Call) -> None:
         self.world.deliver(self.place, self.client, message)
@@ -65,6 +68,9 @@ class InlineChannel:
         world = self.world
         until = None if timeout is None else time.monotonic() + timeout
         wanted = tuple(creator(ref.id) for ref in getattr(message, "refs", ()))
+        self.asked += 1
+        if self.asked % PATIENCE == 0:
+            world.step(fair=True)
         if getattr(message, "poll", False):
             world.step(wanted)
         self.post(message)
@@ -107,7 +113,19 @@ class InlineWorker:
         self.process = Process(self.channel, world.name)
         self.executor = Executor(self.process)
         self.inbox: deque[m.Run] = deque()
+        self.since = 0  # when the first in the inbox got there, in turns
         self.running = False
+
+    def put(self, run: m.Run, turn: int) -> None:
+        if not self.inbox:
+            self.since = turn
+        self.inbox.append(run)
+
+    def take(self, turn: int) -> m.Run:
+        """The next; the one behind it must wait for those that came before now."""
+        self.since = turn
+        self.channel.asked = 0
+        return self.inbox.popleft()
 
 
 class InlineSession:
@@ -127,6 +145,7 @@ class InlineSession:
         self.python_limit = sys.getrecursionlimit()
         sys.setrecursionlimit(max(self.python_limit, DEEPEST * FRAMES_A_TASK))
         self.workers: dict[str, InlineWorker] = {}
+        self.turns = 0
         self.warnings: list[str] = []
         self.log: list[Event] = []
         cluster = config.cluster()
@@ -197,7 +216,7 @@ class InlineSession:
         worker = self.workers.get(to)
         if isinstance(message, m.Run):
             if worker is not None:
-                worker.inbox.append(message)
+                worker.put(message, self.turn())
         elif isinstance(message, m.Recall):
             if worker is not None:
                 back = [run for run in worker.inbox if run.spec.id in message.tasks]
@@ -216,21 +235,26 @@ class InlineSession:
 
     # ------------------------------------------------------------ running
 
-    def step(self, wanted: Sequence[TaskID] = ()) -> bool:
+    def step(self, wanted: Sequence[TaskID] = (), fair: bool = False) -> bool:
         """Run one task whose turn has come; whether there was one.
 
         The main program's tasks run in order. Inside a task, what it waits for comes first and then the newest, so
-        that the stack is no deeper than the program's own recursion.
+        that the stack is no deeper than the program's own recursion; unless it is fair: then the oldest.
         """
         self._ring()
         ready = [worker for worker in self.workers.values() if worker.inbox and not worker.running]
         if not ready:
             return False
-        chosen = ready[-1] if self.depth else ready[0]
-        if self.depth:
+        chosen = (max if self.depth and not fair else min)(ready, key=lambda worker: worker.since)
+        if self.depth and not fair:
             chosen = next((worker for worker in ready if worker.inbox[0].spec.id in wanted), chosen)
-        self._execute(chosen, chosen.inbox.popleft())
+        self._execute(chosen, chosen.take(self.turn()))
         return True
+
+    def turn(self) -> int:
+        """Counts up: who came first."""
+        self.turns += 1
+        return self.turns
 
     def _execute(self, worker: InlineWorker, run: m.Run) -> None:
         if self.depth >= DEEPEST:
@@ -263,6 +287,7 @@ class InlineSession:
                     outcome.retry,
                 )
             )
+            del outcome  # it keeps the refs inside the results alive
             worker.process.flush()
         finally:
             self.depth -= 1

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labray.ids import ClientID, Place, TaskID, result_id
+from labray.ids import ClientID, ObjectID, Place, TaskID, result_id
 from labray.messages import (
     Assign,
+    Bounced,
     ErrorInfo,
     Failed,
     Inline,
@@ -25,12 +26,17 @@ from labray.messages import (
     Warn,
 )
 from labray.node.mind import dep_fact
+from labray.node.notes import note_needs
 from labray.node.records import ObjectRecord
 from labray.node.tasks import State, TaskRecord, pinned
 from labray.node.worker import Worker
 
 if TYPE_CHECKING:
     from labray.node.node import Node
+
+
+NOWHERE = Remote(0, ())
+"""What is said of an argument that was lost after its task had been handed over: it is being made again."""
 
 
 class Custody:
@@ -52,7 +58,7 @@ class Custody:
         """The new task's results are given to the client; its arguments are held until it is over."""
         objects = self.objects
         given = self.node.clients.clients[client].given
-        task = self._record(spec, mine=True)
+        task = self.record(spec, mine=True)
         for index in range(spec.returns):
             id = result_id(spec.id, index)
             objects.own(id, holds=1)
@@ -62,11 +68,12 @@ class Custody:
         deps = tuple([ref.id for ref in spec.deps])
         actor = spec.actor.id if spec.actor is not None else ""
         self.desk.note("submitted", task.id, (spec.name, spec.kind, spec.parent, deps, actor, spec.cost))
+        note_needs(self.desk, spec)
         if spec.kind == "actor":
             self.node.callers.created(task)
         self.await_deps(task)
 
-    def _record(self, spec: Spec, mine: bool, attempt: int = 0, hops: int = 0) -> TaskRecord:
+    def record(self, spec: Spec, mine: bool, attempt: int = 0, hops: int = 0) -> TaskRecord:
         self.seq += 1
         task = self.tasks[spec.id] = TaskRecord(spec, self.seq, mine, attempt, hops)
         return task
@@ -78,6 +85,7 @@ class Custody:
             task.step(State.CALLING)
             self.node.callers.call(task)
             return
+        task.missing = 0
         for ref in task.spec.deps:
             if not self.objects.when_exists(self.objects.records[ref.id], self._dep_exists, task):
                 task.missing += 1
@@ -94,9 +102,11 @@ class Custody:
         known = []
         for ref in task.spec.deps:
             value = self.objects.records[ref.id].value
-            assert value is not None
+            if value is None:  # it was there, and was lost before the last of the others came
+                self.await_deps(task)
+                return
             if type(value) is Failed:
-                self.node.endings.fail(task, value.error)
+                self.desk.defer(self.node.endings.fail, task, value.error)
                 return
             known.append(value)
         if not self.node.mind.feasible(task.spec.demand) and not self._infeasible(task):
@@ -134,6 +144,31 @@ class Custody:
         self._fetch(task)
         if task.missing == 0:
             self._all_here(task)
+        elif any(self.objects.records[ref.id].value is None for ref in self._borrowed(task)):
+            self._take_back(task)
+
+    def _borrowed(self, task: TaskRecord) -> list[Ref]:
+        """Its arguments that did not come along with it."""
+        known = task.known or (None,) * len(task.spec.deps)
+        return [ref for ref, value in zip(task.spec.deps, known, strict=True) if type(value) is not Inline]
+
+    def became_unknown(self, id: ObjectID) -> None:
+        """The last copy of an argument is gone, or all that we knew of it: who waits for it must not look busy."""
+        for task in list(self.tasks.values()):
+            if task.state is State.FETCHING and any(ref.id == id for ref in task.spec.deps):
+                self._take_back(task)
+
+    def _take_back(self, task: TaskRecord) -> None:
+        """A kept task waits again, at its owner, for its arguments to exist: the agent may have to run those first."""
+        self.node.mind.withdraw(task)
+        task.fetches += 1
+        if task.mine:
+            task.step(State.WAITING)
+            self.desk.defer(self.await_deps, task)
+            return
+        self.desk.send(task.spec.owner, Bounced(task.id, task.attempt))
+        task.step(State.OVER)
+        self.forget(task)
 
     def _fetch(self, task: TaskRecord) -> None:
         """Send for its code and arguments; `missing` counts those that are not here yet."""
@@ -188,13 +223,15 @@ class Custody:
         spec = task.spec
         known = task.known
         if not known and spec.kind != "method":
-            known = tuple(self.objects.records[r.id].value for r in spec.deps)  # type: ignore[misc]
+            known = self._known_now(task)
         for value in known:
             self.objects.lend(value.payload.refs if type(value) is Inline else (), to)
         self.objects.lend(spec.args.refs, to)
         self.desk.send(to, Assign(spec, task.attempt, known, task.hops))
         if task.mine:
             task.at = to
+            if to in self.desk.dead:
+                self.desk.defer(self.node.endings.lost, task, f"its scheduler sent it to {to}, which is lost")
         else:
             self.desk.send(spec.owner, Moved(task.id, task.attempt, to))
             self.forget(task)
@@ -229,7 +266,7 @@ class Custody:
             task.hops = message.hops
             task.at = None
         else:
-            task = self._record(spec, False, message.attempt, message.hops)
+            task = self.record(spec, False, message.attempt, message.hops)
             task.known = message.known
             self.objects.receive(spec.args.refs)
             for ref, value in zip(spec.deps, message.known or (None,) * len(spec.deps), strict=True):
@@ -256,14 +293,12 @@ class Custody:
     def _borrow(self, ref: Ref, value: Known | None) -> None:
         """A stored argument: we hold it while we have the task, and were told where it lies."""
         record = self.objects.hold(ref)
-        if record.value is None and type(value) is Remote:
-            record.value = Remote(
-                value.size, value.places
-            )  # not its contents: the owner's answer would bring those
+        if record.value is None and type(value) is Remote and value.places:
+            record.value = Remote(value.size, value.places)  # its contents come with the copy
 
     def _known_now(self, task: TaskRecord) -> tuple[Known, ...]:
         if task.mine:
-            return tuple(self.objects.records[r.id].value for r in task.spec.deps)  # type: ignore[misc]
+            return tuple([self.objects.records[ref.id].value or NOWHERE for ref in task.spec.deps])
         return task.known
 
     def moved(self, message: Moved) -> None:

@@ -6,6 +6,7 @@ Effects, trace events and scheduler events are collected here while one input is
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from labray.ids import ObjectID, Place
@@ -18,7 +19,7 @@ from labray.trace import Event
 class Desk:
     """now: the time of the input that is being handled, in the world's seconds."""
 
-    __slots__ = ("dead", "effects", "events", "interest", "log", "now", "place")
+    __slots__ = ("dead", "effects", "events", "interest", "later", "log", "now", "place")
 
     def __init__(self, place: Place, interest: frozenset[type[Fact]]) -> None:
         self.place = place
@@ -27,6 +28,7 @@ class Desk:
         self.effects: list[Effect] = []
         self.log: list[Event] = []
         self.events: deque[SchedulerEvent] = deque()
+        self.later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self.dead: dict[Place, None] = {}  # places the world has declared dead
 
     def send(self, to: str, message: Any) -> None:
@@ -34,6 +36,10 @@ class Desk:
 
     def do(self, effect: Effect) -> None:
         self.effects.append(effect)
+
+    def defer(self, act: Callable[..., None], *arguments: Any) -> None:
+        """Do this before the input is done with: chains of any length must not become a deep stack."""
+        self.later.append((act, arguments))
 
     def note(self, kind: str, subject: str, detail: Any = None) -> None:
         """Write a trace event."""

@@ -23,6 +23,7 @@ from labray.messages import (
     Value,
 )
 from labray.node.mind import UNDECIDED
+from labray.node.notes import note_sizes
 from labray.node.records import refs_in
 from labray.node.residents import Resident
 from labray.node.tasks import State, TaskRecord, pinned
@@ -54,6 +55,7 @@ class Endings:
             return  # it was stopped, or the task taken from it, while the message was under way
         seconds = message.ended - message.begun
         self.desk.note("ran", task.id, (sender, task.attempt, message.begun, message.ended, message.cpu))
+        note_sizes(self.desk, task.spec, message.values)
         for ref in message.kept:
             self.node.clients.give(self.node.clients.clients[sender], ref)
         pool.ended(worker, task, seconds)
@@ -135,11 +137,24 @@ class Endings:
             self.desk.note("failed", task.id, failed.error.kind)
         task.step(State.OVER)
         del self.tasks[task.id]
+        large = [result_id(spec.id, index) for index, value in enumerate(values) if type(value) is Remote]
+        if large:
+            self.node.lineage.remember(task, large)
         for index in range(spec.returns):
-            record = self.objects.records[result_id(spec.id, index)]
-            self.objects.settle(record, values[index], locals_[index])
+            self._settle(result_id(spec.id, index), values[index], locals_[index])
         for ref in pinned(spec):
             self.objects.release(ref.id)
+
+    def _settle(self, id: ObjectID, value: Known, local: Stored | None) -> None:
+        """A result is there. Of a task that was run again for another result's sake, it may not be wanted."""
+        record = self.objects.records.get(id)
+        if record is not None and record.value is None:
+            self.objects.settle(record, value, local)
+            return
+        for ref in refs_in(value):
+            self.objects.release(ref.id)
+        if type(value) is Remote:
+            self.objects.surplus(id, value.places[0], local)
 
     # ------------------------------------------------------------ losses and errors
 
@@ -264,4 +279,9 @@ class Endings:
         task = self.tasks.get(message.task)
         if task is not None and task.mine and task.attempt == message.attempt and task.state is State.AWAY:
             task.at = None
-            self.node.callers.bounced(task)
+            if task.spec.kind == "method":
+                self.node.callers.bounced(task)
+                return
+            task.hops = 0
+            task.step(State.WAITING)
+            self.custody.await_deps(task)

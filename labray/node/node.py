@@ -17,10 +17,12 @@ from labray.node.creations import Creations
 from labray.node.custody import Custody
 from labray.node.desk import Desk
 from labray.node.endings import Endings
+from labray.node.lineage import Lineage
 from labray.node.mail import mailboxes
 from labray.node.mind import LocalView, Mind
 from labray.node.names import Directory
 from labray.node.objects import ObjectTable
+from labray.node.records import ObjectRecord, size_of
 from labray.node.requests import Desks
 from labray.node.residents import Residents
 from labray.node.tasks import State
@@ -63,9 +65,10 @@ class Node:
         cpus = -(-dict(totals).get("CPU", 0) // m.UNIT)
         self.prestart = cpus if prestart is None else prestart
         self.hop_limit = 2 * len(cluster.nodes) + 16
-        self.objects = ObjectTable(self.desk, self._freed)
+        self.objects = ObjectTable(self.desk, self._freed, self._unknown)
         self.clients = Desks(self.desk, self.objects, self._block, self._unblock)
         self.custody = Custody(self, strict)
+        self.lineage = Lineage(self)
         self.creations = Creations(self)
         self.endings = Endings(self)
         self.callers = Callers(self.desk, self.endings)
@@ -104,10 +107,13 @@ class Node:
         """What follows from any input: decisions, then work for idle workers, until nothing more does."""
         desk, pool = self.desk, self.pool
         while True:
+            while desk.later:
+                act, arguments = desk.later.popleft()
+                act(*arguments)
             if desk.events:
                 self.mind.decide()
             pool.dispatch()
-            if not desk.events:
+            if not desk.events and not desk.later:
                 break
         pool.rest()
         if pool.deep and not self.alarmed:
@@ -169,7 +175,7 @@ class Node:
             self.desk.note("put", message.id, (message.parent, value.size))
             self.objects.settle(record, m.Remote(value.size, (self.place,), refs), value)
         else:
-            self.desk.note("put", message.id, (message.parent, len(value.payload.data)))  # type: ignore[union-attr]
+            self.desk.note("put", message.id, (message.parent, size_of(value)))
             self.objects.settle(record, value)  # type: ignore[arg-type]
 
     def _block(self, client: ClientID) -> bool:
@@ -247,10 +253,10 @@ class Node:
         self.desk.dead[message.place] = None
         self.desk.note("lost", message.place, "")
         self.names.place_lost(message.place)
+        self.desk.tell_agent(NodeLost(message.place))  # before it is asked where to now
+        self.objects.place_lost(message.place)  # first: what starts anew must know what is gone
         self.endings.place_lost(message.place)
         self.callers.place_lost(message.place)
-        self.objects.place_lost(message.place)
-        self.desk.tell_agent(NodeLost(message.place))
 
     def woke(self, sender: str, message: m.Woke) -> None:
         if message.token == PIPE_ALARM:
@@ -262,6 +268,13 @@ class Node:
     def _freed(self, id: ObjectID) -> None:
         """An object was freed. If it stands for an actor, no handle to it is left."""
         self.creations.retire(id)
+        self.lineage.freed(id)
+
+    def _unknown(self, record: ObjectRecord) -> None:
+        """No copy of an object is left, as far as this place knows. What is owned here is made again."""
+        self.custody.became_unknown(record.id)
+        if record.owner == self.place:
+            self.lineage.rebuild(record)
 
 
 def _stored_for_nobody(message: Any) -> list[m.Effect]:

@@ -37,11 +37,14 @@ from labray.node.records import ObjectRecord, Then, refs_in
 class ObjectTable:
     """All objects that this place owns, holds or stores."""
 
-    def __init__(self, desk: Desk, on_freed: Callable[[ObjectID], None]) -> None:
+    def __init__(
+        self, desk: Desk, on_freed: Callable[[ObjectID], None], on_unknown: Callable[[ObjectRecord], None]
+    ) -> None:
         self.desk = desk
         self.place = desk.place
         self.records: dict[ObjectID, ObjectRecord] = {}
         self.on_freed = on_freed
+        self.on_unknown = on_unknown
 
     # ------------------------------------------------------------ records and counts
 
@@ -55,10 +58,19 @@ class ObjectTable:
         if record is None:
             record = self.records[ref.id] = ObjectRecord(ref)
             if ref.owner == self.place:  # freed long ago: whoever asks must hear so, not wait
-                record.value = Failed(
-                    ErrorInfo("object_lost", f"object {ref.id} was freed: no ref to it was left.")
-                )
+                text = f"object {ref.id} was freed: no ref to it was left."
+                record.value = Failed(ErrorInfo("object_lost", text))
+        elif record.owner == "":
+            self._revive(record, ref.owner)
         return record
+
+    def _revive(self, record: ObjectRecord, owner: Place) -> None:
+        """It was freed, and a view keeps the block: a re-run that needs it again finds it here."""
+        assert record.local is not None
+        record.owner = owner
+        record.value = Remote(record.local.size, (self.place,), record.local.refs)
+        for ref in record.local.refs:
+            self.hold(ref)
 
     def hold(self, ref: Ref, count: int = 1) -> ObjectRecord:
         record = self.ensure(ref)
@@ -134,11 +146,11 @@ class ObjectTable:
             if record.local is not None:
                 self.desk.do(Free(record.id, record.local))
         for ref in refs:
-            self.release(ref.id)
+            self.desk.defer(self.release, ref.id)
 
     def _release_contents(self, record: ObjectRecord) -> None:
         for ref in record.refs():
-            self.release(ref.id)
+            self.desk.defer(self.release, ref.id)
 
     def unpin(self, id: ObjectID, count: int) -> None:
         record = self.records[id]
@@ -228,9 +240,40 @@ class ObjectTable:
     def _pull(self, record: ObjectRecord) -> None:
         """Ask one holder for a copy, once however many wait for it."""
         assert type(record.value) is Remote
-        if record.pulling is None:
-            record.pulling = record.value.places[0]
-            self.desk.send(record.pulling, Pull(record.id))
+        if record.pulling is not None:
+            return
+        place = next((place for place in record.value.places if place not in self.desk.dead), None)
+        if place is not None:
+            record.pulling = place
+            self.desk.send(place, Pull(record.id))
+        elif record.owner == self.place:
+            self.desk.defer(self.lost_copy, record, record.value.places[0])
+        else:
+            self.desk.defer(self._ask_anew, record)
+
+    def _ask_anew(self, record: ObjectRecord) -> None:
+        """All we know of it is out of date: the owner knows better, or says that it is lost."""
+        if type(record.value) is not Remote or record.local is not None or record.pulling is not None:
+            return
+        refs, record.value, record.watched = record.refs(), None, False
+        for ref in refs:
+            self.release(ref.id)
+        self._watch(record)
+        self.on_unknown(record)
+
+    def surplus(self, id: ObjectID, at: Place, local: Stored | None) -> None:
+        """At the owner: a copy was made that nobody had asked for."""
+        record = self.records.get(id)
+        if record is not None and local is None:
+            self.copied(id, at)
+        elif record is not None and record.local is None and local is not None:
+            record.local = local
+            self.copied(id, at)
+            self._now_local(record)
+        elif local is not None:
+            self.desk.do(Free(id, local))
+        else:
+            self.desk.send(at, Evict(id))
 
     def pulled(self, id: ObjectID, by: Place) -> None:
         """Another place asks for a copy."""
@@ -238,6 +281,7 @@ class ObjectTable:
         if record is None or record.local is None:
             self.desk.send(by, Missing(id))
         else:
+            self.lend(record.local.refs, by)
             self.desk.do(Push(id, record.local, by))
 
     def missing(self, id: ObjectID, at: Place) -> None:
@@ -249,20 +293,21 @@ class ObjectTable:
         if record.owner == self.place:
             self.lost_copy(record, at)
         else:
-            record.watched = False
-            record.value, refs = None, record.refs()
-            for ref in refs:
-                self.release(ref.id)
-            self._watch(record)
+            self._ask_anew(record)
 
     def arrived(self, id: ObjectID, stored: Stored) -> None:
-        """A copy is in our store."""
+        """A copy is in our store, with the loans of what it contains."""
         record = self.records.get(id)
-        if record is None:  # freed on the way
+        self.receive(stored.refs)
+        if record is None or type(record.value) is not Remote or record.local is not None:
+            for ref in stored.refs:  # freed on the way, or not wanted any more
+                self.desk.defer(self.release, ref.id)
             self.desk.do(Free(id, stored))
             return
-        assert type(record.value) is Remote
+        for ref in record.refs():
+            self.desk.defer(self.release, ref.id)
         source, record.pulling, record.local = record.pulling, None, stored
+        record.value = Remote(stored.size, record.value.places, stored.refs)
         self.desk.note("moved", id, (source or "", stored.size))
         self.desk.stored(id, stored.size)
         if record.owner == self.place:
@@ -295,10 +340,10 @@ class ObjectTable:
             if record.on_local:
                 self._pull(record)
             return
-        for ref in record.value.refs:
+        refs, record.value = record.value.refs, None
+        for ref in refs:
             self.release(ref.id)
-        message = f"object {record.id} is lost: its only copy was at {at}."
-        self.settle(record, Failed(ErrorInfo("object_lost", message)))
+        self.on_unknown(record)
 
     def _now_local(self, record: ObjectRecord) -> None:
         waiting, record.on_local = record.on_local, None
@@ -311,6 +356,8 @@ class ObjectTable:
         for record in list(self.records.values()):
             if record.loans and record.loans.pop(lost, None):
                 self.collect(record)
+                if record.id not in self.records:
+                    continue
             if record.owner == lost:
                 if record.value is None or (type(record.value) is Remote and record.local is None):
                     record.pulling = None

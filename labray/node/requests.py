@@ -14,11 +14,12 @@ from labray.node.records import ObjectRecord
 class Request:
     """One get or wait that could not be answered at once. lends: its task is BLOCKED meanwhile."""
 
-    __slots__ = ("client", "lends", "message", "missing")
+    __slots__ = ("client", "lends", "message", "missing", "since")
 
-    def __init__(self, client: Client, message: Get | Wait) -> None:
+    def __init__(self, client: Client, message: Get | Wait, since: float) -> None:
         self.client = client
         self.message = message
+        self.since = since
         self.missing = 0
         self.lends = False
 
@@ -104,6 +105,7 @@ class Desks:
         records = [objects.ensure(ref) for ref in message.refs]
         values = [record.here for record in records]
         if None not in values or any(type(value) is Failed for value in values):
+            self._note(client, message, self.desk.now)
             self._answer(client, message.request, records)
             return
         if message.poll:
@@ -124,6 +126,7 @@ class Desks:
             return
         if request.missing == 0 or type(record.value) is Failed:
             self._close(request)
+            self._note(request.client, message, request.since)
             self._answer(request.client, message.request, [self.objects.records[r.id] for r in message.refs])
 
     def _answer(self, client: Client, request: int, records: list[ObjectRecord]) -> None:
@@ -155,6 +158,8 @@ class Desks:
             if message.poll:
                 for record in records:
                     self.objects.when_exists(record, _nothing, None)
+            if there >= message.count:
+                self._note(client, message, self.desk.now)
             self._tell_ready(client, message, records)
             return
         request = self._open(client, message)
@@ -167,6 +172,7 @@ class Desks:
         message = request.message
         if request.missing == 0 and request.client.requests.get(message.request) is request:
             self._close(request)
+            self._note(request.client, message, request.since)
             assert isinstance(message, Wait)
             self._tell_ready(request.client, message, [self.objects.records[r.id] for r in message.refs])
 
@@ -176,13 +182,18 @@ class Desks:
 
     # ------------------------------------------------------------ both
 
+    def _note(self, client: Client, message: Get | Wait, since: float) -> None:
+        """What a program waited for is what a replay must wait for."""
+        count = message.count if type(message) is Wait else len(message.refs)
+        self.desk.note("waited", client.id, (since, count, tuple([ref.id for ref in message.refs])))
+
     def abandon(self, id: ClientID, number: int) -> None:
         request = self.clients[id].requests.get(number)
         if request is not None:
             self._close(request)
 
     def _open(self, client: Client, message: Get | Wait) -> Request:
-        request = client.requests[message.request] = Request(client, message)
+        request = client.requests[message.request] = Request(client, message, self.desk.now)
         request.lends = message.lends and self.block(client.id)
         return request
 

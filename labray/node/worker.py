@@ -16,7 +16,7 @@ class Worker:
     """
 
     __slots__ = (
-        "actor", "blocked", "held", "id", "known", "pipe", "recalling", "since", "started",
+        "actor", "blocked", "held", "id", "known", "pipe", "recalling", "since", "started", "unwilling",
     )  # fmt: skip
 
     def __init__(self, id: ClientID) -> None:
@@ -27,5 +27,6 @@ class Worker:
         self.actor: ObjectID | None = None
         self.blocked = 0
         self.recalling = 0
+        self.unwilling = False  # it had nothing to give back when asked last, and has ended nothing since
         self.since = 0.0
         self.started = False

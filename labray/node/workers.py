@@ -182,6 +182,7 @@ class Pool:
         else:
             pipe.remove(task)
         if seconds is not None:
+            worker.unwilling = False
             worker.since = self.desk.now
             self._learn(task, seconds)
         if not pipe and worker.actor is None:
@@ -213,7 +214,7 @@ class Pool:
     def _take_over(self) -> None:
         for busy in self.busy.values():
             worker = max(busy.values(), key=lambda w: len(w.pipe), default=None)
-            if worker is None or len(worker.pipe) < 3 or worker.recalling:
+            if worker is None or len(worker.pipe) < 3 or worker.recalling or worker.unwilling:
                 continue
             behind = len(worker.pipe) // 2
             if behind * (self.estimate(worker.pipe[-1]) or 0.0) > 200e-6:  # less is done before it has moved
@@ -229,6 +230,7 @@ class Pool:
     def recalled(self, worker: Worker, ids: tuple[TaskID, ...]) -> list[TaskRecord]:
         """The records of what was given back, out of the pipe."""
         worker.recalling = max(worker.recalling - 1, 0)  # a blocked worker gives back unasked
+        worker.unwilling = not ids
         back = set(ids)
         tasks = [task for task in worker.pipe if task.id in back]
         for task in tasks:
@@ -241,7 +243,11 @@ class Pool:
         """Recall what waits behind a long task; whether there are still deep pipes to watch."""
         for busy in self.busy.values():
             for worker in busy.values():
-                if len(worker.pipe) > 1 and not worker.recalling and self.desk.now - worker.since >= LONG_S:
+                if (
+                    len(worker.pipe) > 1
+                    and not (worker.recalling or worker.unwilling)
+                    and self.desk.now - worker.since >= LONG_S
+                ):
                     self.recall(worker)
         return self.deep > 0
 

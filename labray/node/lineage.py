@@ -1,0 +1,120 @@
+"""How lost results come back: the tasks that made them are run again, from what their owner remembers.
+
+A small value lives at its owner and is never lost alone. A large one lives in stores, so the owner remembers the
+task that made it while the value, or the lineage of something made from it, is needed. Put values have no lineage.
+(Wang et al., NSDI'21, section 4.3; there as here a re-run counts as a retry.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labray.ids import ObjectID, TaskID, creator
+from labray.messages import ErrorInfo, Failed, Inline, Spec
+from labray.node.records import ObjectRecord
+from labray.node.tasks import TaskRecord, pinned
+
+if TYPE_CHECKING:
+    from labray.node.node import Node
+
+
+class Origin:
+    """A task that ended. users: its results that live, and remembered tasks that were given one of them.
+
+    held: its small arguments, kept so that it can run again.
+    """
+
+    __slots__ = ("attempt", "held", "spec", "users")
+
+    def __init__(self, spec: Spec, attempt: int, users: int) -> None:
+        self.spec = spec
+        self.attempt = attempt
+        self.users = users
+        self.held: list[ObjectID] = []
+
+
+class Lineage:
+    """The origins of large results owned here."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.desk = node.desk
+        self.objects = node.objects
+        self.origins: dict[TaskID, Origin] = {}
+
+    def remember(self, task: TaskRecord, results: list[ObjectID]) -> None:
+        """A task ended with large results, and its arguments have not been let go of yet."""
+        spec = task.spec
+        if spec.kind != "task" or spec.retries == 0:
+            return
+        known = self.origins.get(task.id)
+        if known is not None:
+            known.attempt = task.attempt
+            return
+        origin = self.origins[task.id] = Origin(spec, task.attempt, len(results))
+        for ref in dict.fromkeys(spec.deps):
+            record = self.objects.records[ref.id]
+            if type(record.value) is Inline:
+                self.objects.hold(ref)
+                origin.held.append(ref.id)
+            elif (before := self._origin(ref.id)) is not None:
+                before.users += 1
+
+    def freed(self, id: ObjectID) -> None:
+        """An object owned here is gone: so is the need to know where it came from."""
+        todo = [id]
+        while todo:
+            task = creator(todo.pop())
+            origin = self.origins.get(task)
+            if origin is None:
+                continue
+            origin.users -= 1
+            if origin.users == 0:
+                del self.origins[task]
+                for held in origin.held:
+                    self.desk.defer(self.objects.release, held)
+                todo.extend(ref.id for ref in dict.fromkeys(origin.spec.deps) if ref.id not in origin.held)
+
+    def rebuild(self, lost: ObjectRecord) -> None:
+        """The only copy of an object owned here is gone: run its task again, and those before it that it needs."""
+        started: list[TaskRecord] = []
+        todo = [lost]
+        while todo:
+            record = todo.pop()
+            task = self.node.custody.tasks.get(creator(record.id))
+            if task is not None:  # it is on its way already
+                continue
+            origin = self._origin(record.id)
+            if origin is None or not self._may_run_again(origin):
+                self.objects.settle(record, Failed(ErrorInfo("object_lost", self._why(record.id, origin))))
+                continue
+            started.append(self._again(origin, todo))
+        for task in reversed(started):
+            self.node.custody.await_deps(task)
+
+    def _again(self, origin: Origin, todo: list[ObjectRecord]) -> TaskRecord:
+        """Its arguments are held again; those that were let go of come back first."""
+        spec = origin.spec
+        origin.attempt += 1
+        task = self.node.custody.record(spec, mine=True, attempt=origin.attempt)
+        self.desk.note("retried", task.id, task.attempt)
+        for ref in pinned(spec):
+            before = self._origin(ref.id)
+            if ref.id not in self.objects.records and before is not None and ref.owner == self.desk.place:
+                before.users += 1
+                todo.append(self.objects.own(ref.id, holds=0))
+            self.objects.hold(ref)
+        return task
+
+    def _origin(self, id: ObjectID) -> Origin | None:
+        return self.origins.get(creator(id))
+
+    def _may_run_again(self, origin: Origin) -> bool:
+        return origin.spec.retries < 0 or origin.attempt < origin.spec.retries
+
+    def _why(self, id: ObjectID, origin: Origin | None) -> str:
+        if origin is not None:
+            return f"object {id} is lost, and its task has used up its {origin.spec.retries} retries."
+        if creator(id) == "":
+            return f"object {id} is lost with its only copy: put values cannot be recomputed."
+        return f"object {id} is lost with its only copy, and what made it may not run again."

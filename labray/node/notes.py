@@ -1,0 +1,28 @@
+"""What a replay needs to know beyond the events that every run has: odd requests, and what small values weigh.
+
+Written only where it differs from the usual, so that the usual task pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from labray.ids import result_id
+from labray.messages import UNIT, Inline, Spec, Value
+from labray.node.desk import Desk
+from labray.node.records import size_of
+
+USUAL_DEMAND = (("CPU", UNIT),)
+NOTED_BYTES = 1024
+"""Smaller values weigh less than the messages that carry them."""
+
+
+def note_needs(desk: Desk, spec: Spec) -> None:
+    """What a task or actor asks for, if that is not one CPU to run on and nothing to live on."""
+    if spec.lifetime or (spec.demand != USUAL_DEMAND and spec.kind != "method"):
+        desk.note("needs", spec.id, (spec.demand, spec.lifetime))
+
+
+def note_sizes(desk: Desk, spec: Spec, values: tuple[Value, ...]) -> None:
+    """Of results that travel inside messages and are not negligible; stored ones have an event of their own."""
+    for index, value in enumerate(values):
+        if type(value) is Inline and (size := size_of(value)) >= NOTED_BYTES:
+            desk.note("made", result_id(spec.id, index), size)

@@ -1,0 +1,86 @@
+"""What is lost comes back, and chains of any length are worked through without a deep stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from labray import messages as m
+from labray.schedulers import Centralized
+from tests.loop import Body, LoopWorld, small, stored
+
+CHAIN = 3_000  # far beyond Python's own limit of 1,000 frames
+
+
+def body(run: m.Run, world: LoopWorld, worker: Any) -> Body:
+    yield from ()
+    if run.spec.name == "fails":
+        return [m.Failed(m.ErrorInfo("task", "it was to fail"))]
+    return [stored() if run.spec.name == "large" else small()]
+
+
+def world(nodes: int) -> LoopWorld:
+    made = LoopWorld(nodes, 2, Centralized(), 0, body)
+    made.settle()
+    return made
+
+
+def test_a_failure_passes_down_a_long_chain_and_none_of_it_runs() -> None:
+    w = world(1)
+    refs = [w.submit(w.driver, name="fails")]
+    for _ in range(CHAIN):
+        refs.append(w.submit(w.driver, deps=(refs[-1],)))
+    (value,) = w.get(refs[-1])
+    assert isinstance(value, m.Failed)
+    assert list(w.completed) == [refs[0].id.removesuffix(".0")]
+
+
+def on(place: str) -> tuple[tuple[str, int], ...]:
+    return (("CPU", m.UNIT), (f"node:{place}", 1))
+
+
+def lost_chain(length: int, retries: int, keep: int) -> tuple[LoopWorld, list[m.Ref]]:
+    """A chain of large results on n1, of which the driver keeps the last few, and then n1 dies."""
+    w = world(3)
+    refs = [w.submit(w.driver, name="large", demand=on("n1"), retries=retries)]
+    for _ in range(length - 1):
+        refs.append(w.submit(w.driver, name="large", demand=on("n1"), deps=(refs[-1],), retries=retries))
+    w.ask(m.Wait(w.request(), (refs[-1],), 1))
+    w.drop(*refs[:-keep])
+    w.settle()
+    return w, refs
+
+
+def die_and_move(w: LoopWorld, owner: m.Place) -> None:
+    """n1 dies, and its tasks, which had to be there, may be on n2."""
+    for origin in w.nodes[owner].lineage.origins.values():
+        origin.spec = msgspec.structs.replace(origin.spec, demand=on("n2"))
+    w.kill_place(m.Place("n1"))
+
+
+def test_a_lost_result_is_made_again_with_all_that_it_needs() -> None:
+    w, refs = lost_chain(4, retries=3, keep=1)
+    die_and_move(w, refs[-1].owner)
+    (value,) = w.get(refs[-1])
+    assert isinstance(value, m.Stored)
+    assert list(w.completed.values()) == [2, 2, 2, 2]
+    w.wire(w.driver, "n0", m.Unpin(((refs[-1].id, 1),)))
+    w.drop(refs[-1])
+    w.assert_all_is_back()
+    assert not w.nodes[refs[-1].owner].lineage.origins
+
+
+def test_a_long_lineage_is_rebuilt_without_a_deep_stack() -> None:
+    w, refs = lost_chain(CHAIN, retries=3, keep=1)
+    die_and_move(w, refs[-1].owner)
+    (value,) = w.get(refs[-1])
+    assert isinstance(value, m.Stored)
+
+
+def test_without_retries_a_lost_result_is_an_error_that_says_so() -> None:
+    w, refs = lost_chain(2, retries=0, keep=1)
+    w.kill_place(m.Place("n1"))
+    (value,) = w.get(refs[-1])
+    assert isinstance(value, m.Failed)
+    assert value.error.kind == "object_lost" and "may not run again" in value.error.message
