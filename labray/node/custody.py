@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labray.ids import ClientID, ObjectID, Place, TaskID, result_id
+from labray.ids import ClientID, Place, TaskID, result_id
 from labray.messages import (
     Assign,
-    Bounced,
     ErrorInfo,
     Failed,
     Inline,
@@ -141,69 +140,7 @@ class Custody:
         elif task.spec.kind == "actor":
             task.at = self.place
         task.step(State.FETCHING)
-        self._fetch(task)
-        if task.missing == 0:
-            self._all_here(task)
-        elif any(self.objects.records[ref.id].value is None for ref in self._borrowed(task)):
-            self._take_back(task)
-
-    def _borrowed(self, task: TaskRecord) -> list[Ref]:
-        """Its arguments that did not come along with it."""
-        known = task.known or (None,) * len(task.spec.deps)
-        return [ref for ref, value in zip(task.spec.deps, known, strict=True) if type(value) is not Inline]
-
-    def became_unknown(self, id: ObjectID) -> None:
-        """The last copy of an argument is gone, or all that we knew of it: who waits for it must not look busy."""
-        for task in list(self.tasks.values()):
-            if task.state is State.FETCHING and any(ref.id == id for ref in task.spec.deps):
-                self._take_back(task)
-
-    def _take_back(self, task: TaskRecord) -> None:
-        """A kept task waits again, at its owner, for its arguments to exist: the agent may have to run those first."""
-        self.node.mind.withdraw(task)
-        task.fetches += 1
-        if task.mine:
-            task.step(State.WAITING)
-            self.desk.defer(self.await_deps, task)
-            return
-        self.desk.send(task.spec.owner, Bounced(task.id, task.attempt))
-        task.step(State.OVER)
-        self.forget(task)
-
-    def _fetch(self, task: TaskRecord) -> None:
-        """Send for its code and arguments; `missing` counts those that are not here yet."""
-        spec = task.spec
-        needs = spec.deps if spec.function is None else (*spec.deps, spec.function)
-        task.missing = 0
-        task.fetches += 1
-        for index, ref in enumerate(needs):
-            if index < len(task.known) and type(task.known[index]) is Inline:
-                continue
-            record = self.objects.ensure(ref)
-            if ref is spec.function and not record.holds:
-                record.holds = 1  # code that has come is never let go of
-            if not self.objects.when_local(record, self._fetched, (task, task.fetches)):
-                task.missing += 1
-
-    def _fetched(self, fetch: tuple[TaskRecord, int], record: ObjectRecord) -> None:
-        task, number = fetch
-        if number != task.fetches:  # the call went elsewhere meanwhile, and came back
-            return
-        task.missing -= 1
-        if task.missing == 0 and task.state in (State.FETCHING, State.CALLING):
-            self._all_here(task)
-
-    def _all_here(self, task: TaskRecord) -> None:
-        """Its code and arguments can be read here; an argument that is an error ends it, unrun."""
-        for ref in task.spec.deps:
-            record = self.objects.records.get(ref.id)
-            if record is not None and type(record.value) is Failed:
-                self.node.endings.end_with(task, record.value.error)
-                return
-        if task.state is State.CALLING:
-            self.node.residents.maybe_next(task)
-        else:
-            self.node.pool.ready(task)
+        self.node.fetching.fetch(task)
 
     def forward(self, task: TaskRecord, to: Place) -> None:
         was_ready = task.state is State.READY
@@ -249,9 +186,7 @@ class Custody:
         """A call takes its place in line; its arguments are sent for meanwhile."""
         self.node.residents.call(task)
         if task.state is State.CALLING and task.id in self.tasks and self.node.residents.in_line(task):
-            self._fetch(task)
-            if task.missing == 0:
-                self._all_here(task)
+            self.node.fetching.fetch(task)
 
     # ------------------------------------------------------------ assigned by another place
 

@@ -154,7 +154,7 @@ class Endings:
         for ref in refs_in(value):
             self.objects.release(ref.id)
         if type(value) is Remote:
-            self.objects.surplus(id, value.places[0], local)
+            self.objects.copies.surplus(id, value.places[0], local)
 
     # ------------------------------------------------------------ losses and errors
 

@@ -28,6 +28,8 @@ from labray.schedulers.interface import (
     Forward,
     Keep,
     MessageReceived,
+    NodeInfo,
+    NodeJoined,
     Scheduler,
     Task,
     TaskArrived,
@@ -99,6 +101,13 @@ class Mind:
         if answer is None:
             answer = self.shapes[demand] = any(node.fits(demand) for node in self.cluster.nodes)
         return answer
+
+    def joined(self, info: NodeInfo) -> None:
+        """One more place that tasks can be sent to."""
+        self.cluster = Cluster((*self.cluster.nodes, info), self.cluster.head)
+        self.places[info.place] = info
+        self.shapes.clear()
+        self.desk.tell_agent(NodeJoined(info))
 
     def consider(self, task: TaskRecord, deps: tuple[Dep, ...]) -> None:
         """A task has come: the agent is told, and from now on decides."""

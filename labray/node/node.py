@@ -17,6 +17,7 @@ from labray.node.creations import Creations
 from labray.node.custody import Custody
 from labray.node.desk import Desk
 from labray.node.endings import Endings
+from labray.node.fetching import Fetching
 from labray.node.lineage import Lineage
 from labray.node.mail import mailboxes
 from labray.node.mind import LocalView, Mind
@@ -30,6 +31,7 @@ from labray.node.workers import LONG_S, Pool
 from labray.schedulers.interface import (
     Cluster,
     Fact,
+    NodeInfo,
     NodeJoined,
     NodeLost,
     Scheduler,
@@ -68,6 +70,7 @@ class Node:
         self.objects = ObjectTable(self.desk, self._freed, self._unknown)
         self.clients = Desks(self.desk, self.objects, self._block, self._unblock)
         self.custody = Custody(self, strict)
+        self.fetching = Fetching(self)
         self.lineage = Lineage(self)
         self.creations = Creations(self)
         self.endings = Endings(self)
@@ -258,6 +261,11 @@ class Node:
         self.endings.place_lost(message.place)
         self.callers.place_lost(message.place)
 
+    def place_joined(self, sender: str, message: m.PlaceJoined) -> None:
+        info = NodeInfo(message.place, message.totals)
+        self.cluster = Cluster((*self.cluster.nodes, info), self.cluster.head)
+        self.mind.joined(info)
+
     def woke(self, sender: str, message: m.Woke) -> None:
         if message.token == PIPE_ALARM:
             self.alarmed = False
@@ -272,7 +280,7 @@ class Node:
 
     def _unknown(self, record: ObjectRecord) -> None:
         """No copy of an object is left, as far as this place knows. What is owned here is made again."""
-        self.custody.became_unknown(record.id)
+        self.fetching.became_unknown(record.id)
         if record.owner == self.place:
             self.lineage.rebuild(record)
 

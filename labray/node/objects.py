@@ -13,7 +13,6 @@ from typing import Any
 
 from labray.ids import ObjectID, Place
 from labray.messages import (
-    Copied,
     ErrorInfo,
     Evict,
     Exists,
@@ -21,15 +20,13 @@ from labray.messages import (
     Free,
     Known,
     Lent,
-    Missing,
-    Pull,
-    Push,
     Ref,
     Remote,
     Returned,
     Stored,
     Watch,
 )
+from labray.node.copies import Copies
 from labray.node.desk import Desk
 from labray.node.records import ObjectRecord, Then, refs_in
 
@@ -44,7 +41,7 @@ class ObjectTable:
         self.place = desk.place
         self.records: dict[ObjectID, ObjectRecord] = {}
         self.on_freed = on_freed
-        self.on_unknown = on_unknown
+        self.copies = Copies(self, on_unknown)
 
     # ------------------------------------------------------------ records and counts
 
@@ -132,10 +129,10 @@ class ObjectTable:
             for place in record.value.places:
                 if place != self.place and place not in self.desk.dead:
                     self.desk.send(place, Evict(record.id))
-        self._forget(record)
+        self.forget(record)
         self.on_freed(record.id)
 
-    def _forget(self, record: ObjectRecord) -> None:
+    def forget(self, record: ObjectRecord) -> None:
         """Drop the record, or keep it as a mere block while views are on it."""
         refs = record.refs()
         if record.pins:
@@ -157,7 +154,7 @@ class ObjectTable:
         record.pins -= count
         assert record.pins >= 0, f"{id} unpinned more often than pinned"
         if record.pins == 0 and record.owner == "":
-            self._forget(record)
+            self.forget(record)
 
     # ------------------------------------------------------------ existence
 
@@ -172,9 +169,9 @@ class ObjectTable:
         for then, argument in waiting or ():
             then(argument, record)
         if record.here is not None:
-            self._now_local(record)
+            self.now_local(record)
         elif record.on_local:
-            self._pull(record)
+            self.copies.pull(record)
         if record.holds == 0 and self.records.get(record.id) is record:  # those who waited may have let it go
             self.collect(record)
 
@@ -182,7 +179,7 @@ class ObjectTable:
         """True if it does already; else then(argument, record) is called when it does."""
         if record.value is not None:
             return True
-        self._watch(record)
+        self.watch(record)
         if record.on_exist is None:
             record.on_exist = []
         record.on_exist.append((then, argument))
@@ -196,9 +193,9 @@ class ObjectTable:
             record.on_local = []
         record.on_local.append((then, argument))
         if record.value is None:
-            self._watch(record)
+            self.watch(record)
         else:
-            self._pull(record)
+            self.copies.pull(record)
         return False
 
     def watched(self, ref: Ref, by: Place) -> None:
@@ -221,7 +218,7 @@ class ObjectTable:
             self.release(ref.id)
         self.settle(record, known)
 
-    def _watch(self, record: ObjectRecord) -> None:
+    def watch(self, record: ObjectRecord) -> None:
         if record.owner != self.place and not record.watched:
             record.watched = True
             self.desk.send(record.owner, Watch(record.id))
@@ -235,117 +232,7 @@ class ObjectTable:
         assert record.value is not None
         return record.value
 
-    # ------------------------------------------------------------ copies
-
-    def _pull(self, record: ObjectRecord) -> None:
-        """Ask one holder for a copy, once however many wait for it."""
-        assert type(record.value) is Remote
-        if record.pulling is not None:
-            return
-        place = next((place for place in record.value.places if place not in self.desk.dead), None)
-        if place is not None:
-            record.pulling = place
-            self.desk.send(place, Pull(record.id))
-        elif record.owner == self.place:
-            self.desk.defer(self.lost_copy, record, record.value.places[0])
-        else:
-            self.desk.defer(self._ask_anew, record)
-
-    def _ask_anew(self, record: ObjectRecord) -> None:
-        """All we know of it is out of date: the owner knows better, or says that it is lost."""
-        if type(record.value) is not Remote or record.local is not None or record.pulling is not None:
-            return
-        refs, record.value, record.watched = record.refs(), None, False
-        for ref in refs:
-            self.release(ref.id)
-        self._watch(record)
-        self.on_unknown(record)
-
-    def surplus(self, id: ObjectID, at: Place, local: Stored | None) -> None:
-        """At the owner: a copy was made that nobody had asked for."""
-        record = self.records.get(id)
-        if record is not None and local is None:
-            self.copied(id, at)
-        elif record is not None and record.local is None and local is not None:
-            record.local = local
-            self.copied(id, at)
-            self._now_local(record)
-        elif local is not None:
-            self.desk.do(Free(id, local))
-        else:
-            self.desk.send(at, Evict(id))
-
-    def pulled(self, id: ObjectID, by: Place) -> None:
-        """Another place asks for a copy."""
-        record = self.records.get(id)
-        if record is None or record.local is None:
-            self.desk.send(by, Missing(id))
-        else:
-            self.lend(record.local.refs, by)
-            self.desk.do(Push(id, record.local, by))
-
-    def missing(self, id: ObjectID, at: Place) -> None:
-        """The holder we asked has it no more: ask the owner anew, who knows better or says that it is lost."""
-        record = self.records.get(id)
-        if record is None or record.pulling != at:
-            return
-        record.pulling = None
-        if record.owner == self.place:
-            self.lost_copy(record, at)
-        else:
-            self._ask_anew(record)
-
-    def arrived(self, id: ObjectID, stored: Stored) -> None:
-        """A copy is in our store, with the loans of what it contains."""
-        record = self.records.get(id)
-        self.receive(stored.refs)
-        if record is None or type(record.value) is not Remote or record.local is not None:
-            for ref in stored.refs:  # freed on the way, or not wanted any more
-                self.desk.defer(self.release, ref.id)
-            self.desk.do(Free(id, stored))
-            return
-        for ref in record.refs():
-            self.desk.defer(self.release, ref.id)
-        source, record.pulling, record.local = record.pulling, None, stored
-        record.value = Remote(stored.size, record.value.places, stored.refs)
-        self.desk.note("moved", id, (source or "", stored.size))
-        self.desk.stored(id, stored.size)
-        if record.owner == self.place:
-            self.copied(id, self.place)
-        else:
-            self.desk.send(record.owner, Copied(id))
-        self._now_local(record)
-        self.collect(record)
-
-    def copied(self, id: ObjectID, at: Place) -> None:
-        """At the owner: one more place has it."""
-        record = self.records.get(id)
-        if record is None:
-            self.desk.send(at, Evict(id))
-        elif type(record.value) is Remote and at not in record.value.places:
-            record.value = Remote(record.value.size, (*record.value.places, at), record.value.refs)
-
-    def evict(self, id: ObjectID) -> None:
-        record = self.records.get(id)
-        if record is not None and record.local is not None:
-            self._forget(record)
-
-    def lost_copy(self, record: ObjectRecord, at: Place) -> None:
-        """At the owner: a place no longer has its copy."""
-        if type(record.value) is not Remote:
-            return
-        places = tuple(p for p in record.value.places if p != at)
-        if places:
-            record.value = Remote(record.value.size, places, record.value.refs)
-            if record.on_local:
-                self._pull(record)
-            return
-        refs, record.value = record.value.refs, None
-        for ref in refs:
-            self.release(ref.id)
-        self.on_unknown(record)
-
-    def _now_local(self, record: ObjectRecord) -> None:
+    def now_local(self, record: ObjectRecord) -> None:
         waiting, record.on_local = record.on_local, None
         for then, argument in waiting or ():
             then(argument, record)
@@ -364,6 +251,6 @@ class ObjectTable:
                     error = ErrorInfo("owner_died", f"the owner of object {record.id}, {lost}, is lost.")
                     self.settle(record, Failed(error))
             elif record.pulling == lost:
-                self.missing(record.id, lost)
+                self.copies.missing(record.id, lost)
             elif record.owner == self.place:
-                self.lost_copy(record, lost)
+                self.copies.lost_copy(record, lost)

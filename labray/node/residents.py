@@ -83,6 +83,9 @@ class Residents:
         if resident is None:
             self.host.bounce(task)
             return
+        self._line_up(resident, task)
+
+    def _line_up(self, resident: Resident, task: TaskRecord) -> None:
         lane = resident.lanes.setdefault(task.submitter, deque())
         place = len(lane)
         mine = order_of(task.id)
@@ -155,9 +158,9 @@ class Residents:
             self.pool.disown(worker)
             return
         resident = self.here[worker.actor]
-        for task in reversed(tasks):
+        for task in tasks:
             task.step(State.CALLING)
-            resident.lanes.setdefault(task.submitter, deque()).appendleft(task)
+            self._line_up(resident, task)
         resident.turn = [(lane[0].seq, key) for key, lane in resident.lanes.items() if not lane[0].missing]
         heapify(resident.turn)
 

@@ -27,6 +27,6 @@ class Worker:
         self.actor: ObjectID | None = None
         self.blocked = 0
         self.recalling = 0
-        self.unwilling = False  # it had nothing to give back when asked last, and has ended nothing since
+        self.unwilling = False  # it had nothing to give back when last asked, and its pipe is still the same
         self.since = 0.0
         self.started = False

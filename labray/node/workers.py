@@ -163,6 +163,7 @@ class Pool:
         task.step(State.PIPED)
         task.worker = worker.id
         worker.pipe.append(task)
+        worker.unwilling = False
         if len(worker.pipe) == 2:
             self.deep += 1
         self.desk.send(worker.id, self.make_run(task, worker))

@@ -1,0 +1,135 @@
+"""Copies of large objects: which place has one, how one is fetched, and what to do when it is gone.
+
+A place asks one holder for a copy, once however many wait for it. The owner knows all holders; when the last one
+is lost the object is unknown, and what is owned here is made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from labray.ids import ObjectID, Place
+from labray.messages import Copied, Evict, Free, Missing, Pull, Push, Remote, Stored
+from labray.node.records import ObjectRecord
+
+if TYPE_CHECKING:
+    from labray.node.objects import ObjectTable
+
+
+class Copies:
+    """The other half of ObjectTable: the same records, as far as they lie in stores."""
+
+    def __init__(self, table: ObjectTable, on_unknown: Callable[[ObjectRecord], None]) -> None:
+        self.table = table
+        self.desk = table.desk
+        self.place = table.place
+        self.on_unknown = on_unknown
+
+    def pull(self, record: ObjectRecord) -> None:
+        """Ask one holder for a copy, once however many wait for it."""
+        assert type(record.value) is Remote
+        if record.pulling is not None:
+            return
+        place = next((place for place in record.value.places if place not in self.desk.dead), None)
+        if place is not None:
+            record.pulling = place
+            self.desk.send(place, Pull(record.id))
+        elif record.owner == self.place:
+            self.desk.defer(self.lost_copy, record, record.value.places[0])
+        else:
+            self.desk.defer(self._ask_anew, record)
+
+    def _ask_anew(self, record: ObjectRecord) -> None:
+        """All we know of it is out of date: the owner knows better, or says that it is lost."""
+        if type(record.value) is not Remote or record.local is not None or record.pulling is not None:
+            return
+        refs, record.value, record.watched = record.refs(), None, False
+        for ref in refs:
+            self.table.release(ref.id)
+        self.table.watch(record)
+        self.on_unknown(record)
+
+    def surplus(self, id: ObjectID, at: Place, local: Stored | None) -> None:
+        """At the owner: a copy was made that nobody had asked for."""
+        record = self.table.records.get(id)
+        if record is not None and local is None:
+            self.copied(id, at)
+        elif record is not None and record.local is None and local is not None:
+            record.local = local
+            self.copied(id, at)
+            self.table.now_local(record)
+        elif local is not None:
+            self.desk.do(Free(id, local))
+        else:
+            self.desk.send(at, Evict(id))
+
+    def pulled(self, id: ObjectID, by: Place) -> None:
+        """Another place asks for a copy."""
+        record = self.table.records.get(id)
+        if record is None or record.local is None:
+            self.desk.send(by, Missing(id))
+        else:
+            self.table.lend(record.local.refs, by)
+            self.desk.do(Push(id, record.local, by))
+
+    def missing(self, id: ObjectID, at: Place) -> None:
+        """The holder we asked has it no more: ask the owner anew, who knows better or says that it is lost."""
+        record = self.table.records.get(id)
+        if record is None or record.pulling != at:
+            return
+        record.pulling = None
+        if record.owner == self.place:
+            self.lost_copy(record, at)
+        else:
+            self._ask_anew(record)
+
+    def arrived(self, id: ObjectID, stored: Stored) -> None:
+        """A copy is in our store, with the loans of what it contains."""
+        record = self.table.records.get(id)
+        self.table.receive(stored.refs)
+        if record is None or type(record.value) is not Remote or record.local is not None:
+            for ref in stored.refs:  # freed on the way, or not wanted any more
+                self.desk.defer(self.table.release, ref.id)
+            self.desk.do(Free(id, stored))
+            return
+        for ref in record.refs():
+            self.desk.defer(self.table.release, ref.id)
+        source, record.pulling, record.local = record.pulling, None, stored
+        record.value = Remote(stored.size, record.value.places, stored.refs)
+        self.desk.note("moved", id, (source or "", stored.size))
+        self.desk.stored(id, stored.size)
+        if record.owner == self.place:
+            self.copied(id, self.place)
+        else:
+            self.desk.send(record.owner, Copied(id))
+        self.table.now_local(record)
+        self.table.collect(record)
+
+    def copied(self, id: ObjectID, at: Place) -> None:
+        """At the owner: one more place has it."""
+        record = self.table.records.get(id)
+        if record is None:
+            self.desk.send(at, Evict(id))
+        elif type(record.value) is Remote and at not in record.value.places:
+            record.value = Remote(record.value.size, (*record.value.places, at), record.value.refs)
+
+    def evict(self, id: ObjectID) -> None:
+        record = self.table.records.get(id)
+        if record is not None and record.local is not None:
+            self.table.forget(record)
+
+    def lost_copy(self, record: ObjectRecord, at: Place) -> None:
+        """At the owner: a place no longer has its copy."""
+        if type(record.value) is not Remote:
+            return
+        places = tuple(p for p in record.value.places if p != at)
+        if places:
+            record.value = Remote(record.value.size, places, record.value.refs)
+            if record.on_local:
+                self.pull(record)
+            return
+        refs, record.value = record.value.refs, None
+        for ref in refs:
+            self.table.release(ref.id)
+        self.on_unknown(record)
