@@ -9,14 +9,48 @@ from labray.schedulers.bottom_up import BottomUp
 from labray.schedulers.centralized import Centralized
 from labray.schedulers.checked import Checked
 from labray.schedulers.interface import Scheduler
+from labray.schedulers.least_loaded import LeastLoaded
+from labray.schedulers.lists import BLevel, Single
+from labray.schedulers.plans import Workload
+from labray.schedulers.power_of_d import PowerOfD
 from labray.schedulers.random import Random
+from labray.schedulers.round_robin import RoundRobin
+from labray.schedulers.static import Cpop, Heft, Hlfet
+from labray.schedulers.work_stealing import WorkStealing
 
-__all__ = ["NAMES", "BottomUp", "Centralized", "Checked", "Random", "Scheduler", "resolve"]
+__all__ = [
+    "NAMES",
+    "BLevel",
+    "BottomUp",
+    "Centralized",
+    "Checked",
+    "Cpop",
+    "Heft",
+    "Hlfet",
+    "LeastLoaded",
+    "PowerOfD",
+    "Random",
+    "RoundRobin",
+    "Scheduler",
+    "Single",
+    "WorkStealing",
+    "Workload",
+    "resolve",
+]
 
 NAMES: dict[str, Callable[[], Scheduler]] = {
     "bottom_up": BottomUp,
     "centralized": Centralized,
     "random": Random,
+    "round_robin": RoundRobin,
+    "least_loaded": LeastLoaded,
+    "power_of_d": PowerOfD,
+    "work_stealing": WorkStealing,
+    "single": Single,
+    "b_level": BLevel,
+    "hlfet": Hlfet,
+    "heft": Heft,
+    "cpop": Cpop,
 }
 
 

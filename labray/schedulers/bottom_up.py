@@ -25,6 +25,7 @@ from labray.schedulers.interface import (
     Forward,
     Keep,
     MessageReceived,
+    NodeJoined,
     NodeLost,
     ObjectStored,
     Task,
@@ -71,6 +72,7 @@ class BottomUp(Struct, frozen=True, repr_omit_defaults=True):
         ObjectStored,
         MessageReceived,
         TimerFired,
+        NodeJoined,
         NodeLost,
     )
 
@@ -111,20 +113,28 @@ class Keeper:
         self._armed = self._alone
 
     def handle(self, event: Event, now: float) -> Sequence[Decision]:
-        if isinstance(event, TaskArrived):
+        if type(event) is TaskArrived:
             return self._arrived(event.task, now)
-        if isinstance(event, TaskFinished):
+        if type(event) is TaskFinished:
             self._seconds.add(event.seconds)
-            self._forget(event.task)
+            if self._pulling:
+                self._forget(event.task)
         elif isinstance(event, TaskWithdrawn):
             self._forget(event.task)
         elif isinstance(event, ObjectStored):
             self._measure(event, now)
         elif isinstance(event, TimerFired):
             return self._beat()
+        elif isinstance(event, NodeJoined):
+            self._joined(event.node.place)
         elif isinstance(event, (MessageReceived, NodeLost)):
             return ()
         return () if self._armed else (self._arm(),)
+
+    def _joined(self, place: Place) -> None:
+        """From now on others can take tasks, and want the news."""
+        if self._alone and place != self._view.place:
+            self._alone = self._armed = False
 
     def _arrived(self, task: Task, now: float) -> Sequence[Decision]:
         if not self._keeps(task):

@@ -25,6 +25,7 @@ from labray.schedulers.interface import (
     Keep,
     MessageReceived,
     NodeInfo,
+    NodeJoined,
     NodeLost,
     RoomChanged,
     Task,
@@ -62,6 +63,7 @@ class Centralized(Struct, frozen=True):
         TaskWithdrawn,
         RoomChanged,
         MessageReceived,
+        NodeJoined,
         NodeLost,
     )
 
@@ -89,7 +91,7 @@ class Porter:
             self._settle(event.task)
         elif isinstance(event, TaskWithdrawn):
             return self._withdraw(event.task)
-        elif isinstance(event, NodeLost):
+        elif isinstance(event, (NodeJoined, NodeLost)):
             return ()
         return () if self._view.free == self._expected else (self._word(),)
 
@@ -202,6 +204,8 @@ class Head:
             self._line(event.task).waiting.pop(event.task.id, None)
         elif isinstance(event, NodeLost):
             self._lost(event.place)
+        elif isinstance(event, NodeJoined):
+            self._joined(event.node)
         return ()
 
     def _arrived(self, task: Task) -> Sequence[Decision]:
@@ -241,6 +245,13 @@ class Head:
             desks = [self._desks[place] for place in self._roster.feasible(task)]
             line = self._lines[shape] = Line(desks, spread=task.strategy == "SPREAD")
         return line
+
+    def _joined(self, node: NodeInfo) -> None:
+        """Every line is made anew when it is next needed; what waits in them arrives again by itself."""
+        if node.place not in self._desks:
+            self._roster.join(node)
+            self._desks[node.place] = Desk(node)
+            self._lines.clear()
 
     def _lost(self, place: Place) -> None:
         self._roster.lose(place)

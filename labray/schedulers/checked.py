@@ -22,6 +22,7 @@ from labray.schedulers.interface import (
     Fact,
     Forward,
     Keep,
+    NodeJoined,
     NodeLost,
     Scheduler,
     Task,
@@ -37,7 +38,7 @@ from labray.schedulers.interface import (
 if TYPE_CHECKING:
     from random import Random
 
-FOLLOWED: tuple[type[Fact], ...] = (TaskStarted, TaskFinished, TaskWithdrawn, NodeLost)
+FOLLOWED: tuple[type[Fact], ...] = (TaskStarted, TaskFinished, TaskWithdrawn, NodeJoined, NodeLost)
 
 
 class Checked(Struct, frozen=True):
@@ -88,6 +89,8 @@ class Judge:
         elif isinstance(event, (TaskStarted, TaskFinished, TaskWithdrawn)):
             self._held.pop(event.task.id, None)
             self._kept.pop(event.task.id, None)
+        elif isinstance(event, NodeJoined) and event.node.place != self._place:
+            self._others.add(event.node.place)
         elif isinstance(event, NodeLost):
             self._others.discard(event.place)
 

@@ -124,7 +124,9 @@ class TimerFired(Fact, frozen=True, gc=False):
 
 
 class NodeJoined(Fact, frozen=True, gc=False):
-    """At boot an agent hears this once for every node, its own among them, in the cluster's order."""
+    """At boot an agent hears this of its own place (the others it was given with the cluster), and later of each
+    node that joins. The tasks it holds are then withdrawn and arrive anew: the new node may be the one for them.
+    """
 
     node: NodeInfo
 

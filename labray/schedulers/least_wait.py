@@ -21,6 +21,7 @@ from labray.schedulers.interface import (
     Forward,
     MessageReceived,
     NodeInfo,
+    NodeJoined,
     NodeLost,
     Task,
     TaskArrived,
@@ -102,7 +103,15 @@ class Chooser:
             self._roster.lose(event.place)
             self._peers.pop(event.place, None)
             self._rebuild()
+        elif isinstance(event, NodeJoined) and event.node.place not in self._peers:
+            self._joined(event.node)
         return ()
+
+    def _joined(self, node: NodeInfo) -> None:
+        self._roster.join(node)
+        peer = self._peers[node.place] = Peer(len(self._by_index), node)
+        self._by_index.append(peer)
+        self._rebuild()
 
     def _arrived(self, task: Task) -> Sequence[Decision]:
         feasible = self._roster.feasible(task)

@@ -16,6 +16,7 @@ from labray.schedulers.interface import (
     Fact,
     Forward,
     Keep,
+    NodeJoined,
     NodeLost,
     Task,
     TaskArrived,
@@ -31,7 +32,7 @@ class Random(Struct, frozen=True):
     """Uniform over feasible nodes, without a word between them."""
 
     words: ClassVar[tuple[type[Struct], ...]] = ()
-    interest: ClassVar[tuple[type[Fact], ...]] = (NodeLost,)
+    interest: ClassVar[tuple[type[Fact], ...]] = (NodeJoined, NodeLost)
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Generator) -> Agent:
         return Dice(place, Roster(cluster), rng)
@@ -50,6 +51,8 @@ class Dice:
             return self._arrived(event.task)
         if isinstance(event, NodeLost):
             self._roster.lose(event.place)
+        elif isinstance(event, NodeJoined):
+            self._roster.join(event.node)
         return ()
 
     def _arrived(self, task: Task) -> Sequence[Decision]:

@@ -30,6 +30,12 @@ class Roster:
             known = self._feasible[shape] = chosen if chosen or how == "node" else fitting
         return known
 
+    def join(self, node: NodeInfo) -> None:
+        """One more, or one that was known already."""
+        if all(known.place != node.place for known in self.nodes):
+            self.nodes = (*self.nodes, node)
+            self._feasible.clear()
+
     def lose(self, place: Place) -> None:
         self.nodes = tuple(node for node in self.nodes if node.place != place)
         self._feasible.clear()

@@ -1,0 +1,294 @@
+"""Dynamic lists: of the tasks that are ready, the one with the longest way still to go begins first.
+
+What the b-level of a task is only the graph can say, so the policy is given the workload (workloads.py); a task
+that it does not know has its declared cost as its level. BLevel decides at the head, Single at one node.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from msgspec import Struct
+
+from labray.ids import ObjectID, Place, TaskID
+from labray.messages import Demand
+from labray.schedulers.centralized import Desk, Porter, Room, send
+from labray.schedulers.interface import (
+    Agent,
+    Cluster,
+    Decision,
+    Event,
+    Fact,
+    Forward,
+    Keep,
+    MessageReceived,
+    NodeJoined,
+    NodeLost,
+    RoomChanged,
+    Task,
+    TaskArrived,
+    TaskBlocked,
+    TaskFinished,
+    TaskStarted,
+    TaskUnblocked,
+    TaskWithdrawn,
+    TimerFired,
+    View,
+    Wake,
+)
+from labray.schedulers.plans import Workload, static_levels
+from labray.schedulers.roster import Roster
+from labray.schedulers.static import NOTHING
+
+if TYPE_CHECKING:
+    from random import Random
+
+UNDER_WAY = 0.1
+"""What an input counts that another task has sent for already (as in Estee: J. Supercomputing 2022)."""
+REMEMBERED = 100_000
+"""Inputs of which the head knows where they were sent for."""
+
+ROOM_EVENTS: tuple[type[Fact], ...] = (
+    TaskStarted,
+    TaskFinished,
+    TaskBlocked,
+    TaskUnblocked,
+    TaskWithdrawn,
+    RoomChanged,
+    MessageReceived,
+    NodeJoined,
+    NodeLost,
+)
+
+
+@lru_cache(maxsize=4)
+def levels(work: Workload) -> dict[str, float]:
+    """The b-level of each task in seconds, by label."""
+    return dict(zip(work.tasks, static_levels(work), strict=True))
+
+
+class Waiting:
+    """Ready tasks, the highest level first, then in order of arrival; those of one shape share a heap.
+
+    A request that does not fit lets others pass: it might wait for what an actor holds for good.
+    """
+
+    def __init__(self, work: Workload) -> None:
+        self._levels = levels(work)
+        self._lines: dict[tuple[Demand, str], list[tuple[float, int, TaskID]]] = {}
+        self._tasks: dict[TaskID, Task] = {}
+        self._arrivals = 0
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def add(self, task: Task) -> None:
+        level = self._levels.get(task.id)
+        if level is None:
+            level = self._levels.get(task.name, task.cost or 0.0)
+        self._arrivals += 1
+        self._tasks[task.id] = task
+        heappush(self._lines.setdefault((task.demand, task.strategy), []), (-level, self._arrivals, task.id))
+
+    def discard(self, task: TaskID) -> None:
+        self._tasks.pop(task, None)  # its entry is skipped when its turn comes
+
+    def take(self, place: Callable[[Task], bool]) -> None:
+        """Place what can be placed, in order; a shape that cannot be is not tried again."""
+        lines = {shape: line for shape, line in self._lines.items() if self._first(line) is not None}
+        while lines:
+            shape = min(lines, key=lambda shape: lines[shape][0])
+            line = lines[shape]
+            task = self._tasks[line[0][2]]
+            if place(task):
+                heappop(line)
+                del self._tasks[task.id]
+                if self._first(line) is not None:
+                    continue
+            del lines[shape]
+
+    def _first(self, line: list[tuple[float, int, TaskID]]) -> TaskID | None:
+        while line and line[0][2] not in self._tasks:
+            heappop(line)
+        return line[0][2] if line else None
+
+
+# ---------------------------------------------------------------- everything on one node
+
+
+class Single(Struct, frozen=True, repr_omit_defaults=True):
+    """All on the node with the most CPUs, the earlier one if equal: what a cluster must beat. (Estee's `single`.)
+
+    It keeps what can start at once. Room that comes free goes to the highest level of those that waited; only then
+    come those that have become ready at this instant, all together.
+    """
+
+    work: Workload = NOTHING
+
+    words: ClassVar[tuple[type[Struct], ...]] = ()
+    interest: ClassVar[tuple[type[Fact], ...]] = (*ROOM_EVENTS, TimerFired)
+
+    def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
+        return Hermit(self.work, cluster, view)
+
+
+class Hermit:
+    """At every node: passes on to the one, which lets one task after the other begin."""
+
+    def __init__(self, work: Workload, cluster: Cluster, view: View) -> None:
+        self._view = view
+        self._roster = Roster(cluster)
+        self._sizes = {node.place: dict(node.totals).get("CPU", 0) for node in cluster.nodes}
+        self._waiting = Waiting(work)
+        self._fresh: dict[TaskID, Task] = {}  # arrived at this instant
+        self._claimed: dict[TaskID, Demand] = {}  # kept, and not yet started
+
+    def handle(self, event: Event, now: float) -> Sequence[Decision]:
+        if isinstance(event, TaskArrived):
+            return self._arrived(event.task)
+        if isinstance(event, TimerFired):
+            for task in self._fresh.values():
+                self._waiting.add(task)
+            self._fresh.clear()
+        elif isinstance(event, TaskStarted | TaskFinished | TaskWithdrawn):
+            self._claimed.pop(event.task.id, None)
+            self._waiting.discard(event.task.id)
+            self._fresh.pop(event.task.id, None)
+        elif isinstance(event, NodeLost):
+            self._roster.lose(event.place)
+        elif isinstance(event, NodeJoined):
+            self._roster.join(event.node)
+            self._sizes[event.node.place] = dict(event.node.totals).get("CPU", 0)
+        return self._keep() if self._waiting else ()
+
+    def _arrived(self, task: Task) -> Sequence[Decision]:
+        if not task.hops:
+            places = self._roster.feasible(task)
+            if not places:
+                return ()
+            to = max(places, key=lambda place: self._sizes[place])
+            if to != self._view.place:
+                return (Forward(task.id, to),)
+        self._fresh[task.id] = task
+        return (Wake(0.0),) if len(self._fresh) == 1 else ()
+
+    def _keep(self) -> Sequence[Decision]:
+        free = dict(self._view.free)
+        for claim in self._claimed.values():
+            for name, amount in claim:
+                free[name] -= amount
+        kept: list[Decision] = []
+
+        def keep(task: Task) -> bool:
+            if any(free.get(name, 0) < amount for name, amount in task.demand):
+                return False
+            for name, amount in task.demand:
+                free[name] -= amount
+            self._claimed[task.id] = task.demand
+            kept.append(Keep(task.id))
+            return True
+
+        self._waiting.take(keep)
+        return kept
+
+
+# ---------------------------------------------------------------- by the head
+
+
+class BLevel(Struct, frozen=True, repr_omit_defaults=True):
+    """The head sends the ready task of highest b-level to a node with room, until none has room.
+
+    worker_choice: which of them. `greedy_transfer`: the one to which the fewest bytes must be moved; `first`: the
+    first (HLFET as a dynamic policy). What becomes ready at one instant is decided on together.
+    """
+
+    work: Workload = NOTHING
+    worker_choice: Literal["greedy_transfer", "first"] = "greedy_transfer"
+
+    words: ClassVar[tuple[type[Struct], ...]] = (Room,)
+    interest: ClassVar[tuple[type[Fact], ...]] = (*ROOM_EVENTS, TimerFired)
+
+    def __post_init__(self) -> None:
+        if self.worker_choice not in ("greedy_transfer", "first"):
+            raise ValueError(f"worker_choice={self.worker_choice!r}: it is 'greedy_transfer' or 'first'.")
+
+    def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
+        return Clerk(self, cluster) if place == cluster.head else Porter(cluster, view)
+
+
+class Clerk:
+    """At the head: who has room, what waits, and where inputs have been sent for."""
+
+    def __init__(self, policy: BLevel, cluster: Cluster) -> None:
+        self._choose = self._least_moved if policy.worker_choice == "greedy_transfer" else self._first
+        self._roster = Roster(cluster)
+        self._desks = {node.place: Desk(node) for node in cluster.nodes}
+        self._waiting = Waiting(policy.work)
+        self._coming: OrderedDict[ObjectID, dict[Place, None]] = OrderedDict()
+        self._armed = False
+
+    def handle(self, event: Event, now: float) -> Sequence[Decision]:
+        if isinstance(event, TimerFired):
+            self._armed = False
+            return self._decide()
+        if isinstance(event, TaskArrived):
+            self._waiting.add(event.task)
+        elif isinstance(event, MessageReceived):
+            desk = self._desks.get(event.sender)
+            if desk is not None:
+                desk.update(event.body)
+        elif isinstance(event, TaskWithdrawn):
+            self._waiting.discard(event.task.id)
+        elif isinstance(event, NodeLost):
+            self._roster.lose(event.place)
+            self._desks.pop(event.place, None)
+        elif isinstance(event, NodeJoined):
+            self._roster.join(event.node)
+            self._desks.setdefault(event.node.place, Desk(event.node))
+        if self._armed or not self._waiting:
+            return ()
+        self._armed = True
+        return (Wake(0.0),)
+
+    def _decide(self) -> Sequence[Decision]:
+        decisions: list[Decision] = []
+
+        def place(task: Task) -> bool:
+            desks = [self._desks[place] for place in self._roster.feasible(task)]
+            desks = [desk for desk in desks if desk.has(task.demand)]
+            if not desks:
+                return False
+            desk = self._choose(task, desks)
+            self._remember(task, desk.place)
+            decisions.append(send(task, desk))
+            return True
+
+        self._waiting.take(place)
+        return decisions
+
+    def _first(self, task: Task, desks: list[Desk]) -> Desk:
+        return desks[0]
+
+    def _least_moved(self, task: Task, desks: list[Desk]) -> Desk:
+        if not any(dep.places for dep in task.deps):
+            return desks[0]
+        return min(desks, key=lambda desk: self._moved(task, desk.place))
+
+    def _moved(self, task: Task, place: Place) -> float:
+        """Bytes; small values travel inside the task and have no place."""
+        total = 0.0
+        for dep in task.deps:
+            if dep.places and place not in dep.places:
+                total += dep.size * (UNDER_WAY if place in self._coming.get(dep.id, ()) else 1.0)
+        return total
+
+    def _remember(self, task: Task, place: Place) -> None:
+        for dep in task.deps:
+            if dep.places:
+                self._coming.setdefault(dep.id, {})[place] = None
+        while len(self._coming) > REMEMBERED:
+            self._coming.popitem(last=False)

@@ -1,0 +1,142 @@
+"""Static list scheduling: everything is planned before the first task runs, and then carried out.
+
+A task is known by its id, which is derived and so the same in every run of a program (workloads.py), or else by its
+name. Where it is submitted it is forwarded straight to its planned place, and kept there with its planned start as
+its priority. A place never waits for the planned task while another is ready: where the world is slower or faster
+than the plan, the order gives way and the placement holds. What no plan knows goes round robin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import Struct
+
+from labray.ids import Place
+from labray.messages import UNIT
+from labray.schedulers.interface import (
+    Agent,
+    Cluster,
+    Decision,
+    Event,
+    Fact,
+    Forward,
+    Keep,
+    NodeJoined,
+    NodeLost,
+    Task,
+    TaskArrived,
+    View,
+)
+from labray.schedulers.planners import cpop, heft, hlfet
+from labray.schedulers.plans import Machine, Plan, Workload
+from labray.schedulers.roster import Roster
+from labray.schedulers.round_robin import Turn
+
+if TYPE_CHECKING:
+    from random import Random
+
+NOTHING = Workload((), ())
+Planner = Callable[[Workload, Machine], Plan]
+Orders = dict[str, tuple[Place, float]]
+"""By label: the place, and the start in seconds."""
+
+
+class Static(Struct, frozen=True):
+    """What all static policies are told. kinds: of the cluster's nodes, in order; () if they are all alike.
+
+    One task is planned on one CPU, whatever it asks for.
+    """
+
+    work: Workload = NOTHING
+    kinds: tuple[int, ...] = ()
+    latency_s: float = 0.0
+    bandwidth_Bps: float = 1.25e9
+
+    words: ClassVar[tuple[type[Struct], ...]] = ()
+    interest: ClassVar[tuple[type[Fact], ...]] = (NodeJoined, NodeLost)
+
+    def machine(self, cluster: Cluster) -> Machine:
+        """A processor for each whole CPU of each node."""
+        kinds: list[int] = []
+        places: list[str] = []
+        for at, node in enumerate(cluster.nodes):
+            cores = dict(node.totals).get("CPU", 0) // UNIT
+            kinds += [self.kinds[at] if self.kinds else 0] * cores
+            places += [node.place] * cores
+        return Machine(tuple(kinds), tuple(places), self.latency_s, self.bandwidth_Bps)
+
+    def plan(self, cluster: Cluster) -> Plan:
+        """The plan that will be carried out. An empty one if there is nothing known, or no CPU."""
+        machine = self.machine(cluster)
+        return self.planner()(self.work, machine) if self.work.tasks and machine.kinds else Plan((), ())
+
+    def planner(self) -> Planner:
+        """What works out the plan."""
+        raise NotImplementedError(f"{type(self).__name__} has no planner: use Heft, Cpop or Hlfet.")
+
+    def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
+        return Follower(place, cluster, orders(self, cluster))
+
+
+class Hlfet(Static, frozen=True, repr_omit_defaults=True):
+    """Highest level first: the longest chain decides the order, the earliest start the place."""
+
+    def planner(self) -> Planner:
+        return hlfet
+
+
+class Heft(Static, frozen=True, repr_omit_defaults=True):
+    """Heterogeneous earliest finish time (TPDS 2002)."""
+
+    def planner(self) -> Planner:
+        return heft
+
+
+class Cpop(Static, frozen=True, repr_omit_defaults=True):
+    """The critical path on one processor (TPDS 2002)."""
+
+    def planner(self) -> Planner:
+        return cpop
+
+
+@lru_cache(maxsize=4)  # each node of a simulated cluster asks, and they all share one process
+def orders(policy: Static, cluster: Cluster) -> Orders:
+    """What the plan says of each task."""
+    plan, machine = policy.plan(cluster), policy.machine(cluster)
+    return {
+        policy.work.tasks[slot.task]: (Place(machine.places[slot.processor]), slot.begin)
+        for slot in plan.slots
+    }
+
+
+class Follower:
+    """Carries out its part of the plan."""
+
+    def __init__(self, place: Place, cluster: Cluster, plan: Orders) -> None:
+        self._place = place
+        self._plan = plan
+        self._roster = Roster(cluster)
+        self._turn = Turn(place, cluster)
+
+    def handle(self, event: Event, now: float) -> Sequence[Decision]:
+        if isinstance(event, TaskArrived):
+            return self._arrived(event.task)
+        if isinstance(event, NodeLost):
+            self._roster.lose(event.place)
+        elif isinstance(event, NodeJoined):
+            self._roster.join(event.node)
+        return ()
+
+    def _arrived(self, task: Task) -> Sequence[Decision]:
+        planned = self._plan.get(task.id) or self._plan.get(task.name)
+        priority = planned[1] if planned is not None else 0.0
+        if task.hops:
+            return (Keep(task.id, priority),)
+        places = self._roster.feasible(task)
+        if not places:
+            return ()
+        to = planned[0] if planned is not None and planned[0] in places else self._turn.next(task, places)
+        return (Keep(task.id, priority),) if to == self._place else (Forward(task.id, to),)

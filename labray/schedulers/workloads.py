@@ -1,0 +1,67 @@
+"""From a TaskGraph to a Workload, whose labels are the ids that its tasks will have when they run.
+
+Ids are derived, so the same program gives the same ids in every world: what was recorded once can be planned for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from labray.ids import DRIVER, task_id
+from labray.schedulers.plans import Workload
+
+if TYPE_CHECKING:
+    from labray.graphs.taskgraph import TaskGraph
+
+
+def recorded(graph: TaskGraph, speeds: Sequence[float] = (1.0,)) -> Workload:
+    """The graph of a program that ran (TaskGraph.from_trace), for when the same program runs again.
+
+    speeds: of each kind of node, relative to where the costs were measured.
+    """
+    return labelled(graph, {task: task for task in graph.tasks()}, speeds)
+
+
+def executed(graph: TaskGraph, speeds: Sequence[float] = (1.0,), first: int = 0) -> Workload:
+    """A graph that the driver will run by `labray.execute`, after it has submitted `first` other tasks."""
+    labels: dict[str, str] = {}
+    made: set[str] = set()
+    for task in graph.order():
+        for input in graph.inputs(task):
+            if input not in made and not graph.nx.in_degree(input):  # data from outside is a task of its own
+                made.add(input)
+                first += 1
+        labels[task] = task_id(DRIVER, first)
+        first += 1
+    return labelled(graph, labels, speeds)
+
+
+def labelled(graph: TaskGraph, labels: Mapping[str, str], speeds: Sequence[float] = (1.0,)) -> Workload:
+    """The tasks of a graph under these labels (ids or names), in the order in which they are submitted."""
+    order = graph.order()
+    position = {task: at for at, task in enumerate(order)}
+    sizes: dict[tuple[int, int], float] = {}
+    for task in order:
+        for a, b, size in _taken(graph, task):
+            pair = position[a], position[b]
+            sizes[pair] = sizes.get(pair, 0.0) + size
+    costs = [graph.nx.nodes[task]["cost"] for task in order]
+    return Workload(
+        tuple(labels[task] for task in order),
+        tuple(tuple(cost / speed for speed in speeds) for cost in costs),
+        tuple((a, b, size) for (a, b), size in sizes.items()),
+    )
+
+
+def _taken(graph: TaskGraph, task: str) -> list[tuple[str, str, float]]:
+    """(maker, taker, size in bytes) of what a task makes, and of the calls that follow it."""
+    edges = []
+    for _, node, kind in graph.nx.out_edges(task, data="kind"):
+        if kind == "stateful":
+            edges.append((task, node, 0.0))
+        elif kind == "data":
+            size = float(graph.nx.nodes[node]["size"])
+            takers = graph.nx.out_edges(node, data="kind")
+            edges += [(task, taker, size) for _, taker, what in takers if what == "data"]
+    return edges

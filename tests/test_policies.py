@@ -1,0 +1,446 @@
+"""The policies of the laboratory: what each agent decides, alone, and what each comes to as a whole."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+import labray
+from labray.graphs.generators import fork_join, layered, wave
+from labray.ids import HEAD, ObjectID, Place, TaskID
+from labray.messages import UNIT
+from labray.schedulers import (
+    NAMES,
+    BLevel,
+    Checked,
+    Cpop,
+    Heft,
+    Hlfet,
+    LeastLoaded,
+    PowerOfD,
+    RoundRobin,
+    Scheduler,
+    Single,
+    Workload,
+    WorkStealing,
+    resolve,
+)
+from labray.schedulers.centralized import Room
+from labray.schedulers.interface import (
+    Agent,
+    Cluster,
+    Decision,
+    Dep,
+    Event,
+    Forward,
+    Keep,
+    MessageReceived,
+    NodeInfo,
+    NodeJoined,
+    NodeLost,
+    RoomChanged,
+    Task,
+    TaskArrived,
+    TaskFinished,
+    TaskStarted,
+    TaskWithdrawn,
+    Tell,
+    TimerFired,
+    Wake,
+)
+from labray.schedulers.least_loaded import Ended
+from labray.schedulers.power_of_d import Length, Probe
+from labray.schedulers.work_stealing import Loot, Steal
+from labray.schedulers.workloads import executed
+
+CPU = (("CPU", UNIT),)
+N0, N1, N2 = Place("n0"), Place("n1"), Place("n2")
+
+
+class FakeView:
+    """What is true at a place, as the test says."""
+
+    def __init__(self, place: Place, free: dict[str, int]) -> None:
+        self.place = place
+        self.free = free
+        self.queued: list[Task] = []
+
+    def holds(self, object_id: str) -> int | None:
+        return None
+
+
+def cluster(*cpus: int) -> Cluster:
+    nodes = [NodeInfo(Place(f"n{i}"), (("CPU", c * UNIT), (f"node:n{i}", UNIT))) for i, c in enumerate(cpus)]
+    return Cluster(tuple(nodes), HEAD)
+
+
+def task(name: str, demand: Any = CPU, hops: int = 0, **fields: Any) -> Task:
+    fields = {"strategy": "", "kind": "task", "deps": (), "cost": None, **fields}
+    return Task(
+        TaskID(name),
+        "f",
+        fields["kind"],
+        demand,
+        fields["deps"],
+        N0,
+        hops,
+        fields["strategy"],
+        fields["cost"],
+    )
+
+
+def agent_of(policy: Scheduler, place: Place, nodes: Cluster, seed: int = 0) -> tuple[Agent, FakeView]:
+    totals = {info.place: dict(info.totals) for info in nodes.nodes}
+    view = FakeView(place, totals.get(place, {}))
+    return Checked(policy).agent(place, nodes, view, random.Random(seed)), view
+
+
+def feed(agent: Agent, *events: Event, now: float = 0.0) -> list[Decision]:
+    return [decision for event in events for decision in agent.handle(event, now)]
+
+
+def arrivals(names: str, **options: Any) -> list[TaskArrived]:
+    return [TaskArrived(task(name, **options)) for name in names.split()]
+
+
+def targets(decisions: Sequence[Decision]) -> list[str]:
+    return [decision.to if isinstance(decision, Forward) else "here" for decision in decisions]
+
+
+# ---------------------------------------------------------------- round robin, least loaded
+
+
+def test_round_robin_deals_from_itself_on_and_skips_who_could_not_run_it():
+    agent, _ = agent_of(RoundRobin(), N1, cluster(1, 1, 2))
+    assert targets(feed(agent, *arrivals("a b c d"))) == ["here", "n2", "n0", "here"]
+    assert targets(feed(agent, *arrivals("e f", demand=(("CPU", 2 * UNIT),)))) == ["n2", "n2"]
+
+
+def test_what_asks_for_nothing_is_not_sent_about():
+    agent, _ = agent_of(RoundRobin(), N0, cluster(1, 1))
+    assert targets(feed(agent, *arrivals("a b", demand=()))) == ["here", "here"]
+
+
+def test_least_loaded_counts_what_it_sent_and_what_has_ended_for_each_cpu():
+    head, _ = agent_of(LeastLoaded(), HEAD, cluster(1, 2))
+    assert targets(feed(head, *arrivals("a b c d"))) == ["n0", "n1", "n1", "n0"]
+    feed(head, MessageReceived(N1, Ended()), MessageReceived(N1, Ended()))
+    assert targets(feed(head, *arrivals("e f g h"))) == ["n1", "n1", "n1", "n1"]
+
+
+def test_a_node_tells_the_head_of_each_end_of_what_the_head_sent():
+    agent, _ = agent_of(LeastLoaded(), N1, cluster(1, 1))
+    mine, sent = task("a"), task("b", hops=2)
+    assert feed(agent, TaskArrived(mine), TaskArrived(sent)) == [Forward(mine.id, HEAD), Keep(sent.id)]
+    assert feed(agent, TaskFinished(sent, 1.0)) == [Tell(HEAD, Ended())]
+
+
+# ---------------------------------------------------------------- power of d
+
+
+def test_power_of_d_asks_d_nodes_and_goes_where_the_queue_is_shortest():
+    agent, _ = agent_of(PowerOfD(3), N0, cluster(1, 1, 1))
+    (first, second) = feed(agent, *arrivals("a"))
+    assert {first.to, second.to} == {N1, N2} and first.body == Probe(1)
+    assert feed(agent, MessageReceived(N1, Length(1, 2.0))) == []
+    assert feed(agent, MessageReceived(N2, Length(1, 0.0))) in (
+        [Keep(TaskID("a"))],
+        [Forward(TaskID("a"), N2)],
+    )
+
+
+def test_its_own_queue_counts_as_others_do():
+    agent, _ = agent_of(PowerOfD(2), N0, cluster(1, 1))
+    feed(agent, *arrivals("x y", hops=1))
+    assert feed(agent, MessageReceived(N1, Probe(7))) == [Tell(N1, Length(7, 2.0))]
+    feed(agent, *arrivals("a"))
+    assert feed(agent, MessageReceived(N1, Length(1, 1.0))) == [Forward(TaskID("a"), N1)]
+    feed(agent, TaskFinished(task("x"), 1.0), TaskWithdrawn(task("y")))
+    assert feed(agent, MessageReceived(N1, Probe(8))) == [Tell(N1, Length(8, 0.0))]
+
+
+def test_d_of_one_asks_nobody():
+    agent, _ = agent_of(PowerOfD(1), N0, cluster(1, 1))
+    assert {type(decision) for decision in feed(agent, *arrivals("a b c d e f"))} == {Keep, Forward}
+
+
+def test_a_node_that_dies_while_asked_is_not_waited_for():
+    agent, _ = agent_of(PowerOfD(2), N0, cluster(1, 1))
+    feed(agent, *arrivals("a"))
+    assert feed(agent, NodeLost(N1)) == [Keep(TaskID("a"))]
+
+
+def test_an_answer_for_what_was_withdrawn_meanwhile_decides_nothing():
+    agent, _ = agent_of(PowerOfD(2), N0, cluster(1, 1))
+    feed(agent, *arrivals("a"), TaskWithdrawn(task("a")))
+    assert feed(agent, MessageReceived(N1, Length(1, 0.0))) == []
+
+
+def test_actors_are_spread_by_the_head():
+    agent, _ = agent_of(PowerOfD(2), N0, cluster(1, 1))
+    assert targets(feed(agent, *arrivals("a", kind="actor"))) == ["head"]
+    head, _ = agent_of(PowerOfD(2), HEAD, cluster(1, 1))
+    assert targets(feed(head, *arrivals("a b c", kind="actor", hops=1))) == ["n0", "n1", "n0"]
+
+
+@pytest.mark.parametrize("d", [0, -1, 1.5, True])
+def test_a_d_that_makes_no_sense_is_refused(d):
+    with pytest.raises(ValueError, match="at least 1"):
+        PowerOfD(d)
+
+
+# ---------------------------------------------------------------- work stealing
+
+
+def stealing(place: Place = N0, cpus: int = 1) -> tuple[Agent, FakeView]:
+    return agent_of(WorkStealing(), place, cluster(cpus, cpus))
+
+
+def test_a_node_keeps_all_that_is_submitted_there_while_nobody_is_hungry():
+    agent, _ = stealing()
+    assert feed(agent, *arrivals("a b c")) == [Keep(TaskID(name)) for name in "abc"]
+
+
+def test_a_thief_gets_half_of_what_waits_from_the_back_of_the_line():
+    agent, view = stealing()
+    feed(agent, *arrivals("a b c d e"))
+    view.free["CPU"] = 0
+    feed(agent, TaskStarted(task("a")))
+    assert feed(agent, MessageReceived(N1, Steal())) == [
+        Tell(N1, Loot(2)), Forward(TaskID("d"), N1), Forward(TaskID("e"), N1),
+    ]  # fmt: skip
+
+
+def test_who_has_nothing_to_give_remembers_who_asked_and_sends_what_it_has_no_room_for():
+    agent, _ = stealing()
+    assert feed(agent, MessageReceived(N1, Steal())) == [Tell(N1, Loot(0))]
+    assert feed(agent, *arrivals("a b c")) == [
+        Keep(TaskID("a")), Tell(N1, Loot(1)), Forward(TaskID("b"), N1), Keep(TaskID("c")),
+    ]  # fmt: skip
+
+
+def test_an_idle_node_asks_once_and_then_is_quiet():
+    agent, _ = stealing(N1)
+    assert feed(agent, NodeJoined(cluster(1, 1).nodes[1])) == [Tell(N0, Steal())]
+    assert feed(agent, RoomChanged()) == []  # an answer is under way
+    assert feed(agent, MessageReceived(N0, Loot(0)), RoomChanged()) == []  # n0 will think of it
+    fed = task("a", hops=1)
+    assert feed(agent, MessageReceived(N0, Loot(1)), TaskArrived(fed)) == [Keep(fed.id)]
+    assert feed(agent, TaskStarted(fed), TaskFinished(fed, 1.0)) == [Tell(N0, Steal())]
+
+
+def test_a_thief_goes_back_to_who_gave_last_however_many_think_of_it():
+    agent, _ = agent_of(WorkStealing(), N2, cluster(1, 1, 1))
+    fed = task("a", hops=1)
+    feed(agent, MessageReceived(N0, Loot(0)), MessageReceived(N1, Loot(0)))
+    feed(agent, MessageReceived(N0, Loot(1)), TaskArrived(fed), TaskStarted(fed))
+    assert feed(agent, TaskFinished(fed, 1.0)) == []  # asked already, when its line was empty
+    assert feed(agent, MessageReceived(N0, Loot(0))) == []
+
+
+def test_a_busy_node_does_not_ask():
+    agent, view = stealing(N1)
+    view.free["CPU"] = 0
+    assert feed(agent, RoomChanged()) == []
+
+
+def test_a_victim_that_dies_is_not_waited_for():
+    agent, _ = agent_of(WorkStealing(victim="ring"), N1, cluster(1, 1, 1))
+    assert feed(agent, RoomChanged()) == [Tell(N2, Steal())]
+    assert feed(agent, NodeLost(N2)) == [Tell(N0, Steal())]
+
+
+def test_what_is_pinned_or_too_large_for_the_thief_is_not_stolen():
+    agent, _ = agent_of(WorkStealing(), N0, cluster(2, 1))
+    feed(agent, *arrivals("a b", demand=(("CPU", 2 * UNIT),)), *arrivals("c", strategy="node:n0"))
+    assert feed(agent, MessageReceived(N1, Steal())) == [Tell(N1, Loot(0))]
+
+
+def test_a_victim_of_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="ring"):
+        WorkStealing(victim="nearest")
+
+
+# ---------------------------------------------------------------- lists
+
+LEVELS = Workload(("a", "b", "c"), ((1.0,), (2.0,), (4.0,)))
+
+
+def test_the_highest_level_goes_first_of_what_came_at_one_instant():
+    head, _ = agent_of(BLevel(LEVELS), HEAD, cluster(1, 1))
+    assert feed(head, *arrivals("a b c")) == [Wake(0.0)]
+    assert feed(head, TimerFired(0)) == [Forward(TaskID("c"), N0), Forward(TaskID("b"), N1)]
+    assert feed(head, MessageReceived(N1, Room(CPU, (TaskID("b"),)))) == [Wake(0.0)]
+    assert feed(head, TimerFired(0)) == [Forward(TaskID("a"), N1)]
+
+
+def test_greedy_transfer_goes_where_the_fewest_bytes_must_be_moved():
+    def inputs(size: int, *places: Place) -> tuple[Dep, ...]:
+        return (Dep(ObjectID(f"o{size}"), size, places),)
+
+    head, _ = agent_of(BLevel(), HEAD, cluster(1, 1, 1))
+    feed(head, TaskArrived(task("a", deps=inputs(1000, N2) + inputs(10, N1))))
+    assert feed(head, TimerFired(0)) == [Forward(TaskID("a"), N2)]
+    first, _ = agent_of(BLevel(worker_choice="first"), HEAD, cluster(1, 1, 1))
+    feed(first, TaskArrived(task("a", deps=inputs(1000, N2))))
+    assert feed(first, TimerFired(0)) == [Forward(TaskID("a"), N0)]
+
+
+def test_what_is_already_on_its_way_counts_a_tenth():
+    deps = (Dep(ObjectID("o"), 1000, (N2,)),)
+    head, _ = agent_of(BLevel(), HEAD, cluster(2, 2, 1))
+    feed(head, TaskArrived(task("a", deps=deps)), TimerFired(0))
+    feed(head, TaskArrived(task("b", deps=deps)))
+    assert feed(head, TimerFired(0)) == [Forward(TaskID("b"), N0)]  # n2 is full: the earlier one
+    feed(head, TaskArrived(task("c", deps=deps)))
+    assert feed(head, TimerFired(0)) == [Forward(TaskID("c"), N0)]  # o is under way to n0
+
+
+def test_single_lets_room_go_to_who_waited_before_who_is_new():
+    agent, view = agent_of(Single(LEVELS), N0, cluster(1, 1))
+    assert feed(agent, *arrivals("a b")) == [Wake(0.0)]
+    assert feed(agent, TimerFired(0)) == [Keep(TaskID("b"))]
+    view.free["CPU"] = 0
+    feed(agent, TaskStarted(task("b")), *arrivals("c"))
+    view.free["CPU"] = UNIT
+    assert feed(agent, TaskFinished(task("b"), 2.0)) == [Keep(TaskID("a"))]
+    assert feed(agent, TimerFired(0)) == []
+
+
+def test_single_is_the_node_with_the_most_cpus():
+    agent, _ = agent_of(Single(), N0, cluster(1, 4, 4))
+    assert targets(feed(agent, *arrivals("a b"))) == ["n1", "n1"]
+
+
+def test_a_static_plan_that_lost_its_node_goes_round_robin():
+    plan = Heft(Workload(("a", "b"), ((1.0,), (1.0,))))
+    agent, _ = agent_of(plan, N0, cluster(1, 1, 1))
+    assert targets(feed(agent, *arrivals("b"))) == ["n1"]
+    feed(agent, NodeLost(N1))
+    assert targets(feed(agent, *arrivals("b unknown"))) == ["here", "n2"]
+
+
+def test_a_static_plan_keeps_by_planned_start():
+    plan = Heft(Workload(("a", "b"), ((1.0,), (2.0,)), ((0, 1, 0.0),)))
+    agent, _ = agent_of(plan, N0, cluster(1, 1))
+    assert feed(agent, *arrivals("a b")) == [Keep(TaskID("a"), 0.0), Keep(TaskID("b"), 1.0)]
+
+
+@pytest.mark.parametrize(
+    "policy", [RoundRobin(), LeastLoaded(), PowerOfD(2), BLevel(), WorkStealing(), Single(), Heft()], ids=repr
+)
+def test_a_node_that_joins_gets_what_only_it_can_run(policy):
+    large = task("a", demand=(("CPU", 4 * UNIT),))
+    agent, _ = agent_of(policy, N0, cluster(1, 1))
+    head, _ = agent_of(policy, HEAD, cluster(1, 1))
+    by_head = targets(feed(agent, TaskArrived(large))) == ["head"]
+    decider = head if by_head else agent
+    decisions = feed(decider, TaskArrived(large)) if by_head else []
+    joined = NodeJoined(NodeInfo(N2, (("CPU", 4 * UNIT), ("node:n2", UNIT))))
+    decisions += feed(decider, joined, TaskWithdrawn(large), TaskArrived(large))
+    if any(isinstance(decision, Wake) for decision in decisions):
+        decisions += feed(decider, TimerFired(0))
+    assert [decision for decision in decisions if isinstance(decision, Forward)] == [Forward(large.id, N2)]
+
+
+# ---------------------------------------------------------------- as a whole
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_resolves_to_a_policy_with_a_short_label(name):
+    assert len(repr(resolve(name))) < 40
+
+
+def all_policies() -> list[Scheduler]:
+    work = executed(layered(5, 5, 1))
+    return [
+        RoundRobin(),
+        LeastLoaded(),
+        PowerOfD(2),
+        WorkStealing(),
+        Single(work),
+        BLevel(work),
+        Heft(work),
+        Hlfet(work),
+        Cpop(work),
+    ]
+
+
+@pytest.mark.parametrize("policy", all_policies(), ids=repr)
+def test_one_seed_gives_one_trace(policy):
+    def digest() -> str:
+        with labray.init("sim", nodes=3, num_cpus=2, scheduler=policy, seed=7) as session:
+            labray.execute(layered(5, 5, 1, size=200_000))
+            return labray.trace.digest(session.trace())
+
+    assert digest() == digest()
+
+
+@pytest.mark.parametrize("policy", all_policies(), ids=repr)
+def test_nested_tasks_and_actors_run_under_every_policy(policy):
+    @labray.remote
+    def leaf(x: int) -> int:
+        return x
+
+    @labray.remote
+    def parent(n: int) -> int:
+        return sum(labray.get([leaf.remote(i) for i in range(n)]))
+
+    @labray.remote
+    class Counting:
+        def __init__(self) -> None:
+            self.total = 0
+
+        def add(self, x: int) -> int:
+            self.total += x
+            return self.total
+
+    with labray.init("sim", nodes=3, num_cpus=1, scheduler=policy):
+        actors = [Counting.remote() for _ in range(3)]
+        sums = labray.get([parent.remote(4) for _ in range(5)])
+        assert [labray.get(actor.add.remote(total)) for actor, total in zip(actors, sums, strict=False)] == [
+            6
+        ] * 3
+
+
+def test_stealing_levels_what_one_node_was_given():
+    with labray.init("sim", nodes=4, num_cpus=2, scheduler="work_stealing") as session:
+        labray.execute(wave(400, cost=0.1))
+        ran = Counter(event[2] for event in session.trace() if event[1] == "ran")
+    assert set(ran) == {"n0", "n1", "n2", "n3"} and max(ran.values()) < 120
+
+
+def test_a_flood_spreads_over_a_hundred_nodes_and_not_only_to_those_who_knew():
+    with labray.init("sim", nodes=100, num_cpus=4, profile="free", scheduler=WorkStealing()):
+        makespan_s = labray.execute(wave(2000, cost=1.0)).makespan_s
+    assert makespan_s < 2 * 2000 / 400
+
+
+def test_an_idle_cluster_under_stealing_is_quiet():
+    with labray.init("sim", nodes=20, scheduler="work_stealing", max_events=20_000):
+        labray.execute(wave(10, cost=0.1))
+        labray.sleep(1e6)
+
+
+def test_two_choices_are_much_better_than_one():
+    def worst(d: int) -> float:
+        with labray.init("sim", nodes=40, num_cpus=1, profile="free", scheduler=PowerOfD(d)):
+            return labray.execute(wave(400, cost=1.0)).makespan_s
+
+    assert worst(2) < worst(1)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [WorkStealing(), PowerOfD(2), BLevel(executed(fork_join(6))), Heft(executed(fork_join(6)))],
+    ids=repr,
+)
+def test_the_same_policy_drives_real_processes(policy):
+    with labray.init("cluster", nodes=2, num_cpus=1, scheduler=policy) as session:
+        done = labray.execute(fork_join(6, cost=0.001))
+        assert done.tasks == 7
+        assert {event[1] for event in session.trace()} >= {"submitted", "ran", "finished"}
