@@ -7,9 +7,9 @@ from typing import Any
 import networkx as nx
 import pytest
 
-from labray import generators
-from labray.execution import Execution, execute
-from labray.taskgraph import GraphError, TaskGraph
+from labray.graphs import generators
+from labray.graphs.execution import Execution, execute
+from labray.graphs.taskgraph import GraphError, TaskGraph
 from labray.trace import Event
 
 

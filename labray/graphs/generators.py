@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labray.taskgraph import GraphError, TaskGraph
+from labray.graphs.taskgraph import GraphError, TaskGraph
 
 
 def chain(length: int, *, cost: float = 0.01, size: int = 0) -> TaskGraph:

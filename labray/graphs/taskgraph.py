@@ -16,6 +16,8 @@ import networkx as nx
 from labray.messages import UNIT, Demand
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from labray.trace import Event, Run
 
 CPU: Demand = (("CPU", UNIT),)
@@ -210,12 +212,19 @@ class TaskGraph:
         return made
 
     @staticmethod
-    def from_trace(events: Sequence[Event], cost: Callable[[Run], float] | None = None) -> TaskGraph:
-        """The graph of a program as it has unfolded in its trace.
+    def from_trace(
+        events: Sequence[Event] | str | PathLike[str], cost: Callable[[Run], float] | None = None
+    ) -> TaskGraph:
+        """The graph of a program as it has unfolded in its trace: events, or the path of a .lab file.
 
         cost: seconds of a task, from its last run; default: from begun to ended. What has not run has its declared
-        cost. Sizes of small objects are not in the trace: they are 0.
+        cost. Results under 1 KiB have size 0.
         """
-        from labray.unfolding import Unfolding  # it builds these
+        from labray.graphs.unfolding import Unfolding  # it builds these
+        from labray.trace import load
 
-        return Unfolding(events, cost or (lambda run: run.ended - run.begun)).graph
+        if isinstance(events, Sequence) and not isinstance(events, str):
+            known: Sequence[Event] = events
+        else:
+            known, _ = load(events)
+        return Unfolding(known, cost or (lambda run: run.ended - run.begun)).graph

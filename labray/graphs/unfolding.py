@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from labray.graphs.skeleton import sizes
+from labray.graphs.taskgraph import CPU, TaskGraph
 from labray.ids import DRIVER
-from labray.taskgraph import CPU, TaskGraph
 from labray.trace import Event, Run, Submission, runs, submissions
 
 
@@ -14,8 +15,9 @@ class Unfolding:
 
     def __init__(self, events: Sequence[Event], cost: Callable[[Run], float]) -> None:
         self.graph = TaskGraph()
-        self._sizes = {id: size for _, kind, _, id, size in events if kind == "stored"}
-        self._sizes |= {id: detail[1] for _, kind, _, id, detail in events if kind == "put"}
+        self._sizes = {id: detail[1] for _, kind, _, id, detail in events if kind == "put"}
+        self._results = sizes(events)
+        self._needs = {id: detail for _, kind, _, id, detail in events if kind == "needs"}
         self._ran = {run.task: run for run in runs(events)}
         self._submitted = {submission.task: submission for submission in submissions(events)}
         for _, kind, _, id, _ in events:  # nodes in the order of the program, which breaks ties later
@@ -34,8 +36,8 @@ class Unfolding:
         run = self._ran.get(submission.task)
         seconds = cost(run) if run else submission.cost or 0.0
         # A call runs on what its actor holds already.
-        demand = () if submission.kind == "method" else CPU
-        outputs = (self._sizes.get(f"{submission.task}.0", 0),)
+        demand = () if submission.kind == "method" else self._needs.get(submission.task, (CPU, ()))[0]
+        outputs = tuple(self._results.get(submission.task, {0: 0}).values())
         self.graph.task(
             submission.task,
             cost=seconds,
@@ -52,8 +54,6 @@ class Unfolding:
         for dep in submission.deps:
             if dep not in edges:
                 self.graph.object(dep, self._sizes.get(dep, 0))
-                if (maker := dep.rpartition(".")[0]) in edges:
-                    edges.add_edge(maker, dep, kind="data")
             edges.add_edge(dep, submission.task, kind="data")
 
     def _add_stateful_edges(self) -> None:

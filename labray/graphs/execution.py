@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 from msgspec import Struct
 
+from labray.graphs.taskgraph import TaskGraph
 from labray.options import Options
-from labray.taskgraph import TaskGraph
 
 if TYPE_CHECKING:
     from labray.port import Port

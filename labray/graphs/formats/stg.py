@@ -1,0 +1,83 @@
+"""Standard Task Graphs (Kasahara's set): a number of tasks n, then n + 2 lines `id seconds count predecessors...`.
+
+The first and last are a dummy entry and exit; they are left out where they take no time. Edges carry no data.
+"""
+
+from __future__ import annotations
+
+from labray.graphs.formats.reading import FormatError, acyclic, link
+from labray.graphs.taskgraph import TaskGraph
+
+
+def parse(text: str) -> TaskGraph:
+    """The graph; tasks are named by their numbers. FormatError names the line at fault."""
+    rows = [(at, line.split()) for at, line in enumerate(text.splitlines(), 1) if not _blank(line)]
+    if not rows:
+        raise FormatError("line 1: should be the number of tasks; the text is empty.")
+    at, header = rows[0]
+    (count,) = _numbers(at, header[:1])
+    if len(header) != 1:
+        raise FormatError(f"line {at}: should be the number of tasks alone, not {' '.join(header)!r}.")
+    if len(rows) - 1 != count + 2:
+        raise FormatError(
+            f"line {at}: {count} tasks make {count + 2} lines with entry and exit; there are {len(rows) - 1}."
+        )
+    tasks = [(at, _row(at, row, number, count)) for number, (at, row) in enumerate(rows[1:])]
+    dummies = {number for number in (0, count + 1) if tasks[number][1][0] == 0}
+    graph = TaskGraph()
+    for number, (_, (seconds, _)) in enumerate(tasks):
+        if number not in dummies:
+            graph.task(str(number), cost=float(seconds), name="task")
+    for number, (_, (_, before)) in enumerate(tasks):
+        for one in before:
+            if one not in dummies and number not in dummies:
+                link(graph, f"{one}.0", str(number))
+    return acyclic(graph)
+
+
+def _blank(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+def _row(at: int, row: list[str], number: int, count: int) -> tuple[int, list[int]]:
+    """Seconds and predecessors of a task."""
+    values = _numbers(at, row)
+    if len(values) < 3:
+        raise FormatError(f"line {at}: should be `id seconds count predecessors...`, not {' '.join(row)!r}.")
+    if values[0] != number:
+        raise FormatError(f"line {at}: should be task {number}, not {values[0]}.")
+    before = values[3:]
+    if len(before) != values[2]:
+        raise FormatError(f"line {at}: task {number} has {values[2]} predecessors; {len(before)} are named.")
+    for one in before:
+        if one > count + 1:
+            raise FormatError(
+                f"line {at}: task {number} has predecessor {one}; the last task is {count + 1}."
+            )
+    return values[1], before
+
+
+def _numbers(at: int, words: list[str]) -> list[int]:
+    for word in words:
+        if not (word.isascii() and word.isdecimal()):
+            raise FormatError(f"line {at}: should be whole numbers >= 0, not {word!r}.")
+    return [int(word) for word in words]
+
+
+def dump(graph: TaskGraph) -> str:
+    """As a Standard Task Graph. Its times are whole numbers: costs are rounded to seconds. Data is left out."""
+    tasks = graph.order()
+    number = {task: at for at, task in enumerate(tasks, 1)}
+    rows = [f"{len(tasks)}", "0 0 0"]
+    ends = set(number.values())
+    for task in tasks:
+        makers = (a for object in graph.inputs(task) for a, _ in graph.nx.in_edges(object))
+        calls = (a for a, _, kind in graph.nx.in_edges(task, data="kind") if kind == "stateful")
+        before = sorted({number[one] for one in (*makers, *calls)})
+        ends.difference_update(before)
+        cost = round(graph.nx.nodes[task]["cost"])
+        # the dummy entry comes before what nothing comes before
+        named = before or [0]
+        rows.append(f"{number[task]} {cost} {len(named)} {' '.join(map(str, named))}")
+    rows.append(f"{len(tasks) + 1} 0 {len(ends)} {' '.join(map(str, sorted(ends)))}".rstrip())
+    return "\n".join(rows) + "\n"

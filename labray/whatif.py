@@ -1,0 +1,173 @@
+"""What if: a recorded program on clusters that one does not have. Everything here is simulated but `measured`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from labray import replay, trace
+from labray.errors import DeadlockError, LabrayError
+from labray.graphs.skeleton import Skeleton
+from labray.recording import Recorded
+from labray.session import init
+
+STOPS_HELPING = 0.05
+"""More nodes help no more where the makespan is within this share of the least one."""
+
+
+class Cluster(Struct, frozen=True):
+    """What to act it out on. sim: the simulator's own options (bandwidth_Bps, latency_s, profile ...)."""
+
+    nodes: int
+    num_cpus: float
+    scheduler: str
+    resources: Mapping[str, float] = {}
+    durations: replay.Durations = "elapsed"
+    seed: int = 0
+    sim: Mapping[str, Any] = {}
+
+
+class Outcome(Struct, frozen=True):
+    """What came of it, in virtual seconds. why: it could not run, and the first line of the reason; else ""."""
+
+    nodes: int
+    num_cpus: float
+    scheduler: str
+    tasks: int = 0
+    makespan_s: float = 0.0
+    throughput: float = 0.0
+    utilisation: float = 0.0
+    moved_bytes: int = 0
+    forwarded_share: float = 0.0
+    latency_p50_s: float = 0.0
+    latency_p99_s: float = 0.0
+    lost: int = 0
+    digest: str = ""
+    why: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """For a table."""
+        return asdict(self)
+
+
+def predict(skeleton: Skeleton, on: Cluster) -> Outcome:
+    """Act out a recorded program on one simulated cluster."""
+    with init(
+        "sim", nodes=on.nodes, num_cpus=on.num_cpus, resources=on.resources, scheduler=on.scheduler,
+        seed=on.seed, **on.sim,
+    ) as session:  # fmt: skip
+        try:
+            routes = replay.perform(skeleton, on.durations, on.nodes)
+        except (DeadlockError, LabrayError) as error:
+            return Outcome(on.nodes, on.num_cpus, on.scheduler, why=str(error).strip().partition("\n")[0])
+        events = session.trace()
+    return outcome(events, on.nodes, on.num_cpus, on.scheduler, len(routes.lost))
+
+
+def outcome(
+    events: Sequence[trace.Event], nodes: int, num_cpus: float, scheduler: str, lost: int = 0
+) -> Outcome:
+    """The figures of a trace. lost: references that a replay could not follow."""
+    metrics = trace.measure(events, nodes * num_cpus)
+    return Outcome(
+        nodes, num_cpus, scheduler, sum(metrics.tasks.values()), metrics.makespan_s, metrics.throughput,
+        metrics.utilisation or 0.0, metrics.moved_bytes, metrics.forwarded_share,
+        metrics.latency_p50_s, metrics.latency_p99_s, lost, trace.digest(events),
+    )  # fmt: skip
+
+
+def measured(events: Sequence[trace.Event], on: Recorded) -> Outcome:
+    """The recorded run itself."""
+    return outcome(events, on.nodes, on.num_cpus, on.policy or on.scheduler)
+
+
+def recorded_cluster(on: Recorded, like: Cluster) -> Cluster:
+    """The cluster that was recorded. By CPU seconds, the nodes of a real one share its machine's cores."""
+    shared = {"host_cores": on.host_cores} if on.host_cores and like.durations == "cpu" else {}
+    sim = {name: value for name, value in like.sim.items() if name == "profile"}
+    return Cluster(
+        on.nodes, on.num_cpus, on.policy or "bottom_up", on.resources, like.durations, like.seed, sim | shared
+    )
+
+
+def sweep(
+    skeleton: Skeleton, nodes: Sequence[int], schedulers: Sequence[str], like: Cluster
+) -> Iterator[Outcome]:
+    """One outcome at a time, scheduler by scheduler."""
+    for scheduler in schedulers:
+        for count in nodes:
+            yield predict(
+                skeleton,
+                Cluster(count, like.num_cpus, scheduler, like.resources, like.durations, like.seed, like.sim),
+            )
+
+
+def stops_helping(outcomes: Sequence[Outcome]) -> int | None:
+    """The fewest nodes that come within STOPS_HELPING of the least makespan; None if nothing ran."""
+    ran = [one for one in outcomes if not one.why]
+    if not ran:
+        return None
+    least = min(one.makespan_s for one in ran)
+    return min(one.nodes for one in ran if one.makespan_s <= least * (1 + STOPS_HELPING))
+
+
+# ---------------------------------------------------------------- what a user writes
+
+
+def node_counts(text: str) -> list[int]:
+    """`1:100` is 1, 2, 5, 10, 20, 50, 100; `4` and `1,2,4` are themselves. ValueError for anything else."""
+    try:
+        if ":" in text:
+            low, high = (int(part) for part in text.split(":"))
+            steps = [digit * 10**power for power in range(7) for digit in (1, 2, 5)]
+            counts = [] if low > high else sorted({low, high, *(step for step in steps if low < step < high)})
+        else:
+            counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or counts[0] < 1 or counts != sorted(set(counts)):
+        raise ValueError(f"{text!r} says no numbers of nodes: write 4, or 1,2,4, or 1:100.")
+    return counts
+
+
+_RATES = {
+    "bit": 0.125,
+    "kbit": 125.0,
+    "mbit": 125e3,
+    "gbit": 125e6,
+    "b": 1.0,
+    "kb": 1e3,
+    "mb": 1e6,
+    "gb": 1e9,
+}
+_TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+
+
+def rate(text: str) -> float:
+    """Bytes per second of `10Gbit`, `100MB` or `1.25e9`."""
+    value = _with_unit(text, _RATES)
+    if value is None or value == 0:
+        raise ValueError(f"{text!r} is no bandwidth: write 10Gbit, 100MB or 1.25e9 (bytes per second).")
+    return value
+
+
+def duration(text: str) -> float:
+    """Seconds of `50us`, `1ms` or `0.001`."""
+    value = _with_unit(text, _TIMES)
+    if value is None:
+        raise ValueError(f"{text!r} is no time: write 50us, 1ms or 0.001 (seconds).")
+    return value
+
+
+def _with_unit(text: str, units: Mapping[str, float]) -> float | None:
+    lower = text.strip().lower().removesuffix("/s")
+    digits = lower.rstrip("abcdfghijklmnopqrstuvwxyz ")  # all but e: 1.25e9
+    unit = lower[len(digits) :].strip()
+    try:
+        value = float(digits) * (units[unit] if unit else 1.0)
+    except (ValueError, KeyError):
+        return None
+    return value if 0 <= value < float("inf") else None
