@@ -1,0 +1,223 @@
+"""The main job: one program, for real and simulated, under two schedulers. `python -m labray compare [--quick]`.
+
+Step 1 runs it on worker processes. Step 2 predicts each scheduler's makespan from what was recorded under the
+other. Step 3 asks what 1 to 100 nodes would make of it. All that is shown comes from the rows and traces saved.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from experiments import calibrate, identifiers, measured, prediction, report, scaling
+from experiments.measured import Measured, spread
+from experiments.prediction import Predicted
+from experiments.provenance import cores, origin, save_rows
+from experiments.tables import others_line, tables
+from labray import trace
+
+SCHEDULERS = ("centralized", "bottom_up")
+OTHER = {"centralized": "bottom_up", "bottom_up": "centralized"}
+
+
+class Plan(Struct, frozen=True):
+    """How much of it. files: None is all. share: empty tasks of each node. copies: of the recorded graph."""
+
+    files: int | None
+    runs: int
+    nodes: tuple[int, ...]
+    share: int
+    copies: int
+    seed: int = 0
+
+
+NODES = (1, 2, 5, 10, 20, 50, 100)
+FULL = Plan(files=None, runs=5, nodes=NODES, share=1_000, copies=50)
+QUICK = Plan(files=200, runs=3, nodes=(1, 5, 20, 100), share=200, copies=10)
+
+
+class Found(Struct, frozen=True):
+    """All that the job found; the report is made from it."""
+
+    plan: Plan
+    files: int
+    identifiers: Counter[str]
+    plain_s: float
+    figures: calibrate.Figures
+    checks: list[calibrate.Check]
+    runs: list[Measured]
+    predictions: list[Predicted]
+    points: list[scaling.Point]
+
+
+def main(quick: bool = False, out: Path = Path("results/compare")) -> None:
+    """Do it all; rows, traces, figures and report.html go to `out`. Safe to run twice."""
+    console, began = Console(), time.perf_counter()
+    plan = QUICK if quick else FULL
+    traces = clean(out)
+    with shown(console) as progress:
+        files = identifiers.source_files(at_most=plan.files)
+        expected, plain_s = plainly(files, progress)
+        figures, profile, checks = calibrated(progress)
+        runs = run_for_real(plan, files, expected, traces, progress)
+        predictions, points = simulate(plan, files, profile, runs, traces, progress)
+    found = Found(plan, len(files), expected, plain_s, figures, checks, runs, predictions, points)
+    where = origin()
+    for name, rows in (
+        ("runs", runs),
+        ("predictions", predictions),
+        ("scaling", points),
+        ("calibration", checks),
+    ):
+        save_rows(out / f"{name}.csv", rows, where)
+    report.write(out, found, where, time.perf_counter() - began)
+    for table in tables(found):
+        console.print(table)
+    console.print(others_line(found))
+    console.print(f"{time.perf_counter() - began:.0f} s. Report: {out / 'report.html'}")
+
+
+def clean(out: Path) -> Path:
+    """The directories; what an earlier run left there that this one might not write again is removed."""
+    traces = out / "traces"
+    traces.mkdir(parents=True, exist_ok=True)
+    for old in (*traces.glob("*.lab"), *out.glob("*.png"), *out.glob("*.csv")):
+        old.unlink()
+    return traces
+
+
+@contextmanager
+def shown(console: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description:42}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+        yield progress
+
+
+def plainly(files: Sequence[Path], progress: Progress) -> tuple[Counter[str], float]:
+    bar = progress.add_task("plain count, one process", total=1)
+    began = time.perf_counter()
+    counts = identifiers.counted_plainly(files)
+    progress.advance(bar)
+    return counts, time.perf_counter() - began
+
+
+def calibrated(progress: Progress) -> tuple[calibrate.Figures, Any, list[calibrate.Check]]:
+    """This machine's profile, before anything that is predicted has run."""
+    bar = progress.add_task("calibrate: this machine's service times", total=1)
+    figures = calibrate.measured()
+    profile = calibrate.fit(figures)
+    checks = calibrate.check(figures, profile)
+    progress.advance(bar)
+    return figures, profile, checks
+
+
+# ---------------------------------------------------------------- step 1
+
+
+def run_for_real(
+    plan: Plan, files: Sequence[Path], expected: Counter[str], traces: Path, progress: Progress
+) -> list[Measured]:
+    """The schedulers in turn, so that what else this machine does meets both alike."""
+    rows = []
+    turns = [(run, scheduler) for run in range(plan.runs) for scheduler in SCHEDULERS]
+    total = progress.add_task("1 real runs", total=len(turns))
+    bar = progress.add_task("", total=len(files))
+    for run, scheduler in turns:
+        progress.reset(bar, description=f"  files, run {run + 1} {scheduler}")
+        row, events = measured.measure(scheduler, run, files, expected, plan.seed, follow(progress, bar))
+        progress.update(bar, completed=len(files))
+        if not row.correct:
+            raise RuntimeError(
+                f"run {run} under {scheduler} counted other identifiers than one process does."
+            )
+        about = {"world": "cluster", "scheduler": scheduler, "run": run, "seed": plan.seed}
+        trace.save(trace_of(traces, scheduler, run), events, about)
+        rows.append(row)
+        progress.advance(total)
+    return rows
+
+
+def follow(progress: Progress, bar: TaskID) -> Any:
+    return lambda files: progress.update(bar, completed=files)
+
+
+def trace_of(traces: Path, scheduler: str, run: int) -> Path:
+    return traces / f"measured-{scheduler}-{run}.lab"
+
+
+def typical(rows: Sequence[Measured], scheduler: str) -> Measured:
+    """The run in the middle."""
+    own = sorted((row for row in rows if row.scheduler == scheduler), key=lambda row: row.seconds)
+    return own[len(own) // 2]
+
+
+# ---------------------------------------------------------------- steps 2 and 3
+
+
+def simulate(
+    plan: Plan,
+    files: Sequence[Path],
+    profile: Any,
+    runs: Sequence[Measured],
+    traces: Path,
+    progress: Progress,
+) -> tuple[list[Predicted], list[scaling.Point]]:
+    """Every simulation is one process's work for seconds, so as many at once as there are cores."""
+    recording = trace_of(traces, "bottom_up", typical(runs, "bottom_up").run)
+    jobs = scaling.jobs(plan.nodes, SCHEDULERS, plan.share, plan.copies, recording, plan.seed)
+    bars = {
+        "predict": progress.add_task("2 predictions (simulated)", total=len(SCHEDULERS)),
+        "scale": progress.add_task("3 1 to 100 nodes (simulated)", total=len(jobs)),
+    }
+    pool = ProcessPoolExecutor(min(4, cores()), mp_context=multiprocessing.get_context("spawn"))
+    try:
+        asked: dict[Future[Any], str] = {}
+        said: dict[str, Future[prediction.Simulated]] = {}
+        for scheduler in SCHEDULERS:
+            costs = costs_of(OTHER[scheduler], plan.runs, traces)
+            said[scheduler] = pool.submit(
+                prediction.simulate, scheduler, files, costs, profile, cores(), plan.seed
+            )
+            asked[said[scheduler]] = "predict"
+        points = [pool.submit(scaling.simulate, job) for job in jobs]
+        asked.update(dict.fromkeys(points, "scale"))
+        for done in as_completed(asked):
+            done.result()  # the first that failed ends the job
+            progress.advance(bars[asked[done]])
+    finally:
+        pool.shutdown(cancel_futures=True)
+    predictions = [
+        predicted(scheduler, said[scheduler].result(), runs, traces, plan) for scheduler in SCHEDULERS
+    ]
+    order = {"flood": 0, "replay": 1}
+    found = sorted((p.result() for p in points), key=lambda p: (order[p.workload], p.scheduler, p.nodes))
+    return predictions, found
+
+
+def costs_of(scheduler: str, runs: int, traces: Path) -> dict[str, float]:
+    return prediction.recorded_costs(trace.load(trace_of(traces, scheduler, run))[0] for run in range(runs))
+
+
+def predicted(
+    scheduler: str, said: prediction.Simulated, runs: Sequence[Measured], traces: Path, plan: Plan
+) -> Predicted:
+    if not said.correct:
+        raise RuntimeError(
+            f"the simulated run under {scheduler} counted other identifiers than one process does."
+        )
+    about = {"world": "sim", "scheduler": scheduler, "costs_from": OTHER[scheduler], "seed": plan.seed}
+    trace.save(traces / f"simulated-{scheduler}.lab", said.events, about)
+    own = [row for row in runs if row.scheduler == scheduler]
+    return prediction.compare(
+        scheduler, OTHER[scheduler], said, spread([row.seconds for row in own]), own, plan.seed
+    )

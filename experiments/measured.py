@@ -1,0 +1,113 @@
+"""Step 1: the program for real, on worker processes, under each scheduler in turn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+import psutil
+from msgspec import Struct
+
+import labray
+from experiments import identifiers
+from labray import trace
+
+NODES = 2
+CPUS = 1
+
+
+class Terms(Struct, frozen=True):
+    """Where the CPUs' time went in a run: CPUs x makespan is the sum. Seconds.
+
+    cpu: task bodies on a core. waited: bodies that had begun and did not have a core (or waited for data).
+    idle: between bodies, when a worker had nothing to run.
+    """
+
+    cpu_s: float
+    waited_s: float
+    idle_s: float
+
+
+class Measured(Struct, frozen=True):
+    """One real run. seconds: from first submission to the result in the driver's hand.
+
+    others_cores: how many cores other programs on this machine used meanwhile; predictions assume none.
+    """
+
+    scheduler: str
+    run: int
+    seconds: float
+    tasks: int
+    correct: bool
+    throughput: float
+    latency_p50_s: float
+    latency_p99_s: float
+    cpu_s: float
+    waited_s: float
+    idle_s: float
+    others_cores: float
+    moved_bytes: int
+    forwarded_share: float
+    seed: int
+    digest: str
+
+
+class Spread(Struct, frozen=True):
+    """Several runs of the same: seconds, and as a share of the median how far apart the runs lie."""
+
+    median_s: float
+    least_s: float
+    most_s: float
+
+    @property
+    def noise(self) -> float:
+        """Half the distance between the extremes, relative to the median: the floor of any prediction's error."""
+        return (self.most_s - self.least_s) / 2 / self.median_s
+
+
+def spread(seconds: Sequence[float]) -> Spread:
+    return Spread(median(seconds), min(seconds), max(seconds))
+
+
+def terms(events: Sequence[trace.Event], seconds: float, cpus: int = NODES * CPUS) -> Terms:
+    """Where the CPUs' time went, from the trace of a run that took so many seconds. Actor calls hold no CPU."""
+    placed = {s.task for s in trace.submissions(events) if s.kind == "task"}
+    bodies = [run for run in trace.runs(events) if run.task in placed]
+    cpu_s = sum(run.cpu for run in bodies)
+    held_s = sum(run.ended - run.begun for run in bodies)
+    return Terms(cpu_s, held_s - cpu_s, cpus * seconds - held_s)
+
+
+def measure(
+    scheduler: str, run: int, files: Sequence[Path], expected: Counter[str], seed: int,
+    tell: Callable[[int], None] = lambda files: None,
+) -> tuple[Measured, list[trace.Event]]:  # fmt: skip
+    """Run once on the cluster backend; the row and the trace."""
+    with labray.init("cluster", nodes=NODES, num_cpus=CPUS, scheduler=scheduler, seed=seed) as session:
+        busy_s, own_s = machine_cpu_s(), own_cpu_s()
+        outcome = identifiers.run(files, tell)
+        others_s = (machine_cpu_s() - busy_s) - (own_cpu_s() - own_s)
+        events = list(session.trace())
+    metrics, spent = trace.measure(events), terms(events, outcome.seconds)
+    row = Measured(
+        scheduler, run, outcome.seconds, outcome.tasks, outcome.counts == expected,
+        outcome.tasks / outcome.seconds, metrics.latency_p50_s, metrics.latency_p99_s,
+        spent.cpu_s, spent.waited_s, spent.idle_s, max(0.0, others_s) / outcome.seconds,
+        metrics.moved_bytes, metrics.forwarded_share, seed, trace.digest(events),
+    )  # fmt: skip
+    return row, events
+
+
+def machine_cpu_s() -> float:
+    """CPU seconds that all programs on this machine have used."""
+    times = psutil.cpu_times()
+    return float(times.user + times.system)
+
+
+def own_cpu_s() -> float:
+    """Of these, what this process and its living descendants have."""
+    own = psutil.Process()
+    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+    return float(sum(used.user + used.system for used in times))
