@@ -84,3 +84,27 @@ def test_without_retries_a_lost_result_is_an_error_that_says_so() -> None:
     (value,) = w.get(refs[-1])
     assert isinstance(value, m.Failed)
     assert value.error.kind == "object_lost" and "may not run again" in value.error.message
+
+
+def test_a_task_lost_on_the_way_with_the_node_that_passed_it_on_starts_anew() -> None:
+    """n1 had told the owner where it went, and died before it got there."""
+    w = world(3)
+    node = w.nodes[m.Place("n0")]
+    ref = w.submit(w.driver, demand=on("n1"), retries=1)
+    id = ref.id.removesuffix(".0")
+    w.run_until(lambda: node.custody.tasks.get(id) is not None and node.custody.tasks[id].at == "head")
+    for message in (m.Moved(id, 0, m.Place("n2"), 3), m.PlaceLost(m.Place("n1"))):
+        node.handle("n1" if isinstance(message, m.Moved) else "", message, w.now)
+    assert node.custody.tasks[id].attempt == 1
+
+
+def test_of_two_reports_that_cross_the_one_with_more_hops_is_right() -> None:
+    """n1 passed it on to n2 and n2 to n3, whose word came first."""
+    w = world(4)
+    node = w.nodes[m.Place("n0")]
+    ref = w.submit(w.driver, demand=on("n1"), retries=1)
+    id = ref.id.removesuffix(".0")
+    w.run_until(lambda: node.custody.tasks.get(id) is not None and node.custody.tasks[id].at == "head")
+    node.handle("n3", m.Moved(id, 0, m.Place("n3"), 4), w.now)
+    node.handle("n1", m.Moved(id, 0, m.Place("n2"), 3), w.now)
+    assert node.custody.tasks[id].at == "n3"

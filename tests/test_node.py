@@ -1,0 +1,611 @@
+"""The node's main rules, a sentence each: one input, and the whole list of effects that follows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import pytest
+from msgspec import Struct
+
+from labray import messages as m
+from labray.errors import SchedulerError
+from labray.ids import DRIVER, HEAD, ClientID, ObjectID, Place, TaskID
+from labray.node import Node
+from labray.node.node import PIPE_ALARM
+from labray.node.workers import LONG_S
+from labray.schedulers.interface import Cluster, Decision, Event, Fact, Forward, Keep, NodeInfo, TaskArrived
+from tests.loop import EMPTY, spec
+
+N0, N1 = Place("n0"), Place("n1")
+D, W0, W1 = ClientID("n0/driver"), ClientID("n0/w0"), ClientID("n0/w1")
+CPU = (("CPU", m.UNIT),)
+SHORT_S, TOO_LONG_S = 1e-4, 0.05
+VALUE = m.Inline(m.Payload(b"v"))
+
+
+class Always(Struct, frozen=True):
+    """A policy that does the same with every task: what `decide` gives for its id."""
+
+    decide: Callable[[TaskID], Sequence[Decision]]
+    words: ClassVar[tuple[type[Struct], ...]] = ()
+    interest: ClassVar[tuple[type[Fact], ...]] = ()
+
+    def __repr__(self) -> str:
+        return "Always()"
+
+    def agent(self, *known: Any) -> Any:
+        return self
+
+    def handle(self, event: Event, now: float) -> Sequence[Decision]:
+        return self.decide(event.task.id) if isinstance(event, TaskArrived) else ()
+
+
+KEEP = Always(lambda task: (Keep(task),))
+
+
+class Bench:
+    """A node with its first workers and a driver. Every input is followed by a check of all invariants."""
+
+    def __init__(
+        self,
+        cpus: int = 1,
+        policy: Always = KEEP,
+        place: Place = N0,
+        workers: int | None = None,
+        **options: Any,
+    ) -> None:
+        totals = (("CPU", cpus * m.UNIT),)
+        cluster = Cluster((NodeInfo(N0, totals), NodeInfo(N1, totals)), HEAD)
+        workers = cpus if workers is None else workers
+        self.node = Node(place, cluster, totals, policy, random.Random(0), prestart=workers, **options)
+        self.now = 0.0
+        names = [ClientID(f"{place}/w{n}") for n in range(workers)]
+        assert self.hear("", m.Booted()) == [m.Start(name) for name in names]
+        for name in reversed(names):  # w0 is the last to be idle, and so the first to be used
+            assert self.hear("", m.WorkerStarted(name)) == []
+        if place == N0:
+            assert self.hear("", m.ClientJoined(D)) == []
+
+    def hear(self, sender: str, message: Any, after: float = 0.0) -> list[m.Effect]:
+        self.now += after
+        effects = self.node.handle(sender, message, self.now)
+        self.node.validate()
+        return effects
+
+    def submit(self, made: m.Spec, by: ClientID = D) -> list[m.Effect]:
+        return self.hear(by, m.Submit(made))
+
+    def finish(
+        self, worker: ClientID, task: m.Spec, seconds: float = SHORT_S, **fields: Any
+    ) -> list[m.Effect]:
+        values = fields.pop("values", (VALUE,) * task.returns)
+        done = m.Finished(task.id, fields.pop("attempt", 0), values, self.now, self.now + seconds, **fields)
+        return self.hear(worker, done, after=seconds)
+
+    def free(self) -> int:
+        return self.node.pool.resources.free["CPU"] // m.UNIT
+
+
+def task(id: str, owner: Place = N0, **fields: Any) -> m.Spec:
+    return spec(TaskID(id), fields.pop("parent", DRIVER), owner, **fields)
+
+
+def ref(made: m.Spec) -> m.Ref:
+    return m.Ref(ObjectID(f"{made.id}.0"), made.owner)
+
+
+def run(worker: ClientID, made: m.Spec, attempt: int = 0, args: tuple[Any, ...] = ()) -> m.Send:
+    return m.Send(worker, m.Run(made, attempt, args))
+
+
+def stored(place: str = "n0", size: int = 1_000_000) -> m.Stored:
+    return m.Stored(size, m.Block(place, 0, 0, (size,)))
+
+
+def error(effects: list[m.Effect]) -> m.ErrorInfo:
+    """The error that the one effect, an answered get, tells."""
+    [effect] = effects
+    assert isinstance(effect, m.Send) and isinstance(effect.message, m.Values)
+    [value] = effect.message.values
+    assert isinstance(value, m.Failed)
+    return value.error
+
+
+# ---------------------------------------------------------------- submit, keep, run, finish
+
+
+def test_submitted_task_is_kept_and_sent_to_an_idle_worker() -> None:
+    bench = Bench()
+    assert bench.submit(task("d-0")) == [run(W0, task("d-0"))]
+    assert bench.free() == 0
+
+
+def test_task_without_room_waits_until_another_ends() -> None:
+    bench = Bench()
+    bench.submit(task("d-0"))
+    assert bench.submit(task("d-1", name="g")) == []
+    assert bench.finish(W0, task("d-0")) == [run(W0, task("d-1", name="g"))]
+    assert bench.finish(W0, task("d-1", name="g")) == []
+    assert bench.free() == 1
+
+
+def test_get_is_answered_when_all_values_exist_and_not_before() -> None:
+    bench = Bench(cpus=2)
+    first, second = task("d-0"), task("d-1")
+    bench.submit(first)
+    bench.submit(second)
+    assert bench.hear(D, m.Get(1, (ref(first), ref(second)))) == []
+    assert bench.finish(W0, first) == []
+    assert bench.finish(W1, second) == [m.Send(D, m.Values(1, (VALUE, VALUE)))]
+
+
+def test_get_fails_as_soon_as_one_has_failed() -> None:
+    bench = Bench(cpus=2)
+    first, second = task("d-0"), task("d-1")
+    bench.submit(first)
+    bench.submit(second)
+    bench.hear(D, m.Get(1, (ref(first), ref(second))))
+    failed = m.Failed(m.ErrorInfo("task", "no"))
+    assert bench.finish(W1, second, values=(failed,)) == [m.Send(D, m.Values(1, (failed,)))]
+
+
+def test_wait_is_answered_when_enough_exist_and_a_poll_at_once() -> None:
+    bench = Bench(cpus=2)
+    made = [task(f"d-{n}") for n in range(2)]
+    refs = tuple(ref(one) for one in made)
+    for one in made:
+        bench.submit(one)
+    assert bench.hear(D, m.Wait(1, refs, 1)) == []
+    assert bench.hear(D, m.Wait(2, refs, 2, poll=True)) == [m.Send(D, m.Ready(2, ()))]
+    assert bench.finish(W1, made[1]) == [m.Send(D, m.Ready(1, (1,)))]
+
+
+def test_task_is_handed_to_the_agent_when_its_dependencies_exist() -> None:
+    asked: list[TaskID] = []
+    bench = Bench(cpus=2, policy=Always(lambda id: asked.append(id) or (Keep(id),)))
+    first = task("d-0")
+    second = task("d-1", deps=(ref(first),))
+    bench.submit(first)
+    assert bench.submit(second) == [] and asked == ["d-0"]
+    assert bench.finish(W0, first) == [run(W0, second, args=(VALUE,))]
+    assert asked == ["d-0", "d-1"]
+
+
+def test_failed_dependency_ends_what_needs_it_at_any_depth_and_the_agent_never_hears() -> None:
+    asked: list[TaskID] = []
+    bench = Bench(policy=Always(lambda id: asked.append(id) or (Keep(id),)))
+    chain = [task("d-0")]
+    bench.submit(chain[0])
+    for n in range(1, 100):
+        chain.append(task(f"d-{n}", deps=(ref(chain[-1]),)))
+        assert bench.submit(chain[-1]) == []
+    bench.hear(D, m.Get(1, (ref(chain[-1]),)))
+    failed = m.Failed(m.ErrorInfo("task", "no"))
+    assert bench.finish(W0, chain[0], values=(failed,)) == [m.Send(D, m.Values(1, (failed,)))]
+    assert asked == ["d-0"]
+
+
+def test_what_no_node_can_run_waits_with_one_warning_and_raises_where_that_is_strict() -> None:
+    bench = Bench(policy=Always(lambda id: ()))
+    [warning] = bench.submit(task("d-0", demand=(("GPU", m.UNIT),)))
+    assert isinstance(warning, m.Warn) and "{GPU: 1}" in warning.text
+    assert bench.submit(task("d-1", demand=(("GPU", m.UNIT),))) == []
+    bench = Bench(strict=True)
+    bench.submit(task("d-0", demand=(("GPU", m.UNIT),)))
+    assert error(bench.hear(D, m.Get(1, (ref(task("d-0")),)))).kind == "unschedulable"
+
+
+# ---------------------------------------------------------------- blocking
+
+
+def test_blocked_task_returns_its_cpu_and_resumes_at_once() -> None:
+    bench = Bench(workers=2)
+    outer, inner = task("d-0"), task("c-0", name="g", parent=TaskID("d-0"))
+    bench.submit(outer)
+    assert bench.submit(inner, by=W0) == []
+    assert bench.hear(W0, m.Get(1, (ref(inner),), lends=True)) == [run(W1, inner)]
+    assert bench.finish(W1, inner) == [m.Send(W0, m.Values(1, (VALUE,)))]
+    assert bench.free() == 0
+    bench.finish(W0, outer)
+    assert bench.free() == 1
+
+
+def test_nothing_starts_while_there_is_an_overdraft() -> None:
+    bench = Bench(workers=2)
+    outer, other = task("d-0"), task("d-1", name="g")
+    bench.submit(outer)
+    bench.submit(other)
+    bench.hear(D, m.Submit(task("d-2", name="h")))
+    assert bench.hear(W0, m.Wait(1, (ref(other),), 1, lends=True)) == [run(W1, other)]
+    assert bench.free() == 0
+    assert bench.hear(W0, m.Abandon(1)) == [] and bench.free() == -1
+    assert bench.finish(W1, other) == [] and bench.free() == 0
+    assert bench.finish(W0, outer) == [run(W0, task("d-2", name="h"))]
+
+
+def test_actor_that_waits_lends_nothing() -> None:
+    bench = Bench(workers=2)
+    actor = task("d-0", kind="actor", demand=CPU, lifetime=CPU)
+    call = task("d-1", kind="method", name="A.m", demand=(), actor=ref(actor))
+    inner = task("c-0", parent=TaskID("d-1"))
+    bench.submit(actor)
+    bench.finish(W0, actor)
+    assert bench.submit(call) == [run(W0, call)]
+    assert bench.submit(inner, by=W0) == []
+    assert bench.hear(W0, m.Get(1, (ref(inner),))) == []
+    assert bench.free() == 0
+
+
+# ---------------------------------------------------------------- the pipe to a worker
+
+
+def known(seconds: float, more: int = 3) -> tuple[Bench, list[m.Spec], list[m.Effect]]:
+    """A bench that knows how long `f` takes, some more tasks of it, and what came of their submission."""
+    bench = Bench(workers=2)
+    bench.submit(task("d-0"))
+    bench.finish(W0, task("d-0"), seconds)
+    made = [task(f"d-{n}") for n in range(1, more + 1)]
+    return bench, made, [effect for one in made for effect in bench.submit(one)]
+
+
+def test_pipe_holds_one_task_of_a_function_not_yet_seen() -> None:
+    bench = Bench()
+    assert bench.submit(task("d-0")) == [run(W0, task("d-0"))]
+    assert bench.submit(task("d-1")) == []
+
+
+def test_pipe_holds_several_tasks_that_are_known_to_be_short() -> None:
+    _, made, effects = known(SHORT_S)
+    assert effects == [run(W0, made[0]), run(W0, made[1]), m.Alarm(LONG_S, PIPE_ALARM), run(W0, made[2])]
+
+
+def test_pipe_holds_no_more_than_2_ms_of_known_work() -> None:
+    _, _, effects = known(0.0005, more=10)
+    assert len([effect for effect in effects if isinstance(effect, m.Send)]) == 4
+
+
+def test_pipe_holds_one_task_that_is_known_to_be_long() -> None:
+    _, made, effects = known(TOO_LONG_S)
+    assert effects == [run(W0, made[0])]
+
+
+def test_tasks_behind_one_that_blocks_are_recalled_and_run_elsewhere() -> None:
+    bench, made, _ = known(SHORT_S)
+    wanted = task("c-0", name="g", parent=made[0].id)
+    bench.submit(wanted, by=W0)
+    first, *behind = bench.hear(W0, m.Get(1, (ref(wanted),), lends=True))
+    assert first == m.Send(W0, m.Recall((made[1].id, made[2].id)))
+    assert behind == [run(W1, wanted)]
+    assert bench.hear(W0, m.Recalled((made[1].id, made[2].id))) == []
+    assert bench.finish(W1, wanted, TOO_LONG_S) == [
+        m.Send(W0, m.Values(1, (VALUE,)))
+    ]  # not behind a long one
+    assert bench.free() == 0 and bench.finish(W0, made[0])[0] == run(W0, made[1])
+
+
+def test_tasks_behind_one_that_turns_out_long_are_recalled_by_an_alarm() -> None:
+    bench, made, _ = known(SHORT_S)
+    behind = (made[1].id, made[2].id)
+    assert bench.hear("", m.Woke(PIPE_ALARM), after=LONG_S) == [
+        m.Send(W0, m.Recall(behind)),
+        m.Alarm(LONG_S, PIPE_ALARM),
+    ]
+    assert bench.hear(W0, m.Recalled(behind)) == []  # and not sent back behind it
+    assert bench.submit(task("d-9")) == []
+    assert bench.finish(W0, made[0])[0] == run(W0, made[1])
+
+
+def test_alarm_that_comes_in_time_recalls_nothing() -> None:
+    bench, _, _ = known(SHORT_S)
+    assert bench.hear("", m.Woke(PIPE_ALARM), after=LONG_S / 2) == [m.Alarm(LONG_S, PIPE_ALARM)]
+
+
+# ---------------------------------------------------------------- several places
+
+
+def away(to: Place = N1) -> Always:
+    return Always(lambda task: (Forward(task, to),))
+
+
+def test_forwarded_task_is_assigned_with_what_is_known_of_its_inputs() -> None:
+    bench = Bench(policy=away())
+    put = m.Ref(ObjectID("d-p0"), N0)
+    bench.hear(D, m.Put(put.id, VALUE, DRIVER))
+    made = task("d-0", deps=(put,))
+    assert bench.submit(made) == [m.Send(N1, m.Assign(made, 0, (VALUE,), 1))]
+
+
+def test_forwarding_anothers_task_tells_its_owner_where_it_went() -> None:
+    bench = Bench(policy=away(HEAD), place=N1)
+    made = task("d-0")
+    assert bench.hear("head", m.Assign(made, 0, (), 1)) == [
+        m.Send(HEAD, m.Assign(made, 0, (), 2)),
+        m.Send(N0, m.Moved(made.id, 0, HEAD, 2)),
+    ]
+    assert not bench.node.custody.tasks
+
+
+def test_keeping_anothers_task_tells_its_owner_and_its_result_goes_there() -> None:
+    bench = Bench(place=N1)
+    made = task("d-0")
+    worker = ClientID("n1/w0")
+    assert bench.hear(N0, m.Assign(made, 0, (), 1)) == [
+        m.Send(N0, m.Moved(made.id, 0, N1, 1)),
+        run(worker, made),
+    ]
+    assert bench.finish(worker, made) == [
+        m.Send(N0, m.Done(made.id, 0, (VALUE,), seconds=pytest.approx(SHORT_S)))
+    ]
+    assert not bench.node.custody.tasks and not bench.node.objects.records
+
+
+def test_submitter_owns_the_result_wherever_it_was_made() -> None:
+    bench = Bench(policy=away())
+    made = task("d-0")
+    bench.submit(made)
+    bench.hear(D, m.Get(1, (ref(made),)))
+    assert bench.hear(N1, m.Moved(made.id, 0, N1, 1)) == []
+    assert bench.hear(N1, m.Done(made.id, 0, (VALUE,))) == [m.Send(D, m.Values(1, (VALUE,)))]
+
+
+def test_values_of_an_attempt_that_was_given_up_are_not_accepted() -> None:
+    bench = Bench(policy=away())
+    made = task("d-0", retries=1)
+    bench.submit(made)
+    lost = m.Done(made.id, 0, (m.Failed(m.ErrorInfo("worker_crashed", "gone")),), lost=True)
+    assert bench.hear(N1, lost) == [m.Send(N1, m.Assign(made, 1, (), 1))]
+    bench.hear(D, m.Get(1, (ref(made),)))
+    assert bench.hear(N1, m.Done(made.id, 0, (VALUE,))) == []
+    assert bench.hear(N1, m.Done(made.id, 1, (VALUE,))) == [m.Send(D, m.Values(1, (VALUE,)))]
+
+
+def test_own_task_at_a_lost_place_starts_anew_wherever_the_policy_now_says() -> None:
+    places = [N1, N0]
+    bench = Bench(policy=Always(lambda id: (Forward(id, N1) if places.pop(0) == N1 else Keep(id),)))
+    made = task("d-0", retries=1)
+    bench.submit(made)
+    assert bench.hear("", m.PlaceLost(N1)) == [run(W0, made, attempt=1)]
+
+
+def test_stored_argument_is_pulled_once_however_many_tasks_wait_for_it() -> None:
+    bench = Bench(cpus=2, place=N1)
+    put = m.Ref(ObjectID("d-p0"), N0)
+    there = m.Remote(1_000_000, (N0,))
+    made = [task(f"d-{n}", deps=(put,)) for n in range(2)]
+    moved = [m.Send(N0, m.Moved(one.id, 0, N1, 1)) for one in made]
+    assert bench.hear(N0, m.Assign(made[0], 0, (there,), 1)) == [moved[0], m.Send(N0, m.Pull(put.id))]
+    assert bench.hear(N0, m.Assign(made[1], 0, (there,), 1)) == [moved[1]]
+    here = stored("n1")
+    assert bench.hear("", m.Arrived(put.id, here)) == [
+        m.Send(N0, m.Copied(put.id)),
+        run(ClientID("n1/w0"), made[0], args=(here,)),
+        run(ClientID("n1/w1"), made[1], args=(here,)),
+    ]
+
+
+def test_pull_is_answered_by_a_push_or_by_missing() -> None:
+    bench = Bench()
+    bench.hear(D, m.Put(ObjectID("d-p0"), stored(), DRIVER))
+    assert bench.hear(N1, m.Pull(ObjectID("d-p0"))) == [m.Push(ObjectID("d-p0"), stored(), N1)]
+    assert bench.hear(N1, m.Pull(ObjectID("d-p1"))) == [m.Send(N1, m.Missing(ObjectID("d-p1")))]
+
+
+# ---------------------------------------------------------------- losses
+
+
+def test_task_of_a_lost_worker_runs_again_until_its_retries_are_used_up() -> None:
+    bench = Bench(workers=3)
+    made = task("d-0", retries=1)
+    bench.submit(made)
+    bench.hear(D, m.Get(1, (ref(made),)))
+    assert bench.hear("", m.WorkerLost(W0, "gone")) == [run(W1, made, attempt=1)]
+    info = error(bench.hear("", m.WorkerLost(W1, "gone too")))
+    assert info.kind == "worker_crashed" and "gone too" in info.message
+    assert bench.free() == 1
+
+
+def test_task_that_only_waited_in_a_lost_workers_pipe_loses_no_attempt() -> None:
+    bench, made, _ = known(SHORT_S, more=2)
+    bench.hear(D, m.Get(1, (ref(made[0]),)))
+    first, second = bench.hear("", m.WorkerLost(W0, "gone"))
+    assert error([first]).kind == "worker_crashed"
+    assert second == run(W1, made[1], attempt=0)
+
+
+def test_late_word_of_a_stopped_worker_is_not_heard() -> None:
+    bench = Bench(workers=2)
+    bench.submit(task("d-0"))
+    bench.hear("", m.WorkerLost(W0, "gone"))
+    assert bench.finish(W0, task("d-0")) == []
+
+
+# ---------------------------------------------------------------- who needs what
+
+
+def test_stored_object_is_freed_when_its_last_handle_is_dropped() -> None:
+    bench = Bench()
+    id = ObjectID("d-p0")
+    assert bench.hear(D, m.Put(id, stored(), DRIVER)) == []
+    assert bench.hear(D, m.Drop(((id, 1),))) == [m.Free(id, stored())]
+    assert not bench.node.objects.records
+
+
+def test_object_is_freed_everywhere_but_not_under_a_view() -> None:
+    bench = Bench()
+    id = ObjectID("d-p0")
+    bench.hear(D, m.Put(id, stored(), DRIVER))
+    bench.hear(N1, m.Copied(id))
+    bench.hear(D, m.Get(1, (m.Ref(id, N0),)))
+    assert bench.hear(D, m.Drop(((id, 1),))) == [m.Send(N1, m.Evict(id))]
+    assert bench.hear(D, m.Unpin(((id, 1),))) == [m.Free(id, stored())]
+
+
+def test_argument_is_held_until_the_task_that_needs_it_is_over() -> None:
+    bench = Bench()
+    id = ObjectID("d-p0")
+    made = task("d-0", args=m.Payload(b"", (), (m.Ref(id, N0),)))
+    bench.hear(D, m.Put(id, stored(), DRIVER))
+    bench.submit(made)
+    assert bench.hear(D, m.Drop(((id, 1),))) == []
+    assert bench.finish(W0, made) == [m.Free(id, stored())]
+
+
+def test_ref_that_a_task_keeps_is_held_by_its_worker() -> None:
+    bench = Bench()
+    held = m.Ref(ObjectID("d-p0"), N0)
+    made = task("d-0", args=m.Payload(b"", (), (held,)))
+    bench.hear(D, m.Put(held.id, stored(), DRIVER))
+    bench.submit(made)
+    bench.hear(D, m.Drop(((held.id, 1),)))
+    assert bench.finish(W0, made, kept=(held,)) == []
+    assert bench.hear(W0, m.Drop(((held.id, 1),))) == [m.Free(held.id, stored())]
+
+
+def test_loan_to_another_place_keeps_an_object_until_it_is_returned() -> None:
+    bench = Bench()
+    id = ObjectID("d-p0")
+    bench.hear(D, m.Put(id, stored(), DRIVER))
+    bench.hear(N1, m.Lent(id, N1))
+    assert bench.hear(D, m.Drop(((id, 1),))) == []
+    assert bench.hear(N1, m.Returned(id, 1)) == [m.Free(id, stored())]
+
+
+# ---------------------------------------------------------------- actors
+
+
+def actor_bench(calls: int, **fields: Any) -> tuple[Bench, m.Spec, list[m.Spec]]:
+    bench = Bench(workers=2)
+    actor = task("d-0", kind="actor", name="A", demand=CPU, **fields)
+    assert bench.submit(actor) == [run(W0, actor)]
+    made = [
+        task(f"d-{n}", kind="method", name="A.m", demand=(), actor=ref(actor)) for n in range(1, calls + 1)
+    ]
+    return bench, actor, made
+
+
+def test_calls_wait_for_the_constructor_and_go_in_order() -> None:
+    bench, actor, calls = actor_bench(3)
+    for call in calls:
+        assert bench.submit(call) == []
+    assert bench.finish(W0, actor) == [
+        *(run(W0, call) for call in calls),
+        m.Alarm(LONG_S, PIPE_ALARM),
+    ]
+    assert bench.free() == 1
+
+
+def test_call_with_a_late_argument_holds_up_its_own_submitter_and_no_other() -> None:
+    bench, actor, (first, second) = actor_bench(2)
+    bench.finish(W0, actor)
+    late = task("d-9", name="late")
+    bench.submit(late)
+    first = task("d-1", kind="method", name="A.m", demand=(), actor=ref(actor), deps=(ref(late),))
+    assert bench.submit(first) == [] and bench.submit(second) == []
+    other = task("c-0", kind="method", name="A.m", demand=(), actor=ref(actor), parent=TaskID("d-9"))
+    assert bench.submit(other, by=W1) == [run(W0, other)]
+    assert bench.finish(W1, late)[:2] == [run(W0, first, args=(VALUE,)), run(W0, second)]
+
+
+def test_calls_that_a_worker_gives_back_one_by_one_stay_in_order() -> None:
+    bench, actor, calls = actor_bench(5)
+    bench.finish(W0, actor)
+    for call in calls[:4]:
+        bench.submit(call)
+    for call in calls[1:4]:
+        assert bench.hear(W0, m.Recalled((call.id,))) == []
+    effects = [*bench.finish(W0, calls[0]), *bench.submit(calls[4])]
+    assert [effect for effect in effects if isinstance(effect, m.Send)] == [
+        run(W0, call) for call in calls[1:]
+    ]
+
+
+def test_call_of_a_killed_actor_fails_and_its_process_is_stopped() -> None:
+    bench, actor, (call, later) = actor_bench(2)
+    bench.finish(W0, actor)
+    bench.submit(call)
+    bench.hear(D, m.Get(1, (ref(call),)))
+    stop, answer = bench.hear(D, m.Kill(ref(actor)))
+    assert stop == m.Stop(W0)
+    assert error([answer]).kind == "actor_died" and "killed" in error([answer]).message
+    assert bench.submit(later) == []
+    assert error(bench.hear(D, m.Get(2, (ref(later),)))).kind == "actor_died"
+
+
+def test_actor_is_stopped_when_its_last_handle_is_gone_and_its_calls_have_ended() -> None:
+    bench, actor, (call,) = actor_bench(1)
+    bench.finish(W0, actor)
+    bench.submit(call)
+    assert bench.hear(D, m.Drop(((ref(actor).id, 1),))) == []
+    assert bench.finish(W0, call) == [m.Stop(W0)]
+
+
+def test_call_under_way_when_its_actor_dies_is_not_made_twice_and_those_behind_it_are_made_once() -> None:
+    bench, actor, (first, second) = actor_bench(2, retries=1)
+    bench.finish(W0, actor)
+    bench.submit(first)
+    bench.submit(second)
+    bench.hear(D, m.Get(1, (ref(first),)))
+    effects = bench.hear("", m.WorkerLost(W0, "gone"))
+    assert [e for e in effects if isinstance(e.message, m.Run)] == [run(W1, actor, attempt=1)]
+    assert error([e for e in effects if e.to == D]).kind == "actor_unavailable"
+    assert bench.finish(W1, actor, attempt=1) == [run(W1, second)]
+
+
+def test_constructor_that_fails_is_told_at_every_call() -> None:
+    bench, actor, calls = actor_bench(2)
+    failed = m.Failed(m.ErrorInfo("actor_died", "no"))
+    assert bench.finish(W0, actor, values=(failed,)) == [m.Stop(W0)]
+    for number, call in enumerate(calls):
+        bench.submit(call)
+        assert error(bench.hear(D, m.Get(number, (ref(call),)))) == failed.error
+
+
+# ---------------------------------------------------------------- the agent proposes, the node disposes
+
+
+@pytest.mark.parametrize(
+    ("decisions", "why"),
+    [
+        (lambda id: (Keep(id), Keep(id)), "only a held task can be kept"),
+        (lambda id: (Keep(TaskID("d-7")),), "that task is not here"),
+        (lambda id: (Keep(id), Forward(TaskID("d-0"), N1)), "only what has not started can be forwarded"),
+        (lambda id: (Forward(id, N0),), "is not another place"),
+        (lambda id: (Forward(id, Place("n9")),), "is not another place"),
+        (lambda id: (Forward(id, N1), Keep(id)), "only a held task can be kept"),
+        (lambda id: ("keep",), "is no decision"),
+    ],
+)
+def test_breach_of_the_rules_raises_and_names_the_policy(decisions: Any, why: str) -> None:
+    later: list[Any] = [lambda id: (Keep(id),), decisions]
+    bench = Bench(policy=Always(lambda id: later.pop(0)(id)))
+    bench.submit(task("d-0"))  # was sent to its worker: there is no deciding on it any more
+    with pytest.raises(SchedulerError, match=r"^Always\(\) at n0 decided") as caught:
+        bench.submit(task("d-1"))
+    assert why in str(caught.value)
+
+
+def test_policy_that_keeps_what_its_node_can_never_run_is_refused() -> None:
+    totals = (CPU, (("CPU", 4 * m.UNIT),))
+    cluster = Cluster((NodeInfo(N0, totals[0]), NodeInfo(N1, totals[1])), HEAD)
+    node = Node(N0, cluster, totals[0], KEEP, random.Random(0), prestart=0)
+    node.handle("", m.Booted(), 0.0)
+    node.handle("", m.ClientJoined(D), 0.0)
+    with pytest.raises(SchedulerError, match="could never run"):
+        node.handle(D, m.Submit(task("d-0", demand=(("CPU", 2 * m.UNIT),))), 0.0)
+
+
+def test_task_passed_round_in_circles_ends_in_an_error_that_names_the_policy() -> None:
+    bench = Bench(policy=away())
+    made = task("d-0")
+    bench.submit(made)
+    bench.hear(D, m.Get(1, (ref(made),)))
+    info = error(bench.hear(N1, m.Assign(made, 0, (), 1000)))
+    assert info.kind == "system" and "Always()" in info.message
+
+
+def test_held_task_is_named_among_what_is_pending() -> None:
+    bench = Bench(policy=Always(lambda id: ()))
+    assert bench.submit(task("d-0", args=EMPTY)) == []
+    assert bench.node.pending() == ["<f d-0 #0 HELD> at n0"]
