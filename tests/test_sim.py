@@ -442,3 +442,39 @@ def test_a_head_saturates_because_its_queue_grows(simulate):
 
 def test_the_costs_default_to_what_is_declared():
     assert Declared().clocked is False
+
+
+def test_a_body_that_waits_for_a_lock_that_another_holds_is_named_with_its_line(simulate):
+    simulate(blocked_s=0.2, num_cpus=2)
+    shared = {"lock": threading.Lock()}
+    threading.shared = shared  # a module is one for all bodies, unlike what they are given
+    try:
+
+        @ray.remote
+        def hold():
+            with threading.shared["lock"]:
+                ray.sleep(1.0)
+
+        @ray.remote
+        def block():
+            with threading.shared["lock"]:  # the line
+                return "mine"
+
+        held = hold.remote()
+        ray.sleep(0.1)
+        with pytest.raises(LabraySystemError, match=r"test_sim\.py:\d+ in block: with .*# the line"):
+            ray.get(block.remote())
+        ray.get(held)
+        assert ray.get(block.remote()) == "mine"
+    finally:
+        del threading.shared
+
+
+def test_real_input_may_take_longer_than_a_lock_may(simulate):
+    simulate(blocked_s=0.05)
+
+    @ray.remote
+    def wait_for_a_process():
+        return subprocess.run(["sleep", "0.3"], check=True).returncode
+
+    assert ray.get(wait_for_a_process.remote()) == 0

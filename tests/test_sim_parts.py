@@ -6,7 +6,7 @@ import pytest
 
 from labray.backends.sim.agenda import Agenda
 from labray.backends.sim.hosts import Dedicated, Shared
-from labray.backends.sim.network import Network
+from labray.backends.sim.network import Network, Wires
 from labray.backends.sim.settings import read
 from labray.costs import Sampled, Traced, luck
 from labray.errors import DeadlockError
@@ -59,21 +59,11 @@ def test_a_faster_host_takes_less_time():
 
 def test_messages_between_two_places_stay_in_order():
     agenda, arrived = Agenda(None), []
-    network = Network(agenda, 1e-3, 1e6, 1e9)
-    network.send(("a", "b"), False, 10_000, lambda m: arrived.append(("large", agenda.now)))
-    network.send(("a", "b"), False, 10, lambda m: arrived.append(("small", agenda.now)))
+    network = Network(agenda, Wires(latency_s=1e-3, bandwidth_Bps=1e6))
+    network.send(("a", "b"), ("a", "b"), 10_000, lambda m: arrived.append(("large", agenda.now)))
+    network.send(("a", "b"), ("a", "b"), 10, lambda m: arrived.append(("small", agenda.now)))
     agenda.run()
     assert arrived == [("large", pytest.approx(0.011)), ("small", pytest.approx(0.011))]
-
-
-def test_objects_leave_by_an_uplink_one_after_the_other():
-    agenda, arrived = Agenda(None), []
-    network = Network(agenda, 50e-6, 125e6, 1e9)
-    for _ in range(2):
-        network.push(0, False, 125_000_000, lambda m: arrived.append(agenda.now))
-    network.push(1, False, 125_000_000, lambda m: arrived.append(agenda.now))
-    agenda.run()
-    assert arrived == pytest.approx([1.00005, 1.00005, 2.00005])
 
 
 def test_an_endless_loop_in_virtual_time_meets_the_event_cap():

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from simpy import Environment, Event
+from simpy.events import EventPriority
 
 from labray.errors import DeadlockError
 
@@ -18,6 +19,8 @@ YOUNG_EVERY = 1 << 15
 """Events between two collections of the young generations."""
 FULL_EVERY = 1 << 21
 """Events between two full collections."""
+LAST = EventPriority(2)
+"""SimPy's priorities are 0 (urgent) and 1 (normal)."""
 
 
 class Moment(Event):
@@ -26,9 +29,9 @@ class Moment(Event):
     _ok = True
     _value = None
 
-    def __init__(self, env: Environment, call: Callable[[Any], None]) -> None:
+    def __init__(self, env: Environment, call: Callable[[Any], object]) -> None:
         self.env = env
-        self.callbacks = [call]
+        self.callbacks = [call]  # type: ignore[list-item]  # what it returns is dropped
 
     def cancel(self) -> None:
         """It will still pass, without effect."""
@@ -51,11 +54,15 @@ class Agenda(Environment):
         self._max_events = max_events
         self._check_at = YOUNG_EVERY if max_events is None else min(YOUNG_EVERY, max_events)
 
-    def after(self, delay: float, call: Callable[[Any], None]) -> Moment:
+    def after(self, delay: float, call: Callable[[Any], object]) -> Moment:
         """Call (with the moment) after so many virtual seconds; what is set first comes first."""
         moment = Moment(self, call)
         self.schedule(moment, delay=delay)
         return moment
+
+    def last(self, call: Callable[[Any], object]) -> None:
+        """Call when all else that happens at this instant has happened."""
+        self.schedule(Moment(self, call), priority=LAST)
 
     def step(self) -> None:
         super().step()

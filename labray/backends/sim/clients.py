@@ -20,12 +20,11 @@ from labray.errors import DeadlockError
 from labray.ids import ObjectID, Place
 
 if TYPE_CHECKING:
+    from labray.backends.sim.agenda import Moment
     from labray.backends.sim.daemon import Daemon
     from labray.backends.sim.world import World
     from labray.process import Process
 
-OUTBOX_LIMIT = 1024
-"""Posts that wait at most, where calls cost nothing."""
 SIM = "sim"
 
 
@@ -45,8 +44,11 @@ class Client(ABC):
         self._world = world
         self._agenda = world.agenda
         self._profile = world.profile
+        self._patience_s = world.profile.flush_s + world.profile.interpreter_s
+        self._asleep_since = 0.0
         self._polls = 0
         self._waits = 0
+        self._sleeping: Moment | None = None
         self._late: list[Any] = []
         self._process: Process | None = None
 
@@ -81,7 +83,11 @@ class Client(ABC):
     def ask(self, message: m.Call, request: int, timeout: float | None) -> m.Notice | None:
         self.check()
         while self._late and self._process is not None:
-            self._process.discard(self._late.pop(0))
+            late = self._late.pop(0)
+            pins = self._process.unread(late) if type(late) is m.Values else ()
+            if pins:
+                self.outbox.append((self.place, self.client, m.Unpin(pins)))
+            self._process.discard(late)
         self.outbox.append((self.place, self.client, message))
         self.debt_s += self._cost(message)
         self.awaiting, self._answer = request, None
@@ -91,7 +97,12 @@ class Client(ABC):
         if timeout is not None:
             self._wait_begins()
             timer = self._agenda.after(debt_s + timeout, lambda moment: self._expire(moment, request))
-        self._suspend()
+        try:
+            self._suspend()
+        except KeyboardInterrupt:
+            if self._answer is not None:
+                self._late.append(self._answer)
+            raise
         if timer is not None and self._answer is not None:
             timer.cancel()
             self._wait_ends()
@@ -124,14 +135,19 @@ class Client(ABC):
         if self.debt_s or self.outbox:
             self.settle()
         self._wait_begins()
-        self._agenda.after(seconds, self._resume)
-        self._suspend()
+        self._sleeping = self._agenda.after(seconds, self._resume)
+        try:
+            self._suspend()
+        finally:
+            self._sleeping = None
 
     def spend(self, seconds: float) -> None:
         self.check()
         self._polls = 0
-        if self.outbox and self.debt_s + seconds >= self._profile.flush_s:
+        if self.outbox and (later_s := self.debt_s + seconds - self._patience_s) > 0.0:
+            self.debt_s += seconds - later_s  # what was posted leaves in the middle
             self.settle()
+            seconds = later_s
         self.charge(seconds)
 
     # ------------------------------------------------------------ debt
@@ -139,7 +155,7 @@ class Client(ABC):
     def charge(self, seconds: float) -> None:
         """Owe this much CPU time; pay when a flush is due."""
         self.debt_s += seconds
-        if self.debt_s >= self._profile.flush_s or len(self.outbox) >= OUTBOX_LIMIT:
+        if self.debt_s >= self._profile.flush_s or len(self.outbox) >= self._profile.flush_posts:
             self.settle()
 
     def settle(self) -> None:
@@ -152,6 +168,9 @@ class Client(ABC):
         self._flush(moment)
         self._wait_begins()
         self._resume(moment)
+
+    def _wake_s(self) -> float:
+        return self._profile.waking_s(self.host.busy(), self._agenda.now - self._asleep_since)
 
     # What a client waits for will happen, so it keeps the world alive; each wait ends in _resume, _flush or _expire.
 
@@ -170,6 +189,7 @@ class Client(ABC):
 
     def _flush(self, moment: Any) -> None:
         self._wait_ends()
+        self._asleep_since = self._agenda.now
         self.send_posts()
 
     def send_posts(self) -> None:
@@ -203,7 +223,8 @@ class Client(ABC):
             return
         self.awaiting, self._answer = None, notice
         values = len(notice.values) if type(notice) is m.Values else 1
-        self._work(self._profile.wake_s, values * self._profile.answer_s, self._resume)
+        cpu_s = self._profile.answered_s + values * self._profile.answer_s
+        self._work(self._wake_s(), cpu_s, self._resume)
 
     def _expire(self, moment: Any, request: int) -> None:
         if self.awaiting != request:  # the answer is on its way

@@ -30,6 +30,8 @@ class Daemon:
         self.host = host
         self.nodes = nodes
         self.stores: dict[ObjectID, m.Payload | None] = {}
+        self.dead = False
+        self.deaf_to: dict[Place, None] = {}  # places it has been told are dead
         self.busy = False
         self.busy_s = 0.0
         self._world = world
@@ -40,7 +42,8 @@ class Daemon:
         profile = world.profile
         self._service = ServiceTimes(profile.message_s, dict(profile.messages_s))
         self._batch_s, self._destination_s = profile.batch_s, profile.destination_s
-        self._limit, self._wake_s = profile.batch_limit, profile.wake_s
+        self._limit, self._waking_s = profile.batch_limit, profile.waking_s
+        self._idle_since = 0.0
         self._obey: dict[type, Callable[[Place, Any], None]] = {
             m.Start: self._start,
             m.Stop: self._stop,
@@ -52,9 +55,17 @@ class Daemon:
 
     def receive(self, mail: Iterable[Mail]) -> None:
         """Mail arrives; an idle daemon wakes and takes it."""
+        if self.dead:
+            return
         self._mail.extend(mail)
         if not self.busy and self._mail:
-            self._begin(self._wake_s)
+            self._begin(self._waking_s(self.host.busy(), self._agenda.now - self._idle_since))
+
+    def die(self) -> None:
+        """The process ends in the middle of whatever it does: nothing it has not said is said any more."""
+        self.dead = True
+        self._mail, self._outgoing, self._deeds = [], {}, []
+        self.stores.clear()
 
     def _begin(self, wake_s: float) -> None:
         self.busy = True
@@ -87,6 +98,8 @@ class Daemon:
 
     def _end(self, moment: Any) -> None:
         """The batch is served: its effects happen, and the next one begins."""
+        if self.dead:
+            return
         outgoing, self._outgoing = self._outgoing, {}
         for (place, to), letters in outgoing.items():
             if "/" not in to:
@@ -99,12 +112,14 @@ class Daemon:
         if self._mail:
             self._begin(0.0)
         else:
-            self.busy = False
+            self.busy, self._idle_since = False, self._agenda.now
 
     def _start(self, place: Place, effect: m.Start) -> None:
         delay_s = 0.0 if self._world.booting else self._world.profile.worker_start_s
 
         def started(moment: Any) -> None:
+            if self.dead:
+                return
             self._world.add_worker(effect.worker, place)
             self.receive([(place, "", m.WorkerStarted(effect.worker))])
 
@@ -121,6 +136,8 @@ class Daemon:
 
     def _alarm(self, place: Place, effect: m.Alarm) -> None:
         def fire(moment: Any) -> None:
+            if self.dead:
+                return
             self._world.alarm_fired()
             self.receive([(place, "", m.Woke(effect.token))])
 

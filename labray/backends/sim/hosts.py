@@ -7,7 +7,7 @@ runs four workers is not a 4-core one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
@@ -21,6 +21,9 @@ class Host(Protocol):
 
     speed: float
 
+    def busy(self) -> bool:
+        """Whether every core has work, so that who wakes must push another aside."""
+
     def work(self, delay_s: float, cpu_s: float, call: Call) -> None:
         """After an elapsed delay, spend this much CPU time (at speed 1), then call. At least one event later."""
 
@@ -32,8 +35,36 @@ class Dedicated:
         self.speed = speed
         self._agenda = agenda
 
+    def busy(self) -> bool:
+        return False
+
     def work(self, delay_s: float, cpu_s: float, call: Call) -> None:
         self._agenda.after(delay_s + cpu_s / self.speed, call)
+
+
+class Varying:
+    """A core for each of its processes, at a speed that changes: from each time on, so much of it."""
+
+    def __init__(self, agenda: Agenda, speed: float, changes: Sequence[tuple[float, float]]) -> None:
+        self.speed = speed
+        self._agenda = agenda
+        self._changes = tuple(changes)
+
+    def busy(self) -> bool:
+        return False
+
+    def work(self, delay_s: float, cpu_s: float, call: Call) -> None:
+        start = self._agenda.now + delay_s
+        end, left, factor = start, cpu_s / self.speed, 1.0
+        for at, after in (*self._changes, (float("inf"), 1.0)):
+            if end + left / factor <= at:
+                end += left / factor
+                break
+            if at > end:
+                left -= (at - end) * factor
+                end = at
+            factor = after
+        self._agenda.after(end - self._agenda.now, call)
 
 
 class Shared:
@@ -53,6 +84,9 @@ class Shared:
         self._count = 0
         self._next: Moment | None = None
         self._next_at = float("inf")
+
+    def busy(self) -> bool:
+        return len(self._ends) >= self.cores
 
     def work(self, delay_s: float, cpu_s: float, call: Call) -> None:
         if delay_s > 0.0:

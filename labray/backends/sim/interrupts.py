@@ -11,19 +11,30 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from labray.errors import LabraySystemError
+
 
 class Interrupts:
     """SIGINT, taken from Python's own handler for the length of a session. deferring: whether it must wait now."""
 
     def __init__(self, deferring: Callable[[], bool]) -> None:
         self.pending = False
+        self.blocked = ""  # what the watchdog has to say to the body that runs
         self._deferring = deferring
         self._before: Any = None
-        ours = threading.current_thread() is threading.main_thread()
-        if ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        main = threading.current_thread() is threading.main_thread()
+        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._before = signal.signal(signal.SIGINT, self._caught)
 
+    @property
+    def ours(self) -> bool:
+        """Whether the signal comes here."""
+        return self._before is not None
+
     def _caught(self, number: int, frame: FrameType | None) -> None:
+        blocked, self.blocked = self.blocked, ""
+        if blocked:
+            raise LabraySystemError(blocked)
         if not self._deferring():
             raise KeyboardInterrupt
         self.pending = True

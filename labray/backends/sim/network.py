@@ -1,54 +1,222 @@
 """What lies between nodes: latency, and links of a bandwidth. Messages arrive once and in order per pair.
 
-Control messages are small and cost latency and their own bytes. Stored objects leave a host one after the
-other through its uplink (max-min sharing comes behind this same class). Nodes on one host talk at local speed.
+Control messages are small: they cost latency and their own bytes. Stored objects are flows: each node has an
+uplink and a downlink, all may share a core, and flows.py says who gets how much. Nodes on one host talk at
+local speed. Links can be cut, narrowed and slowed while the simulation runs.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from labray import messages as m
-from labray.backends.sim.agenda import Agenda
+from labray.backends.sim.agenda import Agenda, Moment
+from labray.backends.sim.flows import NEVER, Flows, Link
 
 ENVELOPE_BYTES = 64
 """A message beyond the payloads it carries."""
 
+Route = tuple[str, str]
+"""From which node to which, by their places."""
+Call = Callable[[Any], object]
+WIDEST_BPS = 1e30
+"""What an endless bandwidth is taken for: infinities cannot be shared."""
+MODES = ("maxmin", "simple", "instant")
+
+
+class Wires(m.Word, frozen=True):
+    """What a network is made of. Bytes per second, and seconds one way; `local_Bps` between nodes of one host.
+
+    mode: `maxmin` (flows share their links fairly), `simple` (each has its links to itself) or `instant`.
+    core_Bps: what all nodes together can send; None: enough. per_pair: fair to pairs of nodes instead of flows.
+    pulls, pulls_from: how many objects a node fetches at once, in all and from one other node; None: all it wants.
+    """
+
+    mode: str = "maxmin"
+    latency_s: float = 50e-6
+    bandwidth_Bps: float = 1.25e9
+    local_Bps: float = 5e9
+    core_Bps: float | None = None
+    per_pair: bool = False
+    pulls: int | None = None
+    pulls_from: int | None = None
+
 
 class Network:
-    """Full mesh of hosts. `latency_s` one way, `bandwidth_Bps` per uplink, in bytes per second."""
+    """Full mesh of nodes. A route of None is one within a host."""
 
-    def __init__(self, agenda: Agenda, latency_s: float, bandwidth_Bps: float, local_Bps: float) -> None:
+    def __init__(self, agenda: Agenda, wires: Wires) -> None:
         self._agenda = agenda
-        self._latency_s = latency_s
-        self._bandwidth_Bps = bandwidth_Bps
-        self._local_Bps = local_Bps
+        self._wires = wires
         self._last: dict[tuple[str, str], float] = {}
-        self._uplink_free: dict[int, float] = {}
+        self._flows = Flows(wires.per_pair)
+        self._links = 0
+        self._up: dict[str, Link] = {}
+        self._down: dict[str, Link] = {}
+        self._core = () if wires.core_Bps is None else (self._link(wires.core_Bps),)
+        self._narrow: dict[Route, tuple[float, Link]] = {}
+        self._gates: dict[str, Gate] = {}
+        self._settling = False
+        self._next: Moment | None = None
+        self._next_at = NEVER
         self.bytes = 0
 
-    def send(self, pair: tuple[str, str], local: bool, size_bytes: int, call: Callable[[Any], None]) -> None:
-        """Call when a batch of messages of this size has arrived; never before what was sent earlier."""
+    # ------------------------------------------------------------ messages
+
+    def send(
+        self, pair: tuple[str, str], route: Route | None, size_bytes: int, call: Call, not_before: float = 0.0
+    ) -> None:
+        """Call when a batch of messages of this size has arrived; never before what was sent earlier.
+
+        not_before: when it leaves at the earliest, if something holds it up.
+        """
         now = self._agenda.now
-        if local:
-            arrival = now + size_bytes / self._local_Bps
+        wires = self._wires
+        if route is None:
+            arrival = now + size_bytes / wires.local_Bps
         else:
             self.bytes += size_bytes
-            arrival = now + self._latency_s + size_bytes / self._bandwidth_Bps
+            arrival = max(now, not_before)
+            if wires.mode != "instant":
+                arrival += wires.latency_s + size_bytes / (wires.bandwidth_Bps * self._share_of(route))
         arrival = max(arrival, self._last.get(pair, 0.0))
         self._last[pair] = arrival
         self._agenda.after(arrival - now, call)
 
-    def push(self, uplink: int, local: bool, size_bytes: int, call: Callable[[Any], None]) -> None:
-        """Call when a stored object has arrived; objects leave by an uplink one after the other."""
-        now = self._agenda.now
-        rate = self._local_Bps if local else self._bandwidth_Bps
-        free = max(now, self._uplink_free.get(uplink, 0.0)) + size_bytes / rate
-        if not local:
-            self.bytes += size_bytes
-            self._uplink_free[uplink] = free
-        self._agenda.after(free - now + (0.0 if local else self._latency_s), call)
+    def _share_of(self, route: Route) -> float:
+        """How much of the bandwidth a narrowed pair of nodes has; a cut one's messages wait elsewhere."""
+        if self._narrow and route in self._narrow:
+            return self._narrow[route][0] or 1.0
+        return 1.0
+
+    # ------------------------------------------------------------ stored objects
+
+    def push(self, route: Route | None, size_bytes: int, call: Call, not_before: float = 0.0) -> None:
+        """Call when a stored object has arrived. not_before: when it leaves, in modes where links are never cut."""
+        if route is None:
+            self._agenda.after(size_bytes / self._wires.local_Bps, call)
+            return
+        now, wires = self._agenda.now, self._wires
+        if not_before > now and wires.mode != "maxmin":
+            self._agenda.after(not_before - now, lambda moment: self.push(route, size_bytes, call))
+            return
+        self.bytes += size_bytes
+        if wires.pulls is None and wires.pulls_from is None:
+            self._begin(route, size_bytes, lambda moment: self._agenda.after(wires.latency_s, call))
+            return
+        gate = self._gates.get(route[1])
+        if gate is None:
+            gate = self._gates[route[1]] = Gate(wires.pulls, wires.pulls_from, self._begin)
+
+        def through(moment: Any) -> None:
+            gate.left(route[0])
+            self._agenda.after(wires.latency_s, call)
+
+        gate.enter(route, size_bytes, through)
+
+    def _begin(self, route: Route, size_bytes: int, ended: Call) -> None:
+        """A flow starts; `ended` when its last byte has left."""
+        wires = self._wires
+        if wires.mode == "instant":
+            ended(None)
+        elif wires.mode == "simple":
+            self._agenda.after(size_bytes / (wires.bandwidth_Bps * self._share_of(route)), ended)
+        else:
+            self._flows.begin(route, self._path(route), size_bytes, ended, self._agenda.now)
+            self._unsettle()
+
+    def _path(self, route: Route) -> tuple[Link, ...]:
+        source, to = route
+        if source not in self._up:
+            self._up[source] = self._link(self._wires.bandwidth_Bps)
+        if to not in self._down:
+            self._down[to] = self._link(self._wires.bandwidth_Bps)
+        narrow = self._narrow.get(route)
+        extra = () if narrow is None else (narrow[1],)
+        return (self._up[source], self._down[to], *self._core, *extra)
+
+    def _link(self, capacity: float) -> Link:
+        self._links += 1
+        return Link(self._links, min(capacity, WIDEST_BPS))
+
+    # ------------------------------------------------------------ faults
+
+    def narrow(self, route: Route, factor: float) -> None:
+        """From now on this pair of nodes has so much of the bandwidth, in this direction; 0: it is cut."""
+        if factor == 1.0:
+            self._narrow.pop(route, None)
+        else:
+            self._narrow[route] = factor, self._link(factor * self._wires.bandwidth_Bps)
+        self._flows.reroute(route, self._path(route), self._agenda.now)
+        self._unsettle()
+
+    def forget(self, place: str) -> None:
+        """A node is gone: the flows from and to it end now, and it is for the receiver to hear nothing."""
+        self._gates.pop(place, None)
+        for ended in self._flows.drop(place):
+            ended(None)
+        self._unsettle()
+
+    # ------------------------------------------------------------ the rates, once per instant
+
+    def _unsettle(self) -> None:
+        if not self._settling:
+            self._settling = True
+            self._agenda.last(self._settle)
+
+    def _settle(self, moment: Any) -> None:
+        self._settling = False
+        self._flows.settle(self._agenda.now)
+        at = self._flows.next_end()
+        if at < self._next_at or (self._next is None and at < NEVER):
+            if self._next is not None:
+                self._next.cancel()
+            self._next_at = at
+            self._next = self._agenda.after(max(0.0, at - self._agenda.now), self._due)
+
+    def _due(self, moment: Any) -> None:
+        self._next, self._next_at = None, NEVER
+        for ended in self._flows.ended(self._agenda.now):
+            ended(moment)
+        self._unsettle()
+
+
+class Gate:
+    """The door of a node: so many objects come in at once, in all and from one other node."""
+
+    def __init__(self, limit: int | None, limit_from: int | None, begin: Callable[[Route, int, Call], None]):
+        self._limit = NEVER if limit is None else limit
+        self._limit_from = NEVER if limit_from is None else limit_from
+        self._begin = begin
+        self._inside = 0
+        self._from: dict[str, int] = {}
+        self._waiting: deque[tuple[Route, int, Call]] = deque()
+
+    def enter(self, route: Route, size_bytes: int, through: Call) -> None:
+        self._waiting.append((route, size_bytes, through))
+        self._admit()
+
+    def left(self, source: str) -> None:
+        self._inside -= 1
+        self._from[source] -= 1
+        self._admit()
+
+    def _may_come(self, source: str) -> bool:
+        return self._from.get(source, 0) < self._limit_from
+
+    def _admit(self) -> None:
+        """Let in who may, in order of arrival."""
+        while self._inside < self._limit:
+            at = next((i for i, (route, _, _) in enumerate(self._waiting) if self._may_come(route[0])), None)
+            if at is None:
+                return
+            route, size_bytes, through = self._waiting[at]
+            del self._waiting[at]
+            self._inside += 1
+            self._from[route[0]] = self._from.get(route[0], 0) + 1
+            self._begin(route, size_bytes, through)
 
 
 def size_of(batch: Sequence[Any]) -> int:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import fields
 
+from labray.backends.sim.network import MODES, Wires
 from labray.costs import Costs, Declared, Profile, profile_named
+from labray.faults import Faults, Straggling
+
+FAIR_TO = ("flows", "pairs")
+HEADS = ("n0", "own")
 
 
 class Settings(Struct, frozen=True):
     """Options of the simulator.
 
-    profile: service times, or their name (`default`, `free`). costs: how long bodies take. latency_s, bandwidth_Bps:
+    profile: service times, their name (`default`, `free`), or the .toml file that `labray calibrate` wrote.
+    costs: how long bodies take. latency_s, bandwidth_Bps:
     between nodes, one way, bytes per second. host_cores: all processes of all nodes share one machine of so many
     cores; None: each node has a machine with cores enough. speeds: of nodes, 1.0 where not named.
-    max_events: raise DeadlockError after so many events; None: never.
+    max_events: raise DeadlockError after so many events; None: never. network, core_Bps, fair_to, pulls, pulls_from:
+    how objects share the links (network.py, Wires); fair_to: `flows` or `pairs`. head: `n0`, in that node's process,
+    or `own`, on a machine of its own. faults: what goes wrong (a Faults, or TOML). validate: check every node's
+    invariants after every input. blocked_s: real seconds after which a body that waits for a real lock is ended with
+    an error; None: never.
     """
 
     profile: Profile = Profile()
@@ -27,21 +38,60 @@ class Settings(Struct, frozen=True):
     host_cores: int | None = None
     speeds: Mapping[str, float] = {}
     max_events: int | None = None
+    network: str = "maxmin"
+    core_Bps: float | None = None
+    fair_to: str = "flows"
+    pulls: int | None = None
+    pulls_from: int | None = None
+    head: str = "n0"
+    blocked_s: float | None = 10.0
+    faults: Faults | None = None
+    validate: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.latency_s, int | float) or not 0 <= self.latency_s < float("inf"):
             raise ValueError(f"latency_s is a number of seconds, 0 or more, not {self.latency_s!r}.")
-        if not isinstance(self.bandwidth_Bps, int | float) or not self.bandwidth_Bps > 0:
-            raise ValueError(
-                f"bandwidth_Bps is a positive number of bytes per second, not {self.bandwidth_Bps!r}."
-            )
-        for name in ("host_cores", "max_events"):
+        for name in ("bandwidth_Bps", "core_Bps", "blocked_s"):
+            value = getattr(self, name)
+            if name != "bandwidth_Bps" and value is None:
+                continue
+            if not isinstance(value, int | float) or not value > 0:
+                unit = "seconds" if name == "blocked_s" else "bytes per second"
+                raise ValueError(f"{name} is a positive number of {unit}, not {value!r}.")
+        for name, known in (("network", MODES), ("fair_to", FAIR_TO), ("head", HEADS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}.")
+        for name in ("host_cores", "max_events", "pulls", "pulls_from"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} is a whole number of at least 1, or None, not {value!r}.")
         for node, speed in self.speeds.items():
             if not 0 < speed < float("inf"):
                 raise ValueError(f"speeds[{node!r}] is a positive number, not {speed!r}.")
+
+    def wires(self) -> Wires:
+        """The network that these settings describe."""
+        return Wires(
+            self.network, self.latency_s, self.bandwidth_Bps, self.profile.local_Bps, self.core_Bps,
+            self.fair_to == "pairs", self.pulls, self.pulls_from,
+        )  # fmt: skip
+
+    def body_costs(self) -> Costs:
+        """What bodies cost, stragglers among them."""
+        if self.faults is None or self.faults.stragglers is None:
+            return self.costs
+        return Straggling(self.costs, self.faults.stragglers, self.faults.seed)
+
+
+def _profile(given: Any) -> Profile:
+    if not isinstance(given, Path) and not (isinstance(given, str) and given.endswith(".toml")):
+        return profile_named(given)
+    try:
+        return Profile.from_toml(Path(given).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot read the profile {str(given)!r}: {error.strerror}.") from None
+    except ValueError as error:
+        raise ValueError(f"{given}: {error}") from None
 
 
 OPTIONS = tuple(field.name for field in fields(Settings))
@@ -51,5 +101,9 @@ def read(extra: Mapping[str, Any]) -> Settings:
     """The settings that these keyword arguments of init() ask for."""
     given = dict(extra)
     if "profile" in given:
-        given["profile"] = profile_named(given["profile"])
+        given["profile"] = _profile(given["profile"])
+    if isinstance(given.get("faults"), str):
+        given["faults"] = Faults.from_toml(given["faults"])
+    if not isinstance(given.get("faults"), Faults | None):
+        raise TypeError(f"faults is a labray.Faults or its TOML, not {given['faults']!r}.")
     return Settings(**given)

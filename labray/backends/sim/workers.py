@@ -16,9 +16,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from labray import messages as m
 from labray import port
+from labray.backends.sim.bodies import Body, Cancelled
 from labray.backends.sim.clients import NOTHING, SIM, Client
 from labray.backends.sim.network import size_of
-from labray.executor import Executor
 from labray.ids import Place, result_id
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Worker(Client):
         super().__init__(world, client, place, daemon)
         self.alive = True
         self._queue: deque[m.Run] = deque()
-        self._running: m.Run | None = None
+        self.running: m.Run | None = None
         self._begun = 0.0
         self._since = 0.0  # when the oldest waiting post was posted
         self._exiting = False
@@ -41,6 +41,8 @@ class Worker(Client):
         self._cpu_s = 0.0  # of the running body: measured here, or what the costs say
         self._entered = 0.0
         self._clocked = world.costs.clocked
+        self.interrupted = False  # the running task is cancelled, and has not heard yet
+        self.in_body = False
 
     # ------------------------------------------------------------ notices
 
@@ -49,12 +51,17 @@ class Worker(Client):
         for letter in letters:
             kind = type(letter)
             if kind is m.Run:
-                if self.awaiting is None:
+                if self.awaiting is None or letter.spec.kind == "method":  # an actor's calls keep their order
                     self._queue.append(letter)
                 else:
                     back.append(m.Recalled((letter.spec.id,)))
             elif kind is m.Recall:
                 back.append(self._give_back(letter))
+            elif kind is m.Interrupt:
+                if any(run.spec.id == letter.task for run in self._queue):
+                    back.append(self._give_back(m.Recall((letter.task,))))
+                else:
+                    self._interrupt(letter)
             elif kind is m.Exit:
                 self._exiting = True
             elif hasattr(letter, "request"):
@@ -62,8 +69,8 @@ class Worker(Client):
         if back:
             self.outbox.extend((self.place, self.client, recalled) for recalled in back)
             self.send_posts()
-        if self._running is None:
-            self._next(self._profile.wake_s)
+        if self.running is None:
+            self._next(self._wake_s(), self._profile.taken_s)
 
     def _give_back(self, recall: m.Recall) -> m.Recalled:
         wanted = set(recall.tasks)
@@ -71,27 +78,47 @@ class Worker(Client):
         self._queue = deque(run for run in self._queue if run.spec.id not in wanted)
         return m.Recalled(back)
 
+    def _interrupt(self, notice: m.Interrupt) -> None:
+        """Of a cancelled task: it wakes at once from a wait or a sleep; what it computes, it computes to its end."""
+        run = self.running
+        if run is None or run.spec.model is not None:
+            return
+        if (run.spec.id, run.attempt) != (notice.task, notice.attempt):
+            return
+        self.interrupted = True
+        if self.awaiting is not None:
+            self.awaiting = None
+            self._wait_begins()
+        elif self._sleeping is not None:
+            self._sleeping.cancel()  # its waking is this one
+        else:
+            return
+        self._agenda.after(0.0, self._resume)
+
     # ------------------------------------------------------------ one run after the other
 
-    def _next(self, wake_s: float) -> None:
-        """Nothing runs: begin what waits, or send what is left to say."""
+    def _next(self, wake_s: float, taken_s: float = 0.0) -> None:
+        """Nothing runs: begin what waits, or send what is left to say. For waking: elapsed, and CPU."""
         now = self._agenda.now
         if not self._queue:
+            self._asleep_since = now
             self.send_posts()
             if self._exiting:
                 self._world.worker_lost(self, "it was told to exit")
             return
         if self.outbox and now - self._since >= self._profile.flush_s:
             self.send_posts()
-        run = self._running = self._queue.popleft()
+        run = self.running = self._queue.popleft()
+        if self._world.fate is not None:
+            self._world.fate.task_begins(self, run)
         self._begun = now + wake_s
-        cpu_s = self.debt_s + self._profile.task_s + _weight(run) / self._profile.codec_Bps
+        cpu_s = self.debt_s + taken_s + self._profile.task_s + _weight(run) / self._profile.codec_Bps
         self.debt_s = 0.0
         if run.spec.model is None:
             self._work(wake_s, cpu_s, self._enter)
             return
         body_s = self._world.costs.seconds(run.spec, run.attempt, 0.0)
-        if self.outbox and body_s >= self._profile.flush_s:
+        if self.outbox and body_s >= self._patience_s:
             self.send_posts()  # it would wait behind a long task
         self._cpu_s = body_s
         self._work(wake_s, cpu_s + body_s, self._modelled)
@@ -100,7 +127,7 @@ class Worker(Client):
         self._wait_ends()
         if not self.alive:
             return
-        run = self._running
+        run = self.running
         assert run is not None
         spec = run.spec
         for ref, value in zip(spec.deps, run.args, strict=False):
@@ -121,7 +148,7 @@ class Worker(Client):
         if not self.outbox:
             self._since = self._agenda.now
         self.outbox.append((self.place, self.client, finished))
-        self._running = None
+        self.running = None
 
     # ------------------------------------------------------------ the fiber
 
@@ -156,10 +183,10 @@ class Worker(Client):
         """The worker's main function, on its fiber."""
         process = self._process = self._world.make_process(self)
         port.switch(process)
-        executor = Executor(process, (SystemExit, KeyboardInterrupt, GeneratorExit, GreenletExit))
+        executor = Body(process, self)
         hub = self._world.hub
         while True:
-            run = self._running
+            run = self.running
             assert run is not None
             self._cpu_s = 0.0
             try:
@@ -196,6 +223,9 @@ class Worker(Client):
         self._world.hub.switch(False)
         if not self.alive:
             raise GreenletExit
+        if self.interrupted and self.in_body:
+            self.interrupted = False
+            raise Cancelled
 
     def _resume(self, moment: Any) -> None:
         self._enter(moment)

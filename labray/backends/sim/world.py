@@ -9,7 +9,6 @@ import gc
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import count
-from random import Random
 from threading import get_ident
 from typing import Any
 
@@ -20,10 +19,12 @@ from labray.backends.sim.agenda import Agenda
 from labray.backends.sim.clients import Client, Driver
 from labray.backends.sim.clock import Patches
 from labray.backends.sim.daemon import Daemon
-from labray.backends.sim.hosts import Dedicated, Host, Shared
+from labray.backends.sim.fate import Fate
 from labray.backends.sim.interrupts import Interrupts
-from labray.backends.sim.network import Network, size_of
+from labray.backends.sim.machines import Machines
+from labray.backends.sim.network import Network, Route, size_of
 from labray.backends.sim.settings import Settings
+from labray.backends.sim.watchdog import Watchdog
 from labray.backends.sim.workers import Worker
 from labray.config import Config
 from labray.errors import DeadlockError, LabraySystemError, NotInitializedError
@@ -31,9 +32,6 @@ from labray.ids import ClientID, Place
 from labray.node import Node
 from labray.process import Process
 from labray.trace import Event
-
-MOST_WORKERS = 1_000_000
-"""A node. A simulated process is a few objects: what would exhaust a machine is here only a long recursion."""
 
 _sessions = count()
 
@@ -44,56 +42,50 @@ class World:
     def __init__(self, config: Config, settings: Settings) -> None:
         self.config = config
         self.profile = settings.profile
-        self._cluster = config.cluster()
-        self.costs = settings.costs
+        self.costs = settings.body_costs()
         self.agenda = Agenda(settings.max_events)
         self.hub = getcurrent()
         self._log: list[Event] = []
         self.clients: dict[ClientID, Client] = {}
-        self.daemons: dict[Place, Daemon] = {}
         self.booting = True
         self.closed = False
-        self.network = Network(
-            self.agenda, settings.latency_s, settings.bandwidth_Bps, settings.profile.codec_Bps
-        )
+        self.network = Network(self.agenda, settings.wires())
+        self.fate: Fate | None = None
         self._thread = get_ident()
         self._name = f"sim-{next(_sessions)}"
         self._warned: dict[str, None] = {}
         self._quiet_limit = 256 + 64 * (config.nodes + 1)
         self._broken: BaseException | None = None
-        self._build(settings)
-        first = self._cluster.nodes[0].place
+        self.machines = Machines(self, settings)
+        self.daemons = self.machines.daemons
+        first = self.machines.cluster.nodes[0].place
         self.driver = Driver(self, f"{first}/driver", first, self.daemons[first])
         self.clients[ClientID(self.driver.client)] = self.driver
         self.active: Client = self.driver
         self.port = self.driver.process
         self._boot()
+        if settings.faults is not None:
+            self.fate = Fate(self, settings.faults, self.machines.by_name())
+            self.fate.begin()
         self._collecting = gc.isenabled()
         gc.disable()
         self._patches = Patches(self._current)
         self.interrupts = Interrupts(lambda: self.driver.waiting and self.active is self.driver)
+        self._watchdog: Watchdog | None = None
+        if settings.blocked_s is not None and self.interrupts.ours:
+            self._watchdog = Watchdog(self, settings.blocked_s)
+            self._watchdog.start()
 
-    # ------------------------------------------------------------ building
+    # ------------------------------------------------------------ building, and what falls
 
-    def _build(self, settings: Settings) -> None:
-        cluster = self._cluster
-        shared: Host | None = None
-        if settings.host_cores is not None:
-            shared = Shared(self.agenda, settings.host_cores)
-        for info in cluster.nodes:
-            speed = settings.speeds.get(info.place, 1.0)
-            nodes = {info.place: self._node(info.place, info.totals)}
-            if info is cluster.nodes[0]:
-                nodes[cluster.head] = self._node(cluster.head, ())
-            daemon = Daemon(self, info.place, shared or Dedicated(self.agenda, speed), nodes)
-            for place in nodes:
-                self.daemons[place] = daemon
-
-    def _node(self, place: Place, totals: m.Demand) -> Node:
-        rng = Random(f"{self.config.seed}/{place}")
-        return Node(
-            place, self._cluster, totals, self.config.scheduler, rng, strict=True, max_workers=MOST_WORKERS
-        )
+    def bury(self, daemon: Daemon) -> None:
+        """A node is dead, and all its processes: they end in the middle of whatever they do."""
+        for client in [client for client in self.clients.values() if client.daemon is daemon]:
+            del self.clients[ClientID(client.client)]
+            if isinstance(client, Worker):
+                client.die()
+        daemon.die()
+        self.network.forget(daemon.name)
 
     def _boot(self) -> None:
         """Workers that are started beforehand are there at time 0, for nothing."""
@@ -118,15 +110,17 @@ class World:
         if origin is target:
             target.receive(mail)
             return
+        leaves = 0.0 if self.fate is None else self.fate.leaves(origin.name, target.name)
         # what agents say to each other does not count as something happening
         alive = any(type(letter) is not m.Told for letter in letters)
         self.agenda.live += alive
 
         def arrive(moment: Any) -> None:
             self.agenda.live -= alive
-            target.receive(mail)
+            if not origin.dead or origin.name not in target.deaf_to:
+                target.receive(mail)
 
-        self.network.send((source, to), origin.host is target.host, size_of(letters), arrive)
+        self.network.send((source, to), _route(origin, target), size_of(letters), arrive, leaves)
 
     def push(self, source: Place, effect: m.Push) -> None:
         """A stored object from one store to another."""
@@ -136,10 +130,13 @@ class World:
 
         def arrive(moment: Any) -> None:
             self.agenda.live -= 1
+            if origin.dead or target.dead:
+                return
             target.stores[effect.id] = payload
             target.receive([(effect.to, "", m.Arrived(effect.id, effect.value))])
 
-        self.network.push(id(origin), origin.host is target.host, effect.value.size, arrive)
+        leaves = 0.0 if self.fate is None else self.fate.leaves(origin.name, target.name)
+        self.network.push(_route(origin, target), effect.value.size, arrive, leaves)
 
     # ------------------------------------------------------------ workers
 
@@ -166,6 +163,10 @@ class World:
         if get_ident() != self._thread or self.closed or self.active is not self._speaker():
             return None
         return self.active
+
+    def in_body(self) -> bool:
+        """Whether it is a task's code that runs. May be asked from any thread."""
+        return isinstance(self.active, Worker)
 
     def _speaker(self) -> Client | None:
         if isinstance(self.active, Worker):
@@ -214,8 +215,7 @@ class World:
 
     def every_node(self) -> list[Node]:
         """The nodes and the head, in the order of their processes."""
-        processes = {id(daemon): daemon for daemon in self.daemons.values()}
-        return [node for daemon in processes.values() for node in daemon.nodes.values()]
+        return self.machines.nodes()
 
     def write(self, events: list[Event]) -> None:
         """Into the trace, if one is kept."""
@@ -250,6 +250,8 @@ class World:
         if self.closed:
             return
         self.check(getcurrent() is self.hub)
+        if self._watchdog is not None:
+            self._watchdog.stop()
         self._patches.take_off()
         self.interrupts.take_off()
         for client in list(self.clients.values()):
@@ -259,3 +261,8 @@ class World:
         self.clients.clear()
         if self._collecting:
             gc.enable()
+
+
+def _route(origin: Daemon, target: Daemon) -> Route | None:
+    """Between which nodes something travels; None if both live on one host."""
+    return None if origin.host is target.host else (origin.name, target.name)

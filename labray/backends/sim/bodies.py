@@ -1,0 +1,39 @@
+"""Bodies of simulated tasks that can be cancelled while they wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from greenlet import GreenletExit
+
+from labray.executor import Executor, Interrupted
+
+if TYPE_CHECKING:
+    from labray.backends.sim.workers import Worker
+    from labray.process import Process
+
+
+class Cancelled(KeyboardInterrupt):
+    """What a cancelled task sees; not the user's Ctrl-C, which ends the simulation's step."""
+
+
+class Body(Executor):
+    """An Executor whose bodies can be interrupted while they wait."""
+
+    def __init__(self, process: Process, worker: Worker) -> None:
+        super().__init__(process, (SystemExit, KeyboardInterrupt, GeneratorExit, GreenletExit))
+        self._worker = worker
+
+    def call(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        worker = self._worker
+        if worker.interrupted:
+            worker.interrupted = False
+            raise Interrupted
+        worker.in_body = True
+        try:
+            return target(*args, **kwargs)
+        except Cancelled:
+            raise Interrupted from None
+        finally:
+            worker.in_body = worker.interrupted = False

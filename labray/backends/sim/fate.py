@@ -1,0 +1,129 @@
+"""What goes wrong in a simulated world: obeys a fault plan (labray/faults.py), and declares places dead.
+
+A dead node's processes stop at once. The others are told a while later; until then what they send it is lost,
+and from then on nothing it had said is heard any more. A node that comes back is a new place and knows nothing.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from labray import messages as m
+from labray.costs import luck
+from labray.errors import SessionError
+from labray.faults import FOREVER, Crash, Cut, Death, Faults, name_of
+from labray.ids import HEAD, Place, place
+
+if TYPE_CHECKING:
+    from labray.backends.sim.daemon import Daemon
+    from labray.backends.sim.workers import Worker
+    from labray.backends.sim.world import World
+
+
+class Fate:
+    """Sees to it that what the plan says happens. living: the daemon of each node and of a head of its own."""
+
+    def __init__(self, world: World, faults: Faults, living: dict[str, Daemon]) -> None:
+        self._world = world
+        self._agenda = world.agenda
+        self._faults = faults
+        self.living = living
+        self._names = tuple(living)
+        self._dead: list[Place] = []
+        self._lives = dict.fromkeys(living, 0)
+        self._sent = 0
+        self._begun: dict[str, int] = {}
+        self._crashes: dict[str, dict[int, Crash]] = {}
+        for crash in faults.crashes:
+            self._crashes.setdefault(crash.where, {})[crash.task] = crash
+
+    def begin(self) -> None:
+        """Put what the plan says into the agenda. ValueError if it names nodes that there are not."""
+        faults = self._faults
+        faults.check_nodes(self._names)
+        for death in faults.all_deaths([name for name in self._names if name != HEAD]):
+            self._agenda.after(death.at, partial(self._die, death))
+        for cut in faults.cuts:
+            for at in (cut.starts, cut.ends):
+                if at < FOREVER:
+                    self._agenda.after(at, partial(self._change, cut))
+
+    # ------------------------------------------------------------ nodes
+
+    def _die(self, death: Death, moment: Any) -> None:
+        daemon = self.living.get(death.node)
+        if daemon is None:
+            return  # dead already
+        if self._world.driver.daemon is daemon or HEAD in daemon.nodes:
+            what = (
+                "the head"
+                if daemon.name == HEAD
+                else f"{daemon.name}, where the main program and the head run,"
+            )
+            raise SessionError(f"{what} died at t={self._agenda.now:.6f} s, and the session with it.")
+        del self.living[death.node]
+        self._dead.append(daemon.name)
+        self._world.bury(daemon)
+        for other in self.living.values():
+            later = self._faults.spread * luck(self._faults.seed, "notice", f"{other.name}<{daemon.name}", 0)
+            self._agenda.live += 1
+            self._agenda.after(self._faults.notice + later, partial(self._tell, other, daemon.name))
+        if death.back is not None:
+            self._agenda.live += 1
+            self._agenda.after(death.back, partial(self._return, death.node))
+
+    def _tell(self, daemon: Daemon, lost: Place, moment: Any) -> None:
+        self._agenda.live -= 1
+        daemon.deaf_to[lost] = None
+        daemon.receive([(at, "", m.PlaceLost(lost)) for at in daemon.nodes])
+
+    def _return(self, name: str, moment: Any) -> None:
+        self._agenda.live -= 1
+        self._lives[name] += 1
+        daemon = self._world.machines.revive(name, place(name, self._lives[name]))
+        totals = daemon.nodes[daemon.name].cluster.nodes[-1].totals
+        for lost in self._dead:
+            daemon.deaf_to[lost] = None
+        lost_before = [(daemon.name, "", m.PlaceLost(lost)) for lost in self._dead]
+        daemon.receive([(daemon.name, "", m.Booted()), *lost_before])
+        for other in self.living.values():
+            other.receive([(at, "", m.PlaceJoined(daemon.name, totals)) for at in other.nodes])
+        self.living[name] = daemon
+        for cut in self._faults.cuts:
+            self._change(cut, moment)
+
+    # ------------------------------------------------------------ links
+
+    def _change(self, cut: Cut, moment: Any) -> None:
+        a, b = self.living.get(cut.a), self.living.get(cut.b)
+        if a is not None and b is not None:
+            factor = self._faults.factor(cut.a, cut.b, self._agenda.now)
+            self._world.network.narrow((a.name, b.name), factor)
+            self._world.network.narrow((b.name, a.name), factor)
+
+    def leaves(self, source: Place, to: Place) -> float:
+        """When a message sent now can leave at the earliest."""
+        faults, now = self._faults, self._agenda.now
+        a, b = name_of(source), name_of(to)
+        if faults.delays:
+            self._sent += 1
+            now += faults.delayed(a, b, now, self._sent)
+        return faults.open_at(a, b, now) if faults.cuts else now
+
+    # ------------------------------------------------------------ workers
+
+    def task_begins(self, worker: Worker, run: m.Run) -> None:
+        """A worker begins a task: it may be its last."""
+        if not self._crashes:
+            return
+        node, _, own = worker.client.partition("/")
+        for where in (name_of(node), f"{name_of(node)}/{own}"):
+            count = self._begun[where] = self._begun.get(where, 0) + 1
+            crash = self._crashes.get(where, {}).get(count)
+            if crash is not None:
+                self._agenda.after(crash.after, partial(self._crash, worker, run))
+
+    def _crash(self, worker: Worker, run: m.Run, moment: Any) -> None:
+        if worker.alive and worker.running is run:
+            self._world.worker_lost(worker, "the fault plan killed it")

@@ -1,0 +1,124 @@
+"""Fuzzing: random programs on random clusters under random policies and fault plans, all from a seed.
+
+A case that fails is cut down and printed as one command that runs it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from shlex import quote
+from time import perf_counter
+
+import msgspec
+from msgspec import Struct
+
+from labray.fuzz.case import Case, case_of, run
+from labray.fuzz.shrink import shrink
+
+__all__ = ["Case", "Failure", "Summary", "case_of", "command", "fuzz", "read", "run", "verdict"]
+
+TWICE_EVERY = 16
+"""One seed in so many runs twice: the same case must leave the same trace."""
+
+
+class Failure(Struct, frozen=True):
+    """A case that went wrong, cut down, and how."""
+
+    seed: int
+    case: Case
+    kind: str
+    text: str
+
+
+def verdict(case: Case, twice: bool = False) -> tuple[str, str] | None:
+    """None if all is well; else what kind of failure it is, and its words."""
+    try:
+        digest = run(case)
+        if twice and run(case) != digest:
+            return "digest", "the same case left two different traces"
+    except Exception as error:  # noqa: BLE001  (whatever it is, it is the finding)
+        first = str(error).splitlines()[0] if str(error) else ""
+        return f"{type(error).__name__} {_shape(first)}", f"{type(error).__name__}: {error}\n{_where(error)}"
+    return None
+
+
+class Summary(Struct, frozen=True):
+    """What a sweep over seeds came to."""
+
+    seeds: int
+    seconds: float
+    failures: list[Failure]
+
+    def __str__(self) -> str:
+        rate = self.seeds / self.seconds if self.seconds else 0.0
+        failed = ", ".join(str(failure.seed) for failure in self.failures)
+        return (
+            f"{self.seeds} seeds in {self.seconds:.1f} s ({rate:.1f}/s): {len(self.failures)} failed"
+            + (f": {failed}" if failed else "")
+            + "."
+        )
+
+
+def fuzz(
+    seeds: Iterable[int],
+    *,
+    shrinking: bool = True,
+    tell: Callable[[str], object] = print,
+    minutes: float | None = None,
+) -> Summary:
+    """Run the case of every seed, and tell of each that fails."""
+    failures: list[Failure] = []
+    start, done = perf_counter(), 0
+    for seed in seeds:
+        if minutes is not None and perf_counter() - start > 60 * minutes:
+            break
+        done += 1
+        case = case_of(seed)
+        found = verdict(case, twice=seed % TWICE_EVERY == 0)
+        if found is None:
+            continue
+        if shrinking:
+            case = shrink(case, partial(_fails_alike, found[0]))
+            found = verdict(case) or found
+        failures.append(Failure(seed, case, *found))
+        tell(f"seed {seed} fails: {found[1]}\nrun it again: {command(case)}\n")
+    return Summary(done, perf_counter() - start, failures)
+
+
+def _fails_alike(kind: str, case: Case) -> bool:
+    found = verdict(case)
+    return found is not None and found[0] == kind
+
+
+def command(case: Case) -> str:
+    """The command that runs this case."""
+    same = msgspec.json.encode(case) == msgspec.json.encode(case_of(case.seed))
+    if same:
+        return f"labray fuzz --seeds {case.seed}"
+    return f"labray fuzz --case {quote(msgspec.json.encode(case).decode())}"
+
+
+def read(text: str) -> Case:
+    """The case that `command` printed. ValueError says what is wrong with it."""
+    try:
+        return msgspec.json.decode(text, type=Case)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise ValueError(f"this is no case: {error}") from error
+
+
+def _shape(text: str) -> str:
+    """The words of a message without ids and numbers: what stays the same when a case is cut down."""
+    words = [word for word in text.split() if word.isalpha()]
+    return " ".join(words[:6])
+
+
+def _where(error: BaseException) -> str:
+    """The innermost lines of labray that it came from."""
+    lines: list[str] = []
+    tb = error.__traceback__
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        lines.append(f"  {code.co_filename}:{tb.tb_lineno} in {code.co_name}")
+        tb = tb.tb_next
+    return "\n".join(lines[-4:])
