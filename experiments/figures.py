@@ -150,6 +150,29 @@ def gantt(path: Path, real: Sequence[trace.Event], said: Sequence[trace.Event], 
         save(figure, path)
 
 
+def ratios(path: Path, rates: Sequence[tuple[str, str, float]]) -> None:
+    """How many times as fast labray is. rates: case, system, so many a second."""
+    own = {case: rate for case, system, rate in rates if system == "labray"}
+    others = list(dict.fromkeys(system for _, system, _ in rates if system != "labray"))
+    cases = [case for case in own if any(c == case and s != "labray" for c, s, _ in rates)]
+    with plt.rc_context(STYLE):  # type: ignore[arg-type]
+        figure, axes = plt.subplots(figsize=(8, 0.9 + 0.45 * len(cases)), layout="constrained")
+        for at, other in enumerate(others):
+            theirs = {case: rate for case, system, rate in rates if system == other}
+            points = [(own[case] / theirs[case], -row) for row, case in enumerate(cases) if case in theirs]
+            axes.plot(*zip(*points, strict=True), "os^Dv"[at % 5], label=other, markersize=7)
+        axes.axvline(1, color=GREY, linewidth=1)
+        axes.set_yticks([-row for row in range(len(cases))], cases)
+        axes.set(
+            xscale="log",
+            xlabel="times as fast as it",
+            title="labray beside other systems, same machine, same run",
+        )
+        axes.xaxis.set_major_formatter(FuncFormatter(short))
+        axes.legend(loc="upper right")
+        save(figure, path)
+
+
 def lanes(axes: Axes, events: Sequence[trace.Event]) -> None:
     """A lane a worker, in the order of their names; empty ones are left out."""
     names = {s.task: s.name for s in trace.submissions(events)}

@@ -1,36 +1,32 @@
-"""How fast are the small things? `python -m experiments.micro [--peers futures,pool]`.
+"""How fast are the small things? `python -m experiments.micro [--peers ray,futures,pool,loky,dask]`.
 
-Each figure is the median of several rounds after a warm-up, on two workers; peers run the same in the same
-process, one after the other, so that ratios mean something on a noisy machine. Rows go to results/micro/micro.csv.
+All systems are up at the same time and take turns, round by round, after a warm-up: a noisy machine is noisy for all,
+and the ratio of two medians means something. Rows and a figure go to results/micro/. Peers: `pip install .[peers]`.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import click
-import numpy as np
 from msgspec import Struct
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 import labray
+from experiments.contestants import PEERS, UNITS, WORKERS, Case, nothing, ours
 from experiments.provenance import origin, save_rows
 from experiments.scaling import CORES, Job, at, simulate
 from labray import TaskGraph
 
-ROUNDS = 5
-WORKERS = 2
-LARGE_BYTES = 100_000_000
-Bench = tuple[str, str, Callable[[], float]]
-"""What is measured, in which unit, and one round of it."""
+ROUNDS = 4
+ROUND_S = 2.0
+WARM_UP_S = 0.5
 
 
 class Row(Struct, frozen=True):
@@ -46,71 +42,52 @@ class Row(Struct, frozen=True):
     world: str
 
 
-def nothing() -> None:
-    """The empty task."""
+def row(system: str, name: str, unit: str, seen: list[float], world: str = "measured") -> Row:
+    return Row(system, name, unit, median(seen), min(seen), max(seen), len(seen), world)
 
 
-empty = labray.remote(nothing)
-
-
-@labray.remote(num_cpus=0)
-class Counter:
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def add(self) -> int:
-        self.calls += 1
-        return self.calls
-
-
-def rate(what: Callable[[], object], count: int) -> float:
-    """So many a second."""
+def rate(case: Case, seconds: float) -> float:
+    """So many a second, over at least so many seconds."""
     begun = time.perf_counter()
-    what()
-    return count / (time.perf_counter() - begun)
+    done = 0.0
+    while (spent := time.perf_counter() - begun) < seconds or not done:
+        done += case()
+    return done / spent
 
 
-def rounds(system: str, benches: list[Bench], world: str = "measured", count: int = ROUNDS) -> Iterator[Row]:
-    for name, unit, run in benches:
-        if count > 1:
-            run()
-        seen = [run() for _ in range(count)]
-        yield Row(system, name, unit, median(seen), min(seen), max(seen), count, world)
+# ---------------------------------------------------------------- cases that take turns
 
 
-def cluster_benches() -> list[Bench]:
-    counter = Counter.remote()
-    small, large = [1, 2, 3], np.ones(LARGE_BYTES // 8)
+def contest(systems: Mapping[str, Mapping[str, Case]], count: int, seconds: float) -> Iterator[Row]:
+    """Every case, on all systems that have it."""
+    for name, unit in track(UNITS.items(), "microbenchmarks", transient=True):
+        running = {system: cases[name] for system, cases in systems.items() if name in cases}
+        for case in running.values():
+            rate(case, min(WARM_UP_S, seconds))
+        seen: dict[str, list[float]] = {system: [] for system in running}
+        for _ in range(count):
+            for system, case in running.items():
+                seen[system].append(rate(case, seconds))
+        for system, rates in seen.items():
+            yield row(system, name, unit, rates)
 
-    def singles() -> None:
-        for _ in range(500):
+
+# ---------------------------------------------------------------- cases of labray alone
+
+
+def starts(count: int) -> Iterator[Row]:
+    """From init to ready, and from there to the first result, in milliseconds."""
+    empty = labray.remote(nothing)
+    ready, first = [], []
+    for _ in range(count):
+        begun = time.perf_counter()
+        with labray.init("cluster", num_cpus=WORKERS):
+            up = time.perf_counter()
             labray.get(empty.remote())
-
-    def round_trips(value: Any, times: int) -> Callable[[], None]:
-        def run() -> None:
-            for _ in range(times):
-                labray.get(labray.put(value))
-
-        return run
-
-    def batch(call: Any) -> Callable[[], float]:
-        return lambda: rate(lambda: labray.get([call.remote() for _ in range(1000)]), 1000)
-
-    return [
-        ("round trips, one at a time", "tasks/s", lambda: rate(singles, 500)),
-        ("1,000 submitted, then got", "tasks/s", batch(empty)),
-        ("1,000 actor calls", "calls/s", batch(counter.add)),
-        ("put and get, a small list", "times/s", lambda: rate(round_trips(small, 500), 500)),
-        ("put and get, 100 MB array", "GB/s", lambda: rate(round_trips(large, 1), 1) * LARGE_BYTES / 1e9),
-    ]  # fmt: skip
-
-
-def start_once() -> float:
-    """Milliseconds from init to the first result."""
-    begun = time.perf_counter()
-    with labray.init("cluster", num_cpus=WORKERS):
-        labray.get(empty.remote())
-        return (time.perf_counter() - begun) * 1e3
+            ready.append((up - begun) * 1e3)
+            first.append((time.perf_counter() - up) * 1e3)
+    yield row("labray", "init to ready", "ms", ready)
+    yield row("labray", "first task after it", "ms", first)
 
 
 @labray.remote(num_cpus=0)
@@ -130,78 +107,58 @@ def modelled_per_s(nodes: int = 100, tasks: int = 500) -> float:
         return float(done / (time.thread_time() - begun))
 
 
-def executed_per_s() -> float:
-    point = simulate(Job("flood", "bottom_up", 100, 200))
+def executed_per_s(scheduler: str) -> float:
+    point = simulate(Job("flood", scheduler, 100, 200))
     return point.tasks / point.wall_s
 
 
-SIM_BENCHES: list[Bench] = [
-    ("executed empty tasks, 100 nodes", "tasks/s of wall time", executed_per_s),
-    ("modelled tasks, 100 nodes", "tasks/s of CPU time", modelled_per_s),
-]
+def simulated(count: int) -> Iterator[Row]:
+    for scheduler in ("bottom_up", "centralized"):
+        seen = [executed_per_s(scheduler) for _ in range(count)]
+        yield row("labray", f"executed, 100 nodes, {scheduler}", "tasks/s of wall time", seen, "simulated")
+    seen = [modelled_per_s() for _ in range(count)]
+    yield row("labray", "modelled, 100 nodes", "tasks/s of CPU time", seen, "simulated")
 
 
-# ---------------------------------------------------------------- peers
+# ---------------------------------------------------------------- the page
 
 
-@contextmanager
-def futures() -> Iterator[list[Bench]]:
-    with ProcessPoolExecutor(WORKERS, mp_context=multiprocessing.get_context("forkserver")) as pool:
-        yield [
-            ("round trips, one at a time", "tasks/s",
-             lambda: rate(lambda: [pool.submit(nothing).result() for _ in range(500)], 500)),
-            ("1,000 submitted, then got", "tasks/s",
-             lambda: rate(lambda: [f.result() for f in [pool.submit(nothing) for _ in range(1000)]], 1000)),
-        ]  # fmt: skip
-
-
-@contextmanager
-def pool() -> Iterator[list[Bench]]:
-    with multiprocessing.get_context("forkserver").Pool(WORKERS) as workers:
-        yield [
-            ("round trips, one at a time", "tasks/s",
-             lambda: rate(lambda: [workers.apply(nothing) for _ in range(500)], 500)),
-            ("1,000 submitted, then got", "tasks/s",
-             lambda: rate(lambda: [r.get() for r in [workers.apply_async(nothing) for _ in range(1000)]], 1000)),
-        ]  # fmt: skip
-
-
-PEERS = {"futures": futures, "pool": pool}
-
-
-def measure(peers: list[str]) -> list[Row]:
-    with labray.init("cluster", num_cpus=WORKERS):
-        rows = list(rounds("labray", cluster_benches()))
-    rows += rounds("labray", [("init to first result", "ms", start_once)])
-    rows += rounds("labray", SIM_BENCHES, "simulated", 3)
-    for name in peers:
-        with PEERS[name]() as benches:
-            rows += rounds(name, benches)
-    return rows
+def table(rows: list[Row]) -> Table:
+    own = {each.name: each.median for each in rows if each.system == "labray"}
+    page = Table(title=f"{WORKERS} workers; median of the rounds, least to most", title_justify="left")
+    for heading in ("what", "system", "median", "least to most", "unit", "labray / it"):
+        page.add_column(heading)
+    for each in rows:
+        ratio = "" if each.system == "labray" else f"{own[each.name] / each.median:.2f}"
+        spread = f"{each.least:,.4g} to {each.most:,.4g}"
+        page.add_row(each.name, each.system, f"{each.median:,.4g}", spread, each.unit, ratio)
+    return page
 
 
 @click.command()
-@click.option("--peers", default="futures,pool", show_default=True, help="Of futures, pool; empty for none.")
+@click.option("--peers", default="futures,pool", show_default=True, help=f"Of {', '.join(PEERS)}; or none.")
+@click.option("--count", default=ROUNDS, show_default=True, help="Rounds of each case.")
+@click.option("--seconds", default=ROUND_S, show_default=True, help="Of each round, at least.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/micro"), show_default=True)
-def main(peers: str, out: Path) -> None:
+def main(peers: str, count: int, seconds: float, out: Path) -> None:
     """Measure, print, save."""
     names = [name for name in peers.split(",") if name]
     if unknown := [name for name in names if name not in PEERS]:
         raise click.BadParameter(f"{unknown[0]!r} is no peer: give some of {', '.join(PEERS)}.")
-    rows = measure(names)
-    own = {row.name: row.median for row in rows if row.system == "labray"}
-    table = Table(title=f"{WORKERS} workers; median of the rounds, least to most", title_justify="left")
+    with ExitStack() as stack:
+        systems = {name: stack.enter_context(PEERS[name]()) for name in names}
+        systems = {"labray": stack.enter_context(ours()), **systems}
+        rows = list(contest(systems, count, seconds))
+    rows += [*starts(count), *simulated(min(count, 3))]
     console = Console()
-    console.width = max(console.width, 110)  # a narrower table is hard to read
-    for heading in ("system", "what", "median", "least to most", "unit", "labray / it"):
-        table.add_column(heading)
-    for row in rows:
-        ratio = "" if row.system == "labray" else f"{own[row.name] / row.median:.2f}"
-        spread = f"{row.least:,.4g} to {row.most:,.4g}"
-        table.add_row(row.system, row.name, f"{row.median:,.4g}", spread, row.unit, ratio)
-    console.print(table)
+    console.width = max(console.width, 120)  # a narrower table is hard to read
+    console.print(table(rows))
     out.mkdir(parents=True, exist_ok=True)
     save_rows(out / "micro.csv", rows, origin())
+    if names:
+        from experiments.figures import ratios  # matplotlib, for the picture only
+
+        ratios(out / "micro.png", [(each.name, each.system, each.median) for each in rows])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """labray, a laboratory Ray: one program, real or simulated, under any scheduler."""
 
+from typing import TYPE_CHECKING, Any
+
 from labray import errors
 from labray import errors as exceptions
 from labray.actors import ActorClass, ActorHandle, method
 from labray.api import (
+    cancel,
     cluster_resources,
     execute,
     get,
@@ -18,19 +21,26 @@ from labray.api import (
     spend,
     wait,
 )
+from labray.faults import Faults
 from labray.functions import RemoteFunction
 from labray.options import NodeAffinitySchedulingStrategy
 from labray.refs import ObjectRef
 from labray.session import init, is_initialized, shutdown
+
+if TYPE_CHECKING:
+    from labray.graphs import TaskGraph
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ActorClass",
     "ActorHandle",
+    "Faults",
     "NodeAffinitySchedulingStrategy",
     "ObjectRef",
     "RemoteFunction",
+    "TaskGraph",
+    "cancel",
     "cluster_resources",
     "errors",
     "exceptions",
@@ -51,3 +61,12 @@ __all__ = [
     "spend",
     "wait",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded when first asked for: networkx alone takes as long as the rest."""
+    if name == "TaskGraph":
+        from labray.graphs import TaskGraph
+
+        return TaskGraph
+    raise AttributeError(f"module 'labray' has no attribute {name!r}")

@@ -12,7 +12,7 @@ from labray.options import check, seconds
 from labray.refs import ObjectRef
 
 if TYPE_CHECKING:
-    from labray.taskgraph import TaskGraph
+    from labray.graphs.taskgraph import TaskGraph
 
 
 def remote(*things: Any, **given: Any) -> Any:
@@ -64,13 +64,15 @@ def wait(
     """Wait until `num_returns` of these exist (failed ones do) or the time is up: those, and the others."""
     if not isinstance(refs, list):
         raise TypeError(f"wait() takes a list of ObjectRefs, not {_shown(refs)}.")
-    for ref in refs:
-        if not isinstance(ref, ObjectRef):
-            raise TypeError(f"wait() takes a list of ObjectRefs; this one holds {_shown(ref)}.")
     limit = _timeout(timeout)
     if not refs:
         return [], []
-    if len(set(refs)) != len(refs):
+    if len({ref.id for ref in refs if type(ref) is ObjectRef}) != len(
+        refs
+    ):  # fast: lists are long, and come often
+        for ref in refs:
+            if not isinstance(ref, ObjectRef):
+                raise TypeError(f"wait() takes a list of ObjectRefs; this one holds {_shown(ref)}.")
         raise ValueError("wait() takes each ref once; this list holds one twice.")
     if isinstance(num_returns, bool) or not isinstance(num_returns, int):
         raise TypeError(f"num_returns is a whole number, not {num_returns!r}.")
@@ -85,6 +87,18 @@ def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
         raise ValueError(f"kill() takes an actor's handle, not {_shown(actor)}.")
     at = session.ensure()
     at.kill(actor_ref(actor, at), no_restart)
+
+
+def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
+    """Take back the task that makes this: it never runs, or is interrupted; its refs raise TaskCancelledError.
+
+    What runs gets a KeyboardInterrupt; if it catches that and returns, the value counts. force: its worker is killed.
+    recursive: what it has submitted is cancelled too. A queued actor call is dropped, of a running one only the
+    value. What has ended stays as it is.
+    """
+    if not isinstance(ref, ObjectRef):
+        raise TypeError(f"cancel() takes an ObjectRef, not {_shown(ref)}.")
+    _port_of(ref).cancel(ref, bool(force), bool(recursive))
 
 
 def get_actor(name: str) -> ActorHandle:
@@ -124,14 +138,14 @@ def nodes() -> list[dict[str, Any]]:
 
 def graph() -> TaskGraph:
     """The task graph of the program so far, a networkx DAG."""
-    from labray.taskgraph import TaskGraph
+    from labray.graphs.taskgraph import TaskGraph
 
     return TaskGraph.from_trace(session.running().trace())
 
 
 def execute(graph: TaskGraph) -> Any:
-    """Run a given task graph; see labray.execution.execute for what it returns."""
-    from labray.execution import execute as run
+    """Run a given task graph; see labray.graphs.execution.execute for what it returns."""
+    from labray.graphs.execution import execute as run
 
     return run(session.ensure(), graph)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from types import FunctionType
 from typing import Any
+from weakref import WeakSet
 
 import cloudpickle
 from msgspec import Struct
@@ -62,7 +63,27 @@ class _CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle h
             return _receive, (obj.ref.id, obj.ref.owner)
         if type(obj).__name__ == "ndarray":
             return _array(obj)
-        return super().reducer_override(obj)
+        reduced = super().reducer_override(obj)
+        if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) == 6:
+            _whole.add(obj)
+            return (*reduced[:5], _fill)  # a class that goes by value: its attributes are set last
+        return reduced
+
+
+_whole: WeakSet[type] = WeakSet()
+"""Classes that this process made, or has unpickled already."""
+
+
+def _fill(made: type, state: Any) -> type:
+    """Set the attributes of an unpickled class, once.
+
+    cloudpickle finds a class that it knows, and sets them again: in a simulation, where the class is the program's
+    own, that would replace its methods by copies, and the next run of the same program would not be the same.
+    """
+    if made not in _whole:
+        cloudpickle.cloudpickle._class_setstate(made, state)
+        _whole.add(made)
+    return made
 
 
 _importable: set[Any] = set()  # functions and classes that were found by their module's name: 1 us saved each

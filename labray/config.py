@@ -41,16 +41,15 @@ class Config(Struct, frozen=True):
                 raise ValueError(f"{name!r} is reserved: every node offers node:<its name> by itself.")
         for name in ("strict", "trace"):
             if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} is True or False, not {getattr(self, name)!r}.")
+                path = " or a file's path" if name == "trace" else ""
+                raise TypeError(f"{name} is True or False{path}, not {getattr(self, name)!r}.")
 
     def cluster(self) -> Cluster:
         """The nodes n0, n1, ... with what each offers, and the head."""
         return Cluster(tuple(self._node(f"n{at}") for at in range(self.nodes)), HEAD)
 
     def _node(self, name: str) -> NodeInfo:
-        amounts = resource_amounts("resources", self.resources)
-        amounts |= {"CPU": amount("num_cpus", self.num_cpus), f"node:{name}": UNIT}
-        return NodeInfo(place(name), tuple(sorted((key, units) for key, units in amounts.items() if units)))
+        return node_info(name, self.num_cpus, self.resources)
 
     def total_resources(self) -> dict[str, float]:
         """Of the whole cluster; what is zero is not there."""
@@ -62,14 +61,23 @@ class Config(Struct, frozen=True):
 
     def describe_nodes(self) -> list[dict[str, Any]]:
         """For nodes(): one dict a node, in Ray's words."""
-        return [
-            {
-                "NodeID": node.place,
-                "Alive": True,
-                "Resources": {name: units / UNIT for name, units in node.totals},
-            }
-            for node in self.cluster().nodes
-        ]
+        return [describe_node(node, True) for node in self.cluster().nodes]
+
+
+def node_info(name: str, num_cpus: float, resources: Mapping[str, float]) -> NodeInfo:
+    """What a node offers, checked; beside what was asked for, `node:<its name>`."""
+    amounts = resource_amounts("resources", resources)
+    amounts |= {"CPU": amount("num_cpus", num_cpus), f"node:{name}": UNIT}
+    return NodeInfo(place(name), tuple(sorted((key, units) for key, units in amounts.items() if units)))
+
+
+def describe_node(node: NodeInfo, alive: bool) -> dict[str, Any]:
+    """In Ray's words."""
+    return {
+        "NodeID": node.place,
+        "Alive": alive,
+        "Resources": {name: units / UNIT for name, units in node.totals},
+    }
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> None:

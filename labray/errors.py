@@ -153,7 +153,7 @@ def _fill_builtin_part(error: RayTaskError, cause: BaseException) -> None:
     """Let `errno`, `value` and the like, which live in C fields, be those of the cause."""
     builtin: Any = next(kind for kind in type(cause).__mro__ if kind.__module__ == "builtins")
     if builtin.__init__ is not Exception.__init__:
-        builtin.__init__(error, *cause.args)
+        builtin.__init__(error, *builtin.__reduce__(cause)[1])  # an OSError's args lack its file name
 
 
 def _revive(function_name: str, traceback_str: str, cause: BaseException) -> RayTaskError:

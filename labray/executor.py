@@ -30,6 +30,10 @@ class Outcome(Struct, frozen=True):
     held: Sequence[Sequence[ObjectRef[Any]]] = ()
 
 
+class Interrupted(BaseException):
+    """A cancelled task's interrupt, where KeyboardInterrupt itself must stay Ctrl-C."""
+
+
 class Executor:
     """One worker's. escapes: what a body may raise that is the world's business and not the task's."""
 
@@ -58,8 +62,14 @@ class Executor:
         except BaseException as error:  # noqa: BLE001  (what a body raises is a value)
             info = self._told(spec, error)
             values = (Failed(info),) * spec.returns
-            retry = self._retries(spec.retry_on, error)
+            retry = not isinstance(error, KeyboardInterrupt | Interrupted) and self._retries(
+                spec.retry_on, error
+            )
         return Outcome(values, self._kept(run), retry, held)
+
+    def call(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """The body, and nothing else: what may be interrupted from outside."""
+        return target(*args, **kwargs)
 
     def forget(self, actor: ObjectID) -> None:
         """The actor has ended, and this process lives on."""
@@ -76,7 +86,7 @@ class Executor:
             assert spec.function is not None
             target = self._function(spec.function.id, run.function)
         args, kwargs = self._arguments(run)
-        result = target(*args, **kwargs)
+        result = self.call(target, args, kwargs)
         if spec.kind == "actor":
             self._actors[result_id(spec.id, 0)] = result
         return result
@@ -134,7 +144,9 @@ class Executor:
         return self.process.pack(id, encoded)
 
     def _told(self, spec: Spec, error: BaseException) -> ErrorInfo:
-        info = describe(error, spec.name, skip=2)
+        if isinstance(error, KeyboardInterrupt | Interrupted):
+            return ErrorInfo("cancelled", f"task {spec.id} ({spec.name}) was cancelled while it ran.")
+        info = describe(error, spec.name, skip=3)
         if spec.kind != "actor":
             return info
         message = f"The actor died in its constructor: {info.type_name}: {info.message}"

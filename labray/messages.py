@@ -192,6 +192,15 @@ class Kill(Tagged, frozen=True, array_like=True, gc=False):
     no_restart: bool = True
 
 
+class Cancel(Tagged, frozen=True, array_like=True, gc=False):
+    """Take a task back. Answered by Registered; refused is only force on an actor's call."""
+
+    request: int
+    ref: Ref
+    force: bool
+    recursive: bool
+
+
 class Register(Tagged, frozen=True, array_like=True, gc=False):
     """Reserve a name for an actor about to be created. Answered by Registered."""
 
@@ -231,7 +240,19 @@ class Recalled(Tagged, frozen=True, array_like=True, gc=False):
 
 
 Call = (
-    Submit | Put | Get | Wait | Abandon | Drop | Unpin | Kill | Register | Lookup | Finished | Recalled
+    Submit
+    | Put
+    | Get
+    | Wait
+    | Abandon
+    | Drop
+    | Unpin
+    | Kill
+    | Cancel
+    | Register
+    | Lookup
+    | Finished
+    | Recalled
 )
 
 
@@ -254,6 +275,13 @@ class Recall(Tagged, frozen=True, array_like=True, gc=False):
     """Give back those of these that have not begun. Answered by Recalled."""
 
     tasks: tuple[TaskID, ...]
+
+
+class Interrupt(Tagged, frozen=True, array_like=True, gc=False):
+    """A cancelled task: give it back (Recalled) if it has not begun; raise KeyboardInterrupt in it if it runs."""
+
+    task: TaskID
+    attempt: int
 
 
 class Values(Tagged, frozen=True, array_like=True, gc=False):
@@ -295,7 +323,7 @@ class Warned(Tagged, frozen=True, array_like=True, gc=False):
     text: str
 
 
-Notice = Run | Recall | Values | Ready | Registered | Found | Reclaim | Exit | Warned
+Notice = Run | Recall | Interrupt | Values | Ready | Registered | Found | Reclaim | Exit | Warned
 
 
 # ---------------------------------------------------------------- Letter: place -> place
@@ -311,11 +339,12 @@ class Assign(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class Moved(Tagged, frozen=True, array_like=True, gc=False):
-    """To a task's owner: it is now with `to`."""
+    """To a task's owner: it is now with `to`, after so many hops. Of two that cross, the one with more is right."""
 
     task: TaskID
     attempt: int
     to: Place
+    hops: int
 
 
 class Done(Tagged, frozen=True, array_like=True, gc=False):
@@ -330,10 +359,11 @@ class Done(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class Bounced(Tagged, frozen=True, array_like=True, gc=False):
-    """To a method's owner: the actor is no longer here, and the call had not begun."""
+    """To its owner, a task that had not begun: an actor's call whose actor is gone, or one whose argument is lost."""
 
     task: TaskID
     attempt: int
+    hops: int
 
 
 class Watch(Tagged, frozen=True, array_like=True, gc=False):
@@ -422,6 +452,23 @@ class KillActor(Tagged, frozen=True, array_like=True, gc=False):
     no_restart: bool
 
 
+class CancelTask(Tagged, frozen=True, array_like=True, gc=False):
+    """To a task's owner."""
+
+    task: TaskID
+    force: bool
+    recursive: bool
+
+
+class Withdraw(Tagged, frozen=True, array_like=True, gc=False):
+    """From a task's owner to its custodian: it is cancelled."""
+
+    task: TaskID
+    attempt: int
+    force: bool
+    recursive: bool
+
+
 class NameWanted(Tagged, frozen=True, array_like=True, gc=False):
     """To the head: reserve a name. Answered by NameGiven."""
 
@@ -484,6 +531,8 @@ Letter = (
     | ActorLost
     | StopActor
     | KillActor
+    | CancelTask
+    | Withdraw
     | NameWanted
     | NameGiven
     | NameSought
@@ -525,6 +574,13 @@ class PlaceLost(Tagged, frozen=True, array_like=True, gc=False):
     place: Place
 
 
+class PlaceJoined(Tagged, frozen=True, array_like=True, gc=False):
+    """A node came up, perhaps one that was lost, in a new incarnation."""
+
+    place: Place
+    totals: Demand
+
+
 class Arrived(Tagged, frozen=True, array_like=True, gc=False):
     """A pulled object is in this node's store now."""
 
@@ -538,7 +594,9 @@ class Woke(Tagged, frozen=True, array_like=True, gc=False):
     token: int
 
 
-News = Booted | ClientJoined | ClientLost | WorkerStarted | WorkerLost | PlaceLost | Arrived | Woke
+News = (
+    Booted | ClientJoined | ClientLost | WorkerStarted | WorkerLost | PlaceLost | PlaceJoined | Arrived | Woke
+)
 
 
 # ---------------------------------------------------------------- Effect: node -> the world

@@ -7,7 +7,7 @@ simulator to the fiber that runs), so threads that user code starts see it too. 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from labray.errors import NotInitializedError
 from labray.ids import ObjectID, Place, TaskID
@@ -43,6 +43,9 @@ class Port(Protocol):
     ) -> tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]: ...
 
     def kill(self, actor: Ref, no_restart: bool) -> None: ...
+
+    def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool) -> None:
+        """Take back the task that makes it. ValueError if that would kill an actor."""
 
     def register(self, name: str, actor: Ref, handle: bytes) -> bool: ...
 
@@ -109,6 +112,17 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Idempotent. Nothing is left behind: no process, thread, file, socket or shared memory."""
+
+
+@runtime_checkable
+class Elastic(Protocol):
+    """A session whose world can gain and lose nodes while it runs."""
+
+    def add_node(self, num_cpus: float, resources: Mapping[str, float]) -> str:
+        """Its name, once tasks can be sent there."""
+
+    def remove_node(self, name: str) -> None:
+        """As if it had been killed; the others have been told when this returns."""
 
 
 _current: Port | None = None

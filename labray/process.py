@@ -1,14 +1,13 @@
 """Process: the client half of the protocol, a Port over a Channel. The same in every world.
 
 It gives out ids, pickles before anything is sent (so that nothing is ever half submitted), counts handles and
-tells the node what it holds no more. It decides nothing and caches nothing; docs/protocol.md has the rules.
+tells the node what it holds no more. It decides nothing; docs/protocol.md has the rules.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import Any
 
 from labray import codec
@@ -18,6 +17,7 @@ from labray.ids import DRIVER, ObjectID, TaskID, function_id, lineage_prefix, pu
 from labray.messages import Payload, Ref
 from labray.options import Options, seconds
 from labray.port import Channel
+from labray.questions import Questions
 from labray.refs import HandleTable, ObjectRef
 from labray.unpicklable import UnpicklableError
 
@@ -33,13 +33,12 @@ class Process:
         # may have to read answers for other threads meanwhile, and a late one comes back here (discard).
         self._lock = threading.RLock()
         self.handles = HandleTable(session, self._lock)
+        self.questions = Questions(channel, self.handles, self._lock)
         self._attempt = 0
         self._lends: int | None = None  # the thread whose waiting frees the task's CPU
         self._prefix = ""  # of the ids of all that this attempt submits; made when first needed
         self._tasks = self._puts = self._functions = 0
-        self._requests = count(1)
         self._exporting: dict[tuple[int, int], Ref] = {}  # by thread and thing
-        self._abandoned: dict[int, tuple[Ref, ...]] = {}
 
     # ------------------------------------------------------------ the running task
 
@@ -50,6 +49,16 @@ class Process:
             self._lends = threading.get_ident() if kind == "task" else None
             self._prefix = ""
             self._tasks = self._puts = self._functions = 0
+            self.handles.values.clear()  # what this task waits for is for the trace to know
+
+    @property
+    def attempt(self) -> str:
+        """What runs here, and the how-manieth time."""
+        return f"{self.task} {self._attempt}"
+
+    def _waits(self) -> bool:
+        """Whether this thread's waiting frees the task's CPU."""
+        return self._lends == threading.get_ident()
 
     def _named_under(self) -> str:
         if not self._prefix:
@@ -112,10 +121,9 @@ class Process:
 
     def _reserve(self, options: Options, actor: Ref) -> None:
         if not self.register(options.actor_name, actor, options.card):
-            raise ActorAlreadyExistsError(
-                f"An actor named {options.actor_name!r} is alive. Use get_actor({options.actor_name!r}), "
-                "or get_if_exists=True."
-            )
+            name = options.actor_name
+            text = f"An actor named {name!r} is alive. Use get_actor({name!r}), or get_if_exists=True."
+            raise ActorAlreadyExistsError(text)
 
     def put(self, value: Any) -> ObjectRef[Any]:
         """Store a copy of a value."""
@@ -135,7 +143,9 @@ class Process:
             return self.handles.own(ref)
 
     def _store(self, id: ObjectID, encoded: codec.Encoded, function: bool) -> None:
-        self.channel.post(m.Put(id, self.pack(id, encoded), self.task, function))
+        # code goes to every worker once, and its node keeps it: it travels inside messages, however large
+        value = m.Inline(codec.settle(encoded.payload)) if function else self.pack(id, encoded)
+        self.channel.post(m.Put(id, value, self.task, function))
 
     def pack(self, id: ObjectID, encoded: codec.Encoded) -> m.Inline | m.Stored:
         """A value as it travels: inside the message if small, else in the node's store."""
@@ -145,9 +155,8 @@ class Process:
         return m.Stored(stored.size, stored.block, encoded.payload.refs)
 
     def _check(self, refs: Sequence[ObjectRef[Any]]) -> None:
-        for ref in refs:
-            if ref.table is self.handles:
-                continue
+        handles = self.handles
+        for ref in [ref for ref in refs if ref.table is not handles]:
             if ref.table.session != self.session:
                 raise ValueError(f"{ref!r}: its owner is unknown. It is of a session that was shut down.")
             raise ValueError(f"{ref!r} belongs to another process. Pass it as an argument, not as a global.")
@@ -158,6 +167,9 @@ class Process:
         """The values, in order; raises as soon as one has failed. timeout in seconds; 0 polls."""
         if not refs:
             return []
+        if len(refs) == 1 and (kept := self.handles.values.get(refs[0].id)) is not None:
+            self._check(refs)
+            return [codec.decode(kept, self.handles.adopt)]
         places: dict[ObjectRef[Any], int] = {}
         for ref in refs:
             places.setdefault(ref, len(places))
@@ -165,13 +177,15 @@ class Process:
         self._check(asked)
         self.flush()
         wanted = tuple([ref.ref for ref in asked])
-        message = m.Get(next(self._requests), wanted, timeout == 0, self._lends == threading.get_ident())
-        reply = self._ask(message, timeout)
+        message = m.Get(self.questions.number(), wanted, timeout == 0, self._waits())
+        reply = self.questions.ask(message, timeout)
         values = reply.values if isinstance(reply, m.Values) else ()
         if len(values) == 1 and isinstance(values[0], m.Failed):
             raise restore(values[0].error)
         if not values:
             raise GetTimeoutError(f"get() of {_some(asked)} was not ready within {timeout} s.")
+        if len(values) == 1:
+            self.questions.remember(wanted[0].id, values[0])
         found = [self.unpack(ref.id, value) for ref, value in zip(wanted, values, strict=True)]
         return found if len(found) == len(refs) else [found[places[ref]] for ref in refs]
 
@@ -200,54 +214,31 @@ class Process:
         """The first `num_returns` refs that exist, and the others, both in the given order."""
         self._check(refs)
         self.flush()
-        wanted = tuple([ref.ref for ref in refs])
-        lends = self._lends == threading.get_ident()
-        reply = self._ask(m.Wait(next(self._requests), wanted, num_returns, timeout == 0, lends), timeout)
-        if reply is None:  # what is there by now
-            reply = self._ask(m.Wait(next(self._requests), wanted, num_returns, True), None)
-        assert isinstance(reply, m.Ready), reply
-        chosen = set(reply.positions[:num_returns])
-        ready = [ref for at, ref in enumerate(refs) if at in chosen]
-        return ready, [ref for at, ref in enumerate(refs) if at not in chosen]
+        positions: Sequence[int] = self.questions.known_to_exist(refs, num_returns)
+        if len(positions) < num_returns:
+            positions = self.questions.what_exists(refs, num_returns, timeout, self._waits())
+            if len(positions) > num_returns:
+                self.handles.existing.update([(refs[at].id, None) for at in positions])
+                positions = positions[:num_returns]
+        if len(positions) == 1:
+            at = positions[0]
+            return [refs[at]], [*refs[:at], *refs[at + 1 :]]
+        chosen = set(positions)
+        return [refs[at] for at in positions], [ref for at, ref in enumerate(refs) if at not in chosen]
 
-    def _ask(self, message: m.Get | m.Wait | m.Register | m.Lookup, timeout: float | None) -> m.Notice | None:
-        try:
-            reply = self.channel.ask(message, message.request, None if timeout == 0 else timeout)
-        except BaseException:  # interrupted: the answer will find nobody
-            self._abandon(message)
-            raise
-        if reply is None:
-            self._abandon(message)
-        return reply
+    def discard(self, late: m.Notice) -> None:
+        """An answer that nobody waits for any more: give back the refs it gave. Its pins are the channel's."""
+        self.questions.take_back(late)
+        self.flush()
 
-    def _abandon(self, message: m.Get | m.Wait | m.Register | m.Lookup) -> None:
-        if isinstance(message, m.Get):
-            self._abandoned[message.request] = message.refs
-            while len(self._abandoned) > 64:  # an answer already under way arrives soon, or never
-                self._abandoned.pop(next(iter(self._abandoned)), None)
-        self.channel.post(m.Abandon(message.request))
+    def unread(self, late: m.Values) -> tuple[tuple[ObjectID, int], ...]:
+        """What a late answer pinned, for Unpin: of use to a channel that does not remember what was asked."""
+        return self.questions.unread(late)
 
     def keep(self, refs: Sequence[Ref]) -> tuple[Ref, ...]:
         """At the end of a task, for Finished: which of the refs among its arguments live on here."""
         with self._lock:
             return self.handles.keep(refs)
-
-    def discard(self, late: m.Notice) -> None:
-        """An answer that nobody waits for any more: give back the refs it gave. Its pins are the channel's."""
-        with self._lock:
-            if isinstance(late, m.Found) and late.actor is not None:
-                self.handles.give((late.actor,))
-            if isinstance(late, m.Values):
-                for value in late.values:
-                    if not isinstance(value, m.Failed):
-                        self.handles.give(value.payload.refs if isinstance(value, m.Inline) else value.refs)
-        self.flush()
-
-    def unread(self, late: m.Values) -> tuple[tuple[ObjectID, int], ...]:
-        """What a late answer pinned, for Unpin: of use to a channel that does not remember what was asked."""
-        asked = self._abandoned.pop(late.request, ())
-        pairs = zip(asked, late.values, strict=False)
-        return tuple((ref.id, 1) for ref, value in pairs if isinstance(value, m.Stored))
 
     # ------------------------------------------------------------ actors
 
@@ -255,16 +246,24 @@ class Process:
         self.flush()
         self.channel.post(m.Kill(actor, no_restart))
 
+    def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool) -> None:
+        self._check([ref])
+        if not self._granted(m.Cancel(self.questions.number(), ref.ref, force, recursive)):
+            raise ValueError("force=True would kill the actor: use labray.kill(), or force=False.")
+
     def register(self, name: str, actor: Ref, handle: bytes) -> bool:
         """Reserve a name for an actor that is about to be created."""
-        reply = self._ask(m.Register(next(self._requests), name, actor, handle), None)
+        return self._granted(m.Register(self.questions.number(), name, actor, handle))
+
+    def _granted(self, message: m.Register | m.Cancel) -> bool:
+        reply = self.questions.ask(message, None)
         assert isinstance(reply, m.Registered), reply
         return reply.accepted
 
     def lookup(self, name: str) -> tuple[ObjectRef[Any], bytes] | None:
         """The actor of this name, and what was registered with it."""
         self.flush()
-        reply = self._ask(m.Lookup(next(self._requests), name), None)
+        reply = self.questions.ask(m.Lookup(self.questions.number(), name), None)
         assert isinstance(reply, m.Found), reply
         if reply.actor is None:
             return None

@@ -13,29 +13,34 @@ from contextlib import AbstractContextManager
 from typing import Generic, Self, TypeVar
 
 from labray.ids import ObjectID, TaskID, creator
-from labray.messages import Ref
+from labray.messages import Payload, Ref
 
 T = TypeVar("T")
+
+KEPT_VALUES = 64
+KEPT_BYTES = 4096
+"""What a process remembers of what it got: at most so many values of at most so many bytes each."""
 
 
 class ObjectRef(Generic[T]):
     """A value that exists somewhere, or will. Equal by id; pass it to tasks, or `get` it."""
 
-    __slots__ = ("__weakref__", "_die", "ref", "table")
+    __slots__ = ("__weakref__", "_die", "id", "ref", "table")
 
     def __init__(self, ref: Ref, table: HandleTable) -> None:
         self.ref = ref
+        self.id = ref.id
         self.table = table
         self._die: Callable[[ObjectID], None] = table.dying.append
 
     def __del__(self) -> None:
-        self._die(self.ref.id)
+        self._die(self.id)
 
     def __hash__(self) -> int:
-        return hash(self.ref.id)
+        return hash(self.id)
 
     def __eq__(self, other: object) -> bool:
-        return self.ref.id == other.ref.id if isinstance(other, ObjectRef) else NotImplemented
+        return self.id == other.id if isinstance(other, ObjectRef) else NotImplemented
 
     def __repr__(self) -> str:
         return f"ObjectRef({self.ref.id} of {self.ref.owner})"
@@ -71,12 +76,14 @@ class HandleTable:
     methods are called by the process, which holds it.
     """
 
-    __slots__ = ("_alive", "_drops", "_given", "_lock", "dying", "session")
+    __slots__ = ("_alive", "_drops", "_given", "_lock", "dying", "existing", "session", "values")
 
     def __init__(self, session: str, lock: AbstractContextManager[object]) -> None:
         self.session = session
         self._lock = lock
         self.dying: deque[ObjectID] = deque()
+        self.existing: dict[ObjectID, None] = {}  # what has a handle here and was heard to exist
+        self.values: dict[ObjectID, Payload] = {}  # small ones that came lately; they never change
         self._alive: dict[ObjectID, int] = {}
         self._given: dict[ObjectID, int] = {}
         self._drops: list[tuple[ObjectID, int]] = []
@@ -125,7 +132,17 @@ class HandleTable:
                 del alive[id]
                 self._release(id)
 
+    def remember(self, id: ObjectID, payload: Payload) -> None:
+        """A small value that contains no refs, for the next `get` of it."""
+        if id in self._alive:
+            values = self.values
+            values[id] = payload
+            if len(values) > KEPT_VALUES:
+                del values[next(iter(values))]
+
     def _release(self, id: ObjectID) -> None:
+        self.existing.pop(id, None)
+        self.values.pop(id, None)
         given = self._given.pop(id, 0)
         if given:
             self._drops.append((id, given))

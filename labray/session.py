@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from labray import backends, port
@@ -14,9 +15,11 @@ from labray.ids import DRIVER
 from labray.port import Port, Session
 
 if TYPE_CHECKING:
+    from labray.recording import Recorder
     from labray.trace import Event
 
 _session: Session | None = None
+_recorder: Recorder | None = None
 _pid = 0  # of the process that called init: a forked child must not end its parent's session
 
 SIMULATED_CPUS = 4
@@ -56,15 +59,16 @@ def init(
     scheduler: Any = "bottom_up",
     seed: int = 0,
     strict: bool = False,
-    trace: bool = True,
+    trace: bool | str | PathLike[str] = True,
     ignore_reinit_error: bool = False,
     **extra: Any,
 ) -> Context:
     """Start a session. num_cpus, resources: of each node; CPUs default to this machine's, shared among the nodes,
     and to 4 a node in a simulation. scheduler: a name, a policy, or a policy's class. seed: of all that is random.
-    strict: a request that no node can ever meet raises instead of waiting with a warning. extra: the backend's own.
+    strict: a request that no node can ever meet raises instead of waiting with a warning. trace: whether events are
+    kept; a path also writes them there at the end, for `labray whatif`. extra: the backend's own.
     """
-    global _session, _pid
+    global _session, _pid, _recorder
     if port.exists():
         if ignore_reinit_error and _session is not None:
             return Context(_config)
@@ -78,13 +82,22 @@ def init(
         num_cpus = SIMULATED_CPUS if backend == "sim" else _own_share(nodes)
     config = Config(
         backend, nodes, num_cpus, dict(_mapping(resources)), schedulers.resolve(scheduler),
-        seed, strict, trace, extra,
+        seed, strict, True if isinstance(trace, str | PathLike) else trace, extra,
     )  # fmt: skip
+    _recorder = _to_record(trace, config)
     _session = backends.start(config)
     _pid = os.getpid()
     port.switch(_session.port)
     _remember(config)
     return Context(config)
+
+
+def _to_record(trace: Any, config: Config) -> Recorder | None:
+    if not isinstance(trace, str | PathLike):
+        return None
+    from labray.recording import Recorder  # and with it what writes files
+
+    return Recorder(trace, config)
 
 
 _config: Config
@@ -124,9 +137,13 @@ def _end() -> None:
     if session is None or _pid != os.getpid():
         return
     try:
-        session.close()
+        if _recorder is not None:
+            _recorder.write(session)
     finally:
-        port.switch(None)
+        try:
+            session.close()
+        finally:
+            port.switch(None)
 
 
 def is_initialized() -> bool:

@@ -53,14 +53,13 @@ class Signature(Struct, frozen=True):
         return at if kind == inspect.Parameter.VAR_POSITIONAL else name
 
     def _inspected(self) -> inspect.Signature:
-        return inspect.Signature(
-            [
-                inspect.Parameter(
-                    name, inspect._ParameterKind(kind), default=inspect.Parameter.empty if required else None
-                )
-                for name, kind, required in self.parameters or ()
-            ]
-        )
+        return inspect.Signature([_parameter(*told) for told in self.parameters or ()])
+
+
+def _parameter(name: str, kind: int, required: bool) -> inspect.Parameter:
+    several = kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    default = inspect.Parameter.empty if required or several else None
+    return inspect.Parameter(name, inspect._ParameterKind(kind), default=default)
 
 
 def _required(parameter: inspect.Parameter) -> bool:

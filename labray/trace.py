@@ -5,6 +5,10 @@ their subject and detail (attempts count from 0; times are the world's seconds):
 
     submitted   task     (name, kind, parent, deps, actor, cost)   at the owner; deps: ids;
                                                 actor: its creation's result, or ""
+    needs       task     (demand, lifetime)     at the owner, where it is not one CPU and nothing
+    waited      client   (since, count, objects)    its get (of all) or wait was answered; since: asked
+    gave_up     client   (since, count, objects)    its time was up first
+    made        object   size                   where it was: a result of 1 KiB or more that travels in messages
     kept        task     attempt                at the place that will run it
     forwarded   task     to                     at the place that hands it on
     dispatched  task     worker                 sent down a worker's pipe

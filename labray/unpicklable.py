@@ -16,11 +16,14 @@ class UnpicklableError(TypeError):
     """
 
     def __init__(self, path: str, reason: str, what: str = "the value", argument: int | None = None) -> None:
-        self.path, self.reason, self.argument = path, reason, argument
+        self.path, self.reason, self.what, self.argument = path, reason, what, argument
         super().__init__(
             f"{what}{path} cannot be pickled: {reason}. Values travel between processes as copies; "
             "pass what it is made of instead, and make it where it is used."
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return UnpicklableError, (self.path, self.reason, self.what, self.argument)
 
     def named(self, what: str) -> UnpicklableError:
         """The same, about something that has a name."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -55,6 +56,7 @@ class LoopWorker:
         self.waiting: m.Get | m.Wait | None = None
         self.reply: Any = None
         self.resumed = False
+        self.interrupted = False
 
 
 class LoopWorld:
@@ -65,6 +67,8 @@ class LoopWorld:
     ) -> None:
         self.rng = Random(seed)
         self.cpus = cpus
+        self.scheduler = scheduler
+        self.joined = 0
         infos = tuple(
             NodeInfo(place(f"n{i}"), (("CPU", cpus * m.UNIT), (f"node:n{i}", m.UNIT))) for i in range(nodes)
         )
@@ -87,6 +91,7 @@ class LoopWorld:
         self.started_calls: list[str] = []
         self.counters: dict[str, int] = {}
         self.requests = 0
+        self.asked: dict[int, m.Get | m.Wait] = {}  # given up; an answer may be under way
         self.warned: list[str] = []
         news = [(p, m.Booted()) for p in self.nodes] + [(Place("n0"), m.ClientJoined(self.driver))]
         for p, message in news:
@@ -119,6 +124,9 @@ class LoopWorld:
     def get(self, *refs: m.Ref) -> tuple[m.Value, ...]:
         return self.ask(m.Get(self.request(), tuple(refs))).values
 
+    def cancel(self, ref: m.Ref, force: bool = False, recursive: bool = True) -> None:
+        self.wire(self.driver, "n0", m.Cancel(self.request(), ref, force, recursive))
+
     def drop(self, *refs: m.Ref) -> None:
         self.wire(self.driver, "n0", m.Drop(tuple((ref.id, 1) for ref in refs)))
 
@@ -137,19 +145,17 @@ class LoopWorld:
         raise AssertionError("the world runs on and on")
 
     def settle(self) -> None:
-        """Run until nothing is left to do but alarms."""
+        """Run until nothing is left to do but alarms that are not due yet."""
         while self.step(alarms=False):
             pass
 
     def step(self, alarms: bool = True) -> bool:
         """One thing that can happen, happens."""
-        choices: list[Callable[[], None]] = []
-        for ends in self.wires:
-            choices.append(lambda ends=ends: self._deliver(ends))
-        for worker in self.workers.values():
-            if self._can_go_on(worker):
-                choices.append(lambda worker=worker: self._go_on(worker))
-        if not choices and not (alarms and self.alarms):
+        choices = [partial(self._deliver, ends) for ends in self.wires]
+        choices += [
+            partial(self._go_on, worker) for worker in self.workers.values() if self._can_go_on(worker)
+        ]
+        if not choices and not (self.alarms and (alarms or min(self.alarms)[0] <= self.now)):
             return False
         self.now += 0.0001
         if not choices:
@@ -223,6 +229,25 @@ class LoopWorld:
         self.wires.pop((worker.at, id), None)
         node.validate()
 
+    def add_place(self) -> None:
+        """A node joins: it knows who lives, and hears who does not; the others hear of it at once."""
+        self.joined += 1
+        name = f"n{100 + self.joined}"
+        info = NodeInfo(place(name), (("CPU", self.cpus * m.UNIT), (f"node:{name}", m.UNIT)))
+        living = tuple(node for node in self.cluster.nodes if node.place in self.nodes)
+        lost = [node.place for node in self.cluster.nodes if node.place not in self.nodes]
+        others = list(self.nodes.values())
+        self.cluster = Cluster((*self.cluster.nodes, info), HEAD)
+        seen = Cluster((*living, info), HEAD)
+        rng = Random(f"{self.rng.random()}")
+        self.nodes[info.place] = Node(info.place, seen, info.totals, self.scheduler, rng, max_workers=10_000)
+        for news in (m.Booted(), *(m.PlaceLost(other) for other in lost)):
+            for effect in self.nodes[info.place].handle("", news, self.now):
+                self._obey(info.place, effect)
+        for other in others:
+            for effect in other.handle("", m.PlaceJoined(info.place, info.totals), self.now):
+                self._obey(other.place, effect)
+
     def kill_place(self, lost: Place) -> None:
         """A node dies with its workers and its store; everybody is told. What it had sent may still arrive or not."""
         del self.nodes[lost]
@@ -236,8 +261,8 @@ class LoopWorld:
         }
         self.store = {key: size for key, size in self.store.items() if key[0] != lost}
         self.alarms = [alarm for alarm in self.alarms if alarm[1] != lost]
-        for place in self.nodes:
-            self.wire("", place, m.PlaceLost(lost))
+        for node in self.nodes:
+            self.wire("", node, m.PlaceLost(lost))
 
     # ------------------------------------------------------------ clients
 
@@ -249,13 +274,37 @@ class LoopWorld:
         worker = self.workers.get(to)
         if worker is None:
             return
-        if isinstance(message, m.Run):
+        if isinstance(message, m.Interrupt):
+            self._interrupt(worker, message)
+        elif isinstance(message, m.Values) and (
+            worker.waiting is None or worker.waiting.request != message.request
+        ):
+            self._unread(worker, message)
+        elif isinstance(message, m.Run):
             if worker.waiting is not None and message.spec.kind != "method":
                 self.wire(to, worker.at, m.Recalled((message.spec.id,)))
             else:
                 worker.inbox.append(message)
         elif worker.waiting is not None and getattr(message, "request", None) == worker.waiting.request:
             worker.reply, worker.waiting, worker.resumed = message, None, True
+
+    def _interrupt(self, worker: LoopWorker, message: m.Interrupt) -> None:
+        """Given back if it has not begun, else thrown into it at its next step."""
+        back = [run for run in worker.inbox if run.spec.id == message.task]
+        for run in back:
+            worker.inbox.remove(run)
+            self.wire(worker.id, worker.at, m.Recalled((run.spec.id,)))
+        run = worker.run
+        if run is not None and (run.spec.id, run.attempt) == (message.task, message.attempt):
+            if worker.waiting is not None:
+                self.wire(worker.id, worker.at, m.Abandon(worker.waiting.request))
+            worker.waiting, worker.interrupted, worker.resumed = None, True, True
+
+    def _unread(self, worker: LoopWorker, late: m.Values) -> None:
+        asked = self.asked.pop(late.request)
+        pairs = zip(asked.refs, late.values, strict=False)
+        if pinned := tuple((ref.id, 1) for ref, value in pairs if isinstance(value, m.Stored)):
+            self.wire(worker.id, worker.at, m.Unpin(pinned))
 
     def _recall(self, at: Place, to: str, message: m.Recall) -> None:
         """As the cluster does it: what the worker has not read is taken out of its wire."""
@@ -278,13 +327,25 @@ class LoopWorld:
             self._begin(worker, worker.inbox.popleft())
         assert worker.body is not None
         try:
-            message = worker.body.send(worker.reply)
+            if worker.interrupted:
+                worker.interrupted = False
+                if isinstance(worker.reply, m.Values):
+                    self._unread(worker, worker.reply)
+                worker.reply = None
+                message = worker.body.throw(KeyboardInterrupt)
+            else:
+                message = worker.body.send(worker.reply)
         except StopIteration as stop:
             self._end(worker, stop.value)
             return
+        except KeyboardInterrupt:
+            run = worker.run
+            assert run is not None
+            self._end(worker, [m.Failed(m.ErrorInfo("cancelled", "interrupted"))] * run.spec.returns)
+            return
         worker.reply = None
         if isinstance(message, m.Get | m.Wait):
-            worker.waiting = message
+            worker.waiting = self.asked[message.request] = message
         self.wire(worker.id, worker.at, message)
 
     def _begin(self, worker: LoopWorker, run: m.Run) -> None:
@@ -328,6 +389,7 @@ class LoopWorld:
             self.wire(worker.id, worker.at, m.Unpin(stored))
         self.completed[run.spec.id] = self.completed.get(run.spec.id, 0) + 1
         worker.run = worker.body = worker.reply = None
+        worker.interrupted = False
 
     # ------------------------------------------------------------ the end
 

@@ -195,3 +195,15 @@ def test_what_outlives_a_task_is_kept_and_given_by_that(table):
     assert table.keep([kept, gone, kept]) == (kept,)
     del held
     assert table.drops() == (("d-1.0", 1),)
+
+
+def test_a_class_unpickled_where_it_was_made_stays_as_it_was(table):
+    class Counter:
+        def count(self):
+            return 1
+
+    before = Counter.count
+    payload = codec.encode(Counter, by_value=True).payload
+    assert codec.decode(payload, table.adopt) is Counter
+    assert Counter.count is before
+    assert codec.encode(Counter, by_value=True).payload == payload

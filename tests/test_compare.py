@@ -10,7 +10,7 @@ import pytest
 from msgspec import Struct
 
 import labray
-from experiments import calibrate, identifiers, prediction, scaling
+from experiments import calibrate, fitting, identifiers, prediction, scaling
 from experiments.measured import Spread, spread, terms
 from experiments.provenance import Origin, save_rows
 from labray.costs import Profile
@@ -98,14 +98,24 @@ def test_a_recorded_graph_runs_many_times_over_without_its_actor(tmp_path):
 
 
 def test_a_profile_is_fitted_to_what_was_measured():
-    default = Profile()
     figures = calibrate.Figures(
-        400e-6, 40e-6, 9e-6, 2 * calibrate.DEFAULT_DAEMON_S, 20e-6, 700e-6, 100e-6, 450e-6
+        single_s=400e-6, single_driver_cpu_s=60e-6, single_daemon_cpu_s=150e-6, single_worker_cpu_s=50e-6,
+        batch_s=40e-6, batch_driver_cpu_s=9e-6, batch_daemon_cpu_s=30e-6, batch_worker_cpu_s=20e-6,
+        slow_s=1.5e-3, short_s=700e-6, short_worker_cpu_s=100e-6, short_body_s=450e-6,
+        put_Bps=1e9, push_Bps=5e8, start_s=4e-3,
+    )  # fmt: skip
+    profile = calibrate.fit(figures, where="here")
+    assert (profile.task_s, profile.taken_s) == (20e-6, pytest.approx(30e-6))
+    assert profile.submit_s + profile.answered_s + profile.call_s + 2 * profile.answer_s == pytest.approx(
+        61.5e-6
     )
-    profile = calibrate.fit(figures)
-    assert profile.batch_s == pytest.approx(2 * default.batch_s)
-    assert profile.task_s == pytest.approx(50e-6)
-    assert 0 <= profile.wake_s <= 400e-6
+    said = fitting.simulated(profile, fitting.round_trip, 100)
+    assert said.elapsed_s == pytest.approx(figures.single_s, rel=0.05)
+    assert said.daemon_cpu_s == pytest.approx(figures.single_daemon_cpu_s, rel=0.05)
+    assert fitting.simulated(profile, fitting.batch, 1).daemon_cpu_s == pytest.approx(30e-6, rel=0.05)
+    assert fitting.simulated(profile, fitting.slow_trip, 100).elapsed_s == pytest.approx(1.5e-3, rel=0.05)
+    assert 0 <= profile.busy_wake_s <= fitting.MOST_WAKE_S
+    assert profile.measured == "here"
 
 
 def test_rows_say_where_they_come_from(tmp_path):

@@ -9,10 +9,30 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labray import messages as m
-from labray.schedulers import BottomUp, Centralized, Checked, Random
+from labray.schedulers import (
+    BLevel,
+    BottomUp,
+    Centralized,
+    Checked,
+    Cpop,
+    Heft,
+    Hlfet,
+    LeastLoaded,
+    PowerOfD,
+    Random,
+    RoundRobin,
+    Single,
+    Workload,
+    WorkStealing,
+)
 from labray.schedulers.interface import Scheduler
 from tests.loop import Body, LoopWorld, small, spec, stored
 
+PLANNED = (
+    Workload(  # the first tasks of any program, as if they needed each other: right or wrong, it must end
+        tuple(f"d-{i}" for i in range(8)), ((1.0,),) * 8, tuple((i, i + 2, 1e6) for i in range(6))
+    )
+)
 POLICIES: list[Scheduler] = [
     Centralized(),
     BottomUp(spill=0),
@@ -21,26 +41,48 @@ POLICIES: list[Scheduler] = [
     Checked(Centralized()),
     Checked(BottomUp(spill=1)),
     Checked(Random()),
+    Checked(RoundRobin()),
+    Checked(LeastLoaded()),
+    Checked(PowerOfD(1)),
+    Checked(PowerOfD(2)),
+    Checked(WorkStealing()),
+    Checked(WorkStealing(victim="ring")),
+    Checked(Single()),
+    Checked(BLevel(PLANNED)),
+    Checked(Heft(PLANNED)),
+    Checked(Hlfet(PLANNED)),
+    Checked(Cpop(PLANNED)),
 ]
 
 
 def body(run: m.Run, world: LoopWorld, worker: Any) -> Body:
     """A task's name says what it does: how many children it submits and gets, and how large its result is."""
     children, large = run.spec.name.split(",")
-    refs = []
-    for index in range(int(children)):
+    refs: list[m.Ref] = []
+    try:
+        yield from submit_and_get(int(children), refs, run, world, worker)
+    except KeyboardInterrupt:
+        if refs:
+            yield m.Drop(tuple((ref.id, 1) for ref in refs))
+        raise
+    if refs:
+        yield m.Drop(tuple((ref.id, 1) for ref in refs))
+    return [stored() if large == "1" else small() for _ in range(run.spec.returns)]
+
+
+def submit_and_get(count: int, refs: list[m.Ref], run: m.Run, world: LoopWorld, worker: Any) -> Body:
+    for index in range(count):
         id = world.next_id(run.spec.id, run.attempt)
+        refs.append(m.Ref(m.ObjectID(f"{id}.0"), worker.at))
         fields = {"name": f"0,{index % 2}", "demand": run.spec.demand}
         yield m.Submit(child_spec(world, id, run, worker, **fields))
-        refs.append(m.Ref(m.ObjectID(f"{id}.0"), worker.at))
     if refs:
         reply = yield m.Get(world.request(), tuple(refs), lends=True)
         assert len(reply.values) == len(refs) or isinstance(reply.values[0], m.Failed)
         pinned = [(r.id, 1) for r, v in zip(refs, reply.values, strict=False) if isinstance(v, m.Stored)]
         if pinned:
             yield m.Unpin(tuple(pinned))
-        yield m.Drop(tuple((ref.id, 1) for ref in refs))
-    return [stored() if large == "1" else small() for _ in range(run.spec.returns)]
+    return []
 
 
 def child_spec(world: LoopWorld, id: Any, run: m.Run, worker: Any, **fields: Any) -> m.Spec:
@@ -121,6 +163,48 @@ def test_whatever_workers_die_each_task_ends_in_a_value_or_an_error(
         assert node.pool.resources.free == node.pool.resources.totals
 
 
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    program=programs,
+    nodes=st.integers(1, 3),
+    seed=st.integers(0, 2**31),
+    cancels=st.lists(
+        st.tuples(st.integers(0, 60), st.integers(0, 11), st.booleans(), st.booleans()),
+        min_size=1,
+        max_size=6,
+    ),
+    deaths=st.lists(st.integers(1, 60), max_size=1),
+)
+def test_whatever_is_cancelled_every_ref_ends_and_all_comes_back(
+    policy: Scheduler, program: list[Any], nodes: int, seed: int, cancels: list[Any], deaths: list[int]
+) -> None:
+    world = LoopWorld(nodes, 2, policy, seed, body)
+    refs = run_program(world, program, retries=10)
+    for pause, which, force, recursive in cancels:
+        for _ in range(pause):
+            world.step()
+        world.cancel(refs[which % len(refs)], force, recursive)
+    for pause in deaths:
+        for _ in range(pause):
+            world.step()
+        if world.workers:
+            world.kill(world.rng.choice(sorted(world.workers)))
+    for ref in refs:
+        (value,) = world.get(ref)
+        if isinstance(value, m.Failed):
+            assert value.error.kind == "cancelled"
+        elif isinstance(value, m.Stored):
+            world.wire(world.driver, "n0", m.Unpin(((ref.id, 1),)))
+    world.drop(*refs)
+    if deaths or any(force for _, _, force, _ in cancels):
+        world.settle()  # a killed body has given nothing back; its node lets go of what it held
+        for node in world.nodes.values():
+            assert node.pool.resources.free == node.pool.resources.totals and not node.custody.tasks
+    else:
+        world.assert_all_is_back()
+
+
 # ---------------------------------------------------------------- actors
 
 
@@ -139,7 +223,20 @@ def actor_body(run: m.Run, world: LoopWorld, worker: Any) -> Body:
 
 
 @pytest.mark.parametrize(
-    "policy", [Checked(Centralized()), Checked(BottomUp(spill=1)), Checked(Random())], ids=repr
+    "policy",
+    [
+        Checked(Centralized()),
+        Checked(BottomUp(spill=1)),
+        Checked(Random()),
+        Checked(PowerOfD(2)),
+        Checked(WorkStealing()),
+        Checked(LeastLoaded()),
+        Checked(BLevel()),
+        Checked(Single()),
+        Checked(RoundRobin()),
+        Checked(Heft(PLANNED)),
+    ],
+    ids=repr,
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
@@ -198,9 +295,10 @@ def test_calls_of_one_submitter_begin_in_order_and_everything_ends(
     seed=st.integers(0, 2**31),
     deaths=st.lists(st.integers(1, 80), min_size=1, max_size=2),
     retries=st.sampled_from([0, 1, 10]),
+    joins=st.booleans(),
 )
 def test_when_nodes_die_results_come_back_by_lineage_or_say_why_not(
-    policy: Scheduler, program: list[Any], nodes: int, seed: int, deaths: list[int], retries: int
+    policy: Scheduler, program: list[Any], nodes: int, seed: int, deaths: list[int], retries: int, joins: bool
 ) -> None:
     world = LoopWorld(nodes, 2, policy, seed, body)
     refs = run_program(world, program, retries)
@@ -210,6 +308,8 @@ def test_when_nodes_die_results_come_back_by_lineage_or_say_why_not(
         victims = [place for place in world.nodes if place not in ("n0", "head")]
         if victims:
             world.kill_place(world.rng.choice(victims))
+        if joins:
+            world.add_place()
     for ref in refs:
         (value,) = world.get(ref)
         if isinstance(value, m.Failed):

@@ -214,7 +214,7 @@ def test_only_the_main_thread_of_a_task_lends_its_cpu(process, channel):
     process.get([ref], None)
     process.enter("d-0", 0, "task")
     process.get([ref], None)
-    thread = threading.Thread(target=process.get, args=([ref], None))
+    thread = threading.Thread(target=process.get, args=(submit(process), None))
     thread.start()
     thread.join()
     process.enter("d-1", 0, "method")

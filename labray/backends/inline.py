@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -21,7 +23,6 @@ from labray.errors import DeadlockError
 from labray.executor import Executor
 from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID, creator
 from labray.node import Node
-from labray.options import nearest
 from labray.process import Process
 from labray.trace import Event
 
@@ -31,16 +32,13 @@ FRAMES_A_TASK = 30
 PATIENCE = 32
 """After so many calls a task is taken to be polling for what others must do first: the oldest of them runs."""
 
-KNOWN: tuple[str, ...] = ("max_workers",)
+OPTIONS = ("max_workers",)
 
 
 def start(config: Config) -> InlineSession:
-    """A session in this process. Raises ValueError for options that make no sense here."""
+    """A session in this process. ValueError for more than one node."""
     if config.nodes != 1:
         raise ValueError(f'backend="inline" is one node; nodes={config.nodes} needs "sim" or "cluster".')
-    for name in config.extra:
-        if name not in KNOWN:
-            raise ValueError(f'backend="inline" has no option {name!r}. {nearest(name, KNOWN)}')
     return InlineSession(config)
 
 
@@ -139,13 +137,12 @@ class InlineSession:
         self.store: dict[ObjectID, m.Payload] = {}
         self.mail: deque[tuple[Place, str, Any]] = deque()
         self.alarms: list[tuple[float, int, Place, int]] = []
-        self.count = 0
         self.delivering = False
         self.depth = 0
         self.python_limit = sys.getrecursionlimit()
         sys.setrecursionlimit(max(self.python_limit, DEEPEST * FRAMES_A_TASK))
         self.workers: dict[str, InlineWorker] = {}
-        self.turns = 0
+        self.turns = count(1)
         self.warnings: list[str] = []
         self.log: list[Event] = []
         cluster = config.cluster()
@@ -153,17 +150,11 @@ class InlineSession:
         limit = config.extra.get("max_workers", 4096)
         self.places = {
             place: Node(
-                place,
-                cluster,
-                totals,
-                config.scheduler,
-                Random(f"{config.seed}/{place}"),
-                strict=config.strict,
-                max_workers=limit,
-                prestart=prestart,
+                place, cluster, totals, config.scheduler, Random(f"{config.seed}/{place}"),
+                strict=config.strict, max_workers=limit, prestart=prestart,
             )
             for place, totals, prestart in ((HEAD, (), 0), (node.place, boundless(node.totals), 1))
-        }
+        }  # fmt: skip
         self.channel = InlineChannel(self, ClientID("n0/driver"))
         self.port = Process(self.channel, self.name)
         for place in self.places:
@@ -204,8 +195,7 @@ class InlineSession:
             case m.Free(id):
                 self.store.pop(id, None)
             case m.Alarm(after, token):
-                self.count += 1
-                heappush(self.alarms, (self.now() + after, self.count, place, token))
+                heappush(self.alarms, (self.now() + after, next(self.turns), place, token))
             case m.Warn(text):
                 self._warn(text)
             case m.Push(id):
@@ -216,10 +206,11 @@ class InlineSession:
         worker = self.workers.get(to)
         if isinstance(message, m.Run):
             if worker is not None:
-                worker.put(message, self.turn())
-        elif isinstance(message, m.Recall):
+                worker.put(message, next(self.turns))
+        elif isinstance(message, m.Recall | m.Interrupt):  # what runs, on the caller's own stack, goes on
             if worker is not None:
-                back = [run for run in worker.inbox if run.spec.id in message.tasks]
+                wanted = message.tasks if isinstance(message, m.Recall) else (message.task,)
+                back = [run for run in worker.inbox if run.spec.id in wanted]
                 for run in back:
                     worker.inbox.remove(run)
                 self.mail.append((worker.channel.place, to, m.Recalled(tuple(run.spec.id for run in back))))
@@ -228,8 +219,6 @@ class InlineSession:
             channel.replies[message.request] = message
 
     def _warn(self, text: str) -> None:
-        import warnings
-
         self.warnings.append(text)
         warnings.warn(text, stacklevel=2)
 
@@ -248,19 +237,12 @@ class InlineSession:
         chosen = (max if self.depth and not fair else min)(ready, key=lambda worker: worker.since)
         if self.depth and not fair:
             chosen = next((worker for worker in ready if worker.inbox[0].spec.id in wanted), chosen)
-        self._execute(chosen, chosen.take(self.turn()))
+        self._execute(chosen, chosen.take(next(self.turns)))
         return True
-
-    def turn(self) -> int:
-        """Counts up: who came first."""
-        self.turns += 1
-        return self.turns
 
     def _execute(self, worker: InlineWorker, run: m.Run) -> None:
         if self.depth >= DEEPEST:
-            raise RecursionError(
-                f'{self.depth} tasks wait inside one another: too deep for backend="inline".'
-            )
+            raise RecursionError(f'{self.depth} tasks inside one another: too deep for backend="inline".')
         before = port.switch(worker.process)
         worker.running = True
         self.depth += 1
@@ -274,19 +256,8 @@ class InlineSession:
             if not isinstance(error, SystemExit):
                 raise
         else:
-            ended = self.now()
-            channel.post(
-                m.Finished(
-                    run.spec.id,
-                    run.attempt,
-                    outcome.values,
-                    begun,
-                    ended,
-                    time.thread_time() - cpu,
-                    outcome.kept,
-                    outcome.retry,
-                )
-            )
+            done = (run.spec.id, run.attempt, outcome.values, begun, self.now(), time.thread_time() - cpu)
+            channel.post(m.Finished(*done, outcome.kept, outcome.retry))
             del outcome  # it keeps the refs inside the results alive
             worker.process.flush()
         finally:

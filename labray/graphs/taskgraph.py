@@ -38,6 +38,11 @@ class TaskGraph:
     def __init__(self) -> None:
         self.nx: nx.DiGraph = nx.DiGraph()
 
+    def __repr__(self) -> str:
+        kinds = [kind for _, kind in self.nx.nodes(data="kind")]
+        counts = ", ".join(f"{kinds.count(kind)} {kind}s" for kind in sorted(set(kinds)))
+        return f"<task graph: {counts or 'empty'}, {self.nx.number_of_edges()} edges>"
+
     # ------------------------------------------------------------ building
 
     def task(

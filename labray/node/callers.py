@@ -91,6 +91,13 @@ class Callers:
         view.at = None
         self._seek(actor)
 
+    def withdraw(self, task: TaskRecord) -> None:
+        """A call is cancelled: it waits no more to learn where its actor is."""
+        assert task.spec.actor is not None
+        view = self.known.get(task.spec.actor.id)
+        if view is not None and task in view.pending:
+            view.pending.remove(task)
+
     def located(self, message: Located) -> None:
         view = self.known.get(message.actor)
         if view is None:

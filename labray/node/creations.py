@@ -32,7 +32,7 @@ class Creations:
     def made(self, task: TaskRecord, values: tuple[Known, ...], at: Place) -> None:
         """A constructor ended. The arguments stay pinned while it may have to run again."""
         id = result_id(task.id, 0)
-        task.at = at
+        task.at, task.via = at, None
         value = values[0]
         if type(value) is Failed:
             self.settle(id, self.node.callers.died(id, task.attempt, value.error, may_restart=False))

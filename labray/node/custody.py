@@ -78,9 +78,7 @@ class Custody:
         return task
 
     def await_deps(self, task: TaskRecord) -> None:
-        if (
-            task.spec.kind == "method"
-        ):  # its place in line matters more than its arguments: they are awaited there
+        if task.spec.kind == "method":  # its place in line matters more than its arguments: awaited there
             task.step(State.CALLING)
             self.node.callers.call(task)
             return
@@ -136,7 +134,7 @@ class Custody:
         task.priority = priority
         self.desk.note("kept", task.id, task.attempt)
         if not task.mine:
-            self.desk.send(task.spec.owner, Moved(task.id, task.attempt, self.place))
+            self.desk.send(task.spec.owner, Moved(task.id, task.attempt, self.place, task.hops))
         elif task.spec.kind == "actor":
             task.at = self.place
         task.step(State.FETCHING)
@@ -166,11 +164,11 @@ class Custody:
         self.objects.lend(spec.args.refs, to)
         self.desk.send(to, Assign(spec, task.attempt, known, task.hops))
         if task.mine:
-            task.at = to
+            task.at, task.via = to, None
             if to in self.desk.dead:
                 self.desk.defer(self.node.endings.lost, task, f"its scheduler sent it to {to}, which is lost")
         else:
-            self.desk.send(spec.owner, Moved(task.id, task.attempt, to))
+            self.desk.send(spec.owner, Moved(task.id, task.attempt, to, task.hops))
             self.forget(task)
 
     def carry(self, task: TaskRecord, to: Place) -> None:
@@ -214,6 +212,8 @@ class Custody:
             self._come_to_actor(task)
         else:
             self._consider(task, self._known_now(task))
+        if task.cancelled is not None:  # whoever sent it counts it as under way, until the agent tells
+            self.node.cancels.act(task)
 
     def _count_loans(self, message: Assign) -> None:
         """Whoever sent a task back lent us its refs on the way. We hold them already, but owe the loans."""
@@ -236,10 +236,18 @@ class Custody:
             return tuple([self.objects.records[ref.id].value or NOWHERE for ref in task.spec.deps])
         return task.known
 
-    def moved(self, message: Moved) -> None:
+    def moved(self, sender: Place, message: Moved) -> None:
+        """Until the new place says so itself, the task may have been lost on the way with the one that sent it."""
         task = self.tasks.get(message.task)
-        if task is not None and task.mine and task.attempt == message.attempt and task.state is State.AWAY:
+        if task is None or not task.mine or task.attempt != message.attempt or task.state is not State.AWAY:
+            return
+        arrived = sender == message.to
+        if message.hops > task.hops or (message.hops == task.hops and arrived):
+            task.hops = message.hops
             task.at = message.to
+            task.via = None if arrived else sender
+            if task.cancelled is not None:
+                self.node.cancels.follow(task)
             if message.to in self.desk.dead:
                 self.node.endings.lost(task, f"its node {message.to} is lost")
 
@@ -279,19 +287,3 @@ class Custody:
         if spec.kind == "actor":
             self.node.residents.moves_in(task, worker)
         return Run(spec, task.attempt, tuple(args), code)
-
-    def recalled(self, worker: Worker, ids: tuple[TaskID, ...]) -> None:
-        """What a worker gave back unbegun is ready again; what came with it did not arrive."""
-        back = self.node.pool.recalled(worker, ids)
-        if worker.actor is not None and back:
-            self.node.residents.give_back(worker, back)
-        for task in back:
-            function = task.spec.function
-            if function is not None and worker.known.get(function.id) == task.id:
-                del worker.known[function.id]
-            for ref in task.spec.deps:
-                record = self.objects.records.get(ref.id)
-                if record is not None and type(record.here) is Stored:
-                    self.node.clients.unpin(worker.id, ((ref.id, 1),))
-            if task.spec.kind != "method":
-                self.node.pool.ready(task)

@@ -7,6 +7,7 @@ it may. An actor's creation ends here too, and what becomes of its calls when it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from labray.ids import ClientID, ObjectID, Place, result_id
@@ -22,6 +23,7 @@ from labray.messages import (
     Stored,
     Value,
 )
+from labray.node.cancels import cancelled
 from labray.node.mind import UNDECIDED
 from labray.node.notes import note_sizes
 from labray.node.records import refs_in
@@ -50,7 +52,7 @@ class Endings:
         """A worker ended a task: its values go to the owner."""
         pool = self.node.pool
         worker = pool.workers.get(sender)
-        task = next((t for t in worker.pipe if t.id == message.task), None) if worker is not None else None
+        task = worker.find(message.task) if worker is not None else None
         if worker is None or task is None:
             return  # it was stopped, or the task taken from it, while the message was under way
         seconds = message.ended - message.begun
@@ -64,7 +66,8 @@ class Endings:
         if task.spec.kind == "actor":
             failed = type(message.values[0]) is Failed
             self.node.residents.constructed(worker, task.spec.lifetime, failed)
-        self._report(task, message.values, seconds, message.retry)
+        values = message.values if task.cancelled is None else self.node.cancels.values(task, message.values)
+        self._report(task, values, seconds, message.retry)
         if worker.actor is not None:
             self.node.residents.pump(worker.actor)
 
@@ -72,11 +75,14 @@ class Endings:
         self, task: TaskRecord, values: tuple[Value, ...], seconds: float, retry: bool = False
     ) -> None:
         if task.mine:
-            for value in values:
+            locals_: list[Stored | None] = [None] * len(values)
+            for index, value in enumerate(values):
                 for ref in refs_in(value):
                     self.objects.hold(ref)
-            locals_ = tuple(value if type(value) is Stored else None for value in values)
-            self._ended(task, tuple(self._as_known(value) for value in values), retry, self.place, locals_)
+                if type(value) is Stored:
+                    locals_[index] = value
+            known = tuple([self._as_known(value) for value in values])
+            self._ended(task, known, retry, self.place, locals_)
             return
         owner = task.spec.owner
         for index, value in enumerate(values):
@@ -87,7 +93,7 @@ class Endings:
                     self.objects.hold(ref)
                 self.objects.settle(record, self._as_known(value), value)
                 self.objects.release(record.id)
-        known = tuple(self._as_known(value) for value in values)
+        known = tuple([self._as_known(value) for value in values])
         if owner not in self.desk.dead:
             self.desk.send(owner, Done(task.id, task.attempt, known, retry, False, seconds))
         task.step(State.OVER)
@@ -120,28 +126,35 @@ class Endings:
         values: tuple[Known, ...],
         retry: bool,
         at: Place,
-        locals_: tuple[Stored | None, ...],
+        locals_: Sequence[Stored | None],
     ) -> None:
         """The refs inside the values are already held."""
         if retry and self._may_retry(task):
             self.again(task)
             return
         spec = task.spec
-        failed = next((value for value in values if type(value) is Failed), None)
         if spec.kind == "actor":
             self.node.creations.made(task, values, at)
             return
+        failed: Failed | None = None
+        large = []
+        ids = [result_id(spec.id, index) for index in range(spec.returns)]
+        for value in reversed(values):
+            if type(value) is Failed:
+                failed = value
+        for id, value in zip(ids, values, strict=False):
+            if type(value) is Remote:
+                large.append(id)
         if failed is None:
             self.desk.note("finished", task.id, task.attempt)
         else:
             self.desk.note("failed", task.id, failed.error.kind)
         task.step(State.OVER)
         del self.tasks[task.id]
-        large = [result_id(spec.id, index) for index, value in enumerate(values) if type(value) is Remote]
         if large:
             self.node.lineage.remember(task, large)
-        for index in range(spec.returns):
-            self._settle(result_id(spec.id, index), values[index], locals_[index])
+        for id, value, local in zip(ids, values, locals_, strict=False):
+            self._settle(id, value, local)
         for ref in pinned(spec):
             self.objects.release(ref.id)
 
@@ -163,17 +176,21 @@ class Endings:
         if self._may_retry(task):
             self.again(task)
             return
+        if task.cancelled is not None:
+            error = cancelled(task)
         self.fail(
             task, error or ErrorInfo("worker_crashed", f"task {task.id} ({task.spec.name}) failed: {why}.")
         )
 
     def _may_retry(self, task: TaskRecord) -> bool:
+        if task.cancelled is not None:
+            return False
         return task.spec.retries < 0 or task.attempt < task.spec.retries
 
     def again(self, task: TaskRecord) -> None:
         task.attempt += 1
         task.hops = 0
-        task.at = None
+        task.at = task.via = None
         task.known = ()
         self.desk.note("retried", task.id, task.attempt)
         if task.spec.kind == "method":
@@ -213,6 +230,7 @@ class Endings:
         for task in begun[1:]:
             task.worker = None
             self.node.pool.ready(task)
+        self.node.cancels.given_back(begun[1:])
         for task in begun[:1]:
             if task.fact is not None:
                 self.desk.tell_agent(TaskFinished(task.fact, 0.0))
@@ -231,34 +249,15 @@ class Endings:
 
     def bounce(self, task: TaskRecord) -> None:
         """The actor is not here, and the call had not begun: back to whoever submitted it."""
+        if task.cancelled is not None:
+            self.end_with(task, cancelled(task))
+            return
         if task.mine:
             self.node.callers.bounced(task)
             return
-        self.desk.send(task.spec.owner, Bounced(task.id, task.attempt))
+        self.desk.send(task.spec.owner, Bounced(task.id, task.attempt, task.hops))
         task.step(State.OVER)
         self.custody.forget(task)
-
-    def place_lost(self, lost: Place) -> None:
-        """Own tasks there start anew or fail; tasks of its own that are here are let go."""
-        for task in list(self.tasks.values()):
-            if task.mine and task.state is State.AWAY and task.at == lost and task.spec.kind != "actor":
-                self.lost(task, f"its node {lost} is lost")
-        for actor in list(self.node.callers.owned.values()):
-            if lost in (actor.at, actor.creation.at):
-                error = ErrorInfo("actor_died", f"the actor {actor.id} died with its node {lost}.")
-                self.node.creations.settle(
-                    actor.id, self.node.callers.died(actor.id, actor.creation.attempt, error)
-                )
-        for resident in list(self.node.residents.here.values()):
-            if resident.creation.spec.owner == lost:
-                error = ErrorInfo("actor_died", f"the actor {resident.id} died with its owner, {lost}.")
-                self.node.residents.stop(resident.id, resident.creation.attempt, error)
-        for task in list(self.tasks.values()):
-            if task.spec.owner == lost and task.state in UNDECIDED:
-                was_ready = task.state is State.READY
-                self.end_with(task, ErrorInfo("owner_died", f"its owner {lost} is lost."))
-                if was_ready:
-                    self.node.pool.queue.withdraw(task)
 
     def carry(self, task: TaskRecord, to: Place) -> None:
         self.custody.carry(task, to)
@@ -279,9 +278,14 @@ class Endings:
         task = self.tasks.get(message.task)
         if task is not None and task.mine and task.attempt == message.attempt and task.state is State.AWAY:
             task.at = None
+            if task.cancelled is not None:
+                self.fail(task, cancelled(task))
+                return
             if task.spec.kind == "method":
                 self.node.callers.bounced(task)
                 return
-            task.hops = 0
+            task.hops = max(
+                task.hops, message.hops
+            )  # never fewer: what was said of it before is then out of date
             task.step(State.WAITING)
             self.custody.await_deps(task)

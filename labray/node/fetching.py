@@ -37,13 +37,16 @@ class Fetching:
         needs = spec.deps if spec.function is None else (*spec.deps, spec.function)
         task.missing = 0
         task.fetches += 1
+        known = task.known
         for index, ref in enumerate(needs):
-            if index < len(task.known) and type(task.known[index]) is Inline:
+            if index < len(known) and type(known[index]) is Inline:
                 continue
             record = self.objects.ensure(ref)
             if ref is spec.function and not record.holds:
                 record.holds = 1  # code that has come is never let go of
-            if not self.objects.when_local(record, self._fetched, (task, task.fetches)):
+            if record.here is None and not self.objects.when_local(
+                record, self._fetched, (task, task.fetches)
+            ):
                 task.missing += 1
 
     def _fetched(self, fetch: tuple[TaskRecord, int], record: ObjectRecord) -> None:
@@ -80,7 +83,7 @@ class Fetching:
             task.step(State.WAITING)
             self.desk.defer(self.node.custody.await_deps, task)
             return
-        self.desk.send(task.spec.owner, Bounced(task.id, task.attempt))
+        self.desk.send(task.spec.owner, Bounced(task.id, task.attempt, task.hops))
         task.step(State.OVER)
         self.node.custody.forget(task)
 

@@ -99,10 +99,14 @@ class Lineage:
         task = self.node.custody.record(spec, mine=True, attempt=origin.attempt)
         self.desk.note("retried", task.id, task.attempt)
         for ref in pinned(spec):
-            before = self._origin(ref.id)
-            if ref.id not in self.objects.records and before is not None and ref.owner == self.desk.place:
-                before.users += 1
-                todo.append(self.objects.own(ref.id, holds=0))
+            if ref.id not in self.objects.records and ref.owner == self.desk.place:
+                record = self.objects.own(ref.id, holds=0)
+                before = self._origin(ref.id)
+                if before is None:
+                    record.value = Failed(ErrorInfo("object_lost", self._unmakeable(ref.id, task)))
+                else:
+                    before.users += 1
+                    todo.append(record)
             self.objects.hold(ref)
         return task
 
@@ -111,6 +115,12 @@ class Lineage:
 
     def _may_run_again(self, origin: Origin) -> bool:
         return origin.spec.retries < 0 or origin.attempt < origin.spec.retries
+
+    def _unmakeable(self, id: ObjectID, task: TaskRecord) -> str:
+        return (
+            f"a result of {task.spec.name} ({task.id}) is lost, and to make it again needs {id}, which was let go of "
+            "and cannot be made again: it was put, or an actor made it."
+        )
 
     def _why(self, id: ObjectID, origin: Origin | None) -> str:
         if origin is not None:

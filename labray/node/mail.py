@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
+from labray.node.recalls import recalled
 
 if TYPE_CHECKING:
     from labray.node.node import Node
@@ -29,8 +30,9 @@ def from_clients(node: Node) -> Mailboxes:
         m.Drop: lambda s, x: clients.drop(s, x.ids),
         m.Unpin: lambda s, x: clients.unpin(s, x.ids),
         m.Abandon: lambda s, x: clients.abandon(s, x.request),
-        m.Recalled: node.recalled,
+        m.Recalled: lambda s, x: recalled(node, s, x),
         m.Kill: node.kill,
+        m.Cancel: node.cancels.asked,
         m.Register: node.register,
         m.Lookup: node.lookup,
     }
@@ -40,7 +42,7 @@ def from_places(node: Node) -> Mailboxes:
     custody, endings, objects, callers = node.custody, node.endings, node.objects, node.callers
     return {
         m.Assign: lambda s, x: custody.assigned(x),
-        m.Moved: lambda s, x: custody.moved(x),
+        m.Moved: custody.moved,
         m.Done: endings.done,
         m.Bounced: lambda s, x: endings.bounced(x),
         m.Watch: lambda s, x: objects.watched(m.Ref(x.id, node.place), s),
@@ -56,6 +58,8 @@ def from_places(node: Node) -> Mailboxes:
         m.ActorLost: lambda s, x: node.creations.settle(x.actor, callers.died(x.actor, x.attempt, x.error)),
         m.StopActor: lambda s, x: node.residents.stop(x.actor, x.attempt, x.error),
         m.KillActor: lambda s, x: node.creations.settle(x.actor, callers.kill(x.actor, x.no_restart)),
+        m.CancelTask: node.cancels.passed_on,
+        m.Withdraw: node.cancels.withdrawn,
         m.NameWanted: lambda s, x: node.names.wanted(s, x),
         m.NameGiven: lambda s, x: node.desk.send(x.client, m.Registered(x.request, x.accepted)),
         m.NameSought: lambda s, x: node.names.sought(s, x),

@@ -93,6 +93,7 @@ class Mind:
         self.encoder = msgspec.msgpack.Encoder()
         self.decoder = msgspec.msgpack.Decoder(reduce(or_, scheduler.words)) if scheduler.words else None
         self.shapes: dict[Demand, bool] = {}
+        self.shapes_here: dict[Demand, bool] = {}
         self.withdrawn: dict[TaskID, None] = {}
 
     def feasible(self, demand: Demand) -> bool:
@@ -102,12 +103,27 @@ class Mind:
             answer = self.shapes[demand] = any(node.fits(demand) for node in self.cluster.nodes)
         return answer
 
+    def _fits_here(self, demand: Demand) -> bool:
+        """Whether this node could ever run this."""
+        answer = self.shapes_here.get(demand)
+        if answer is None:
+            here = self.places.get(self.desk.place)
+            answer = self.shapes_here[demand] = here is not None and here.fits(demand)
+        return answer
+
     def joined(self, info: NodeInfo) -> None:
         """One more place that tasks can be sent to."""
         self.cluster = Cluster((*self.cluster.nodes, info), self.cluster.head)
         self.places[info.place] = info
         self.shapes.clear()
+        self.shapes_here.clear()
         self.desk.tell_agent(NodeJoined(info))
+        self.decide()
+        for task in list(self.hands.tasks.values()):
+            if task.state is State.HELD and task.fact is not None:
+                self.desk.events.append(TaskWithdrawn(task.fact))
+                self.desk.events.append(TaskArrived(task.fact))
+                self.decide()
 
     def consider(self, task: TaskRecord, deps: tuple[Dep, ...]) -> None:
         """A task has come: the agent is told, and from now on decides."""
@@ -136,15 +152,16 @@ class Mind:
         while events:
             event = events.popleft()
             for decision in self.agent.handle(event, self.desk.now):
-                self._judge(decision)
+                if type(decision) is Keep:
+                    self._judge_keep(decision)
+                else:
+                    self._judge(decision)
             if type(event) is TaskWithdrawn:
                 self.withdrawn.pop(event.task.id, None)
 
     def _judge(self, decision: Decision) -> None:
         kind = type(decision)
-        if kind is Keep:
-            self._judge_keep(decision)  # type: ignore[arg-type]
-        elif kind is Forward:
+        if kind is Forward:
             self._judge_forward(decision)  # type: ignore[arg-type]
         elif kind is Tell:
             self._tell(decision)  # type: ignore[arg-type]
@@ -159,8 +176,7 @@ class Mind:
             return
         if task is None or task.state is not State.HELD:
             raise self._breach(decision, f"but {self._state(task)}; only a held task can be kept")
-        here = self.places.get(self.desk.place)
-        if here is None or not here.fits(task.spec.demand):
+        if not self._fits_here(task.spec.demand):
             raise self._breach(decision, f"but {self.desk.place} could never run {task.spec.demand}")
         self.hands.keep(task, decision.priority)
 

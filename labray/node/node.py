@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from labray import messages as m
 from labray.ids import HEAD, ClientID, ObjectID, Place, result_id
 from labray.node.callers import Callers
+from labray.node.cancels import Cancels
 from labray.node.checks import check
 from labray.node.creations import Creations
 from labray.node.custody import Custody
@@ -19,6 +20,7 @@ from labray.node.desk import Desk
 from labray.node.endings import Endings
 from labray.node.fetching import Fetching
 from labray.node.lineage import Lineage
+from labray.node.losses import place_lost
 from labray.node.mail import mailboxes
 from labray.node.mind import LocalView, Mind
 from labray.node.names import Directory
@@ -74,6 +76,7 @@ class Node:
         self.lineage = Lineage(self)
         self.creations = Creations(self)
         self.endings = Endings(self)
+        self.cancels = Cancels(self)
         self.callers = Callers(self.desk, self.endings)
         self.pool = Pool(
             self.desk,
@@ -115,10 +118,12 @@ class Node:
                 act(*arguments)
             if desk.events:
                 self.mind.decide()
-            pool.dispatch()
+            if pool.queue.stirred:
+                pool.dispatch()
             if not desk.events and not desk.later:
                 break
-        pool.rest()
+        if pool.idle:
+            pool.rest()
         if pool.deep and not self.alarmed:
             self.alarmed = True
             desk.do(m.Alarm(LONG_S, PIPE_ALARM))
@@ -203,11 +208,6 @@ class Node:
         if task.fact is not None:
             self.desk.tell_agent(TaskUnblocked(task.fact))
 
-    def recalled(self, sender: ClientID, message: m.Recalled) -> None:
-        worker = self.pool.workers.get(sender)
-        if worker is not None:
-            self.custody.recalled(worker, message.tasks)
-
     def kill(self, sender: ClientID, message: m.Kill) -> None:
         actor = message.actor
         if actor.owner == self.place:
@@ -239,7 +239,8 @@ class Node:
         for _ in range(self.prestart):
             self.pool.start_worker()
         for node in self.cluster.nodes:
-            self.desk.tell_agent(NodeJoined(node))
+            if node.place == self.place:
+                self.desk.tell_agent(NodeJoined(node))
 
     def worker_started(self, sender: str, message: m.WorkerStarted) -> None:
         if message.worker in self.pool.workers:
@@ -258,7 +259,7 @@ class Node:
         self.names.place_lost(message.place)
         self.desk.tell_agent(NodeLost(message.place))  # before it is asked where to now
         self.objects.place_lost(message.place)  # first: what starts anew must know what is gone
-        self.endings.place_lost(message.place)
+        place_lost(self, message.place)
         self.callers.place_lost(message.place)
 
     def place_joined(self, sender: str, message: m.PlaceJoined) -> None:

@@ -119,7 +119,9 @@ class ObjectTable:
         if record.given:
             self.desk.send(record.owner, Returned(record.id, record.given))
             record.given = 0
-        if record.local is None and record.pulling is None:
+        if record.local is not None and record.owner in self.desk.dead:  # no Evict will ever come
+            self.forget(record)
+        elif record.local is None and record.pulling is None:
             del self.records[record.id]
             self._release_contents(record)
 
@@ -165,13 +167,15 @@ class ObjectTable:
             record.local = local
             self.desk.note("stored", record.id, local.size)
             self.desk.stored(record.id, local.size)
-        waiting, record.on_exist = record.on_exist, None
-        for then, argument in waiting or ():
-            then(argument, record)
-        if record.here is not None:
-            self.now_local(record)
-        elif record.on_local:
-            self.copies.pull(record)
+        if record.on_exist:
+            waiting, record.on_exist = record.on_exist, None
+            for then, argument in waiting:
+                then(argument, record)
+        if record.on_local:
+            if record.here is not None:
+                self.now_local(record)
+            else:
+                self.copies.pull(record)
         if record.holds == 0 and self.records.get(record.id) is record:  # those who waited may have let it go
             self.collect(record)
 
@@ -250,6 +254,8 @@ class ObjectTable:
                     record.pulling = None
                     error = ErrorInfo("owner_died", f"the owner of object {record.id}, {lost}, is lost.")
                     self.settle(record, Failed(error))
+                else:
+                    self.collect(record)
             elif record.pulling == lost:
                 self.copies.missing(record.id, lost)
             elif record.owner == self.place:

@@ -26,6 +26,7 @@ class ReadyQueue:
         self.shapes: dict[Demand, list[Entry]] = {}
         self.size = 0
         self.tickets = 0
+        self.stirred = False  # since all that could be sent was sent
 
     def __len__(self) -> int:
         return self.size
@@ -37,6 +38,8 @@ class ReadyQueue:
         task.ticket = self.tickets = self.tickets + 1
         heappush(heap, (task.priority, task.seq, task.ticket, task))
         self.size += 1
+        if heap[0][3] is task or not alive(heap[0]):  # behind one that must wait, it waits too
+            self.stirred = True
 
     def first(self, shape: Demand) -> TaskRecord | None:
         heap = self.shapes[shape]
@@ -56,6 +59,7 @@ class ReadyQueue:
         """The caller has changed its state: the entry is a ghost that `first` skips."""
         assert task.state is not State.READY
         self.size -= 1
+        self.stirred = True
 
     def in_order(self) -> list[TaskRecord]:
         entries = [e for heap in self.shapes.values() for e in heap if alive(e)]

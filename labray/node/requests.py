@@ -182,15 +182,16 @@ class Desks:
 
     # ------------------------------------------------------------ both
 
-    def _note(self, client: Client, message: Get | Wait, since: float) -> None:
+    def _note(self, client: Client, message: Get | Wait, since: float, what: str = "waited") -> None:
         """What a program waited for is what a replay must wait for."""
         count = message.count if type(message) is Wait else len(message.refs)
-        self.desk.note("waited", client.id, (since, count, tuple([ref.id for ref in message.refs])))
+        self.desk.note(what, client.id, (since, count, tuple([ref.id for ref in message.refs])))
 
     def abandon(self, id: ClientID, number: int) -> None:
         request = self.clients[id].requests.get(number)
         if request is not None:
             self._close(request)
+            self._note(request.client, request.message, request.since, "gave_up")
 
     def _open(self, client: Client, message: Get | Wait) -> Request:
         request = client.requests[message.request] = Request(client, message, self.desk.now)

@@ -40,12 +40,14 @@ class TaskRecord:
     """What one node knows of one task.
 
     known: what came with it of its dependencies, in order (small ones whole); () where it was submitted.
-    seq: the order in which tasks came to this place. at: who has custody, when AWAY.
+    seq: the order in which tasks came to this place. at: who has custody, when AWAY;
+    via: who said so, if it was not that place itself. cancelled: (force, recursive).
     """
 
     __slots__ = (
         "at",
         "attempt",
+        "cancelled",
         "fact",
         "fetches",
         "hops",
@@ -59,6 +61,7 @@ class TaskRecord:
         "state",
         "submitter",
         "ticket",
+        "via",
         "worker",
     )
 
@@ -76,9 +79,11 @@ class TaskRecord:
         self.known: tuple[Inline | Failed | Remote, ...] = ()
         self.fact: Task | None = None
         self.at: Place | None = None
+        self.via: Place | None = None
         self.worker: ClientID | None = None
         self.submitter = spec.parent
         self.ticket = 0
+        self.cancelled: tuple[bool, bool] | None = None
 
     def step(self, state: State) -> None:
         if (self.state, state) not in LEGAL:

@@ -30,3 +30,10 @@ class Worker:
         self.unwilling = False  # it had nothing to give back when last asked, and its pipe is still the same
         self.since = 0.0
         self.started = False
+
+    def find(self, id: TaskID) -> TaskRecord | None:
+        """What is in its pipe under this id: nearly always the first."""
+        for task in self.pipe:
+            if task.id == id:
+                return task
+        return None

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from labray.ids import ClientID, ObjectID, TaskID
 from labray.messages import Demand, Recall, Run, Start, Stop, Warn
 from labray.node.desk import Desk
+from labray.node.durations import Durations
 from labray.node.queue import ReadyQueue
 from labray.node.resources import Resources, lendable
 from labray.node.tasks import State, TaskRecord
@@ -21,22 +22,20 @@ from labray.schedulers.interface import RoomChanged, TaskStarted
 
 PIPE_S = 0.002  # depth 1, 4, 32 gave 8,600, 30,000, 70,000 tasks/s on a stripped prototype
 PIPE_LIMIT = 64
+WORTH_MOVING_S = 200e-6  # less is done before it has moved
 LONG_S = 0.005  # a task that has run this long holds up those behind it
-MEMORY = 0.25  # weight of the newest duration in a function's estimate
 
 
 class Pool:
-    """Ready tasks, workers and resources of one node. Whoever changes one of them calls `dispatch` afterwards."""
+    """Ready tasks, workers and resources of one node. Whoever changes one of them calls `dispatch` afterwards.
+
+    What may let a waiting task go sets `queue.stirred`; while nothing does, dispatching again is in vain.
+    """
 
     def __init__(
-        self,
-        desk: Desk,
-        totals: Demand,
-        limit: int,
-        spare: int,
-        make_run: Callable[[TaskRecord, Worker], Run],
-        leave: Callable[[ClientID], None],
-    ) -> None:
+        self, desk: Desk, totals: Demand, limit: int, spare: int,
+        make_run: Callable[[TaskRecord, Worker], Run], leave: Callable[[ClientID], None],
+    ) -> None:  # fmt: skip
         self.desk = desk
         self.leave = leave  # what a stopped process held comes free
         self.resources = Resources(totals)
@@ -44,7 +43,7 @@ class Pool:
         self.workers: dict[ClientID, Worker] = {}
         self.idle: list[Worker] = []
         self.busy: dict[Demand, dict[ClientID, Worker]] = {}  # by shape: those whose pipe may take more
-        self.durations: dict[ObjectID, float] = {}
+        self.durations = Durations()
         self.limit = limit
         self.spare = spare
         self.starting = 0
@@ -67,9 +66,11 @@ class Pool:
         worker.started = True
         self.starting -= 1
         self.idle.append(worker)
+        self.queue.stirred = True
 
     def lost(self, worker: Worker) -> None:
         """Forget a dead process. What it held comes free; its pipe is the caller's business."""
+        self.queue.stirred = True
         del self.workers[worker.id]
         if not worker.started:
             self.starting -= 1
@@ -103,6 +104,7 @@ class Pool:
 
     def dispatch(self) -> None:
         """Send all that can be sent."""
+        self.queue.stirred = False
         if not self.queue.size:
             return
         for shape in self.queue.shapes:
@@ -124,9 +126,8 @@ class Pool:
             if len(self.workers) >= self.limit:
                 if not self.warned:
                     self.warned = True
-                    self.desk.do(
-                        Warn(f"{self.desk.place} has {self.limit} workers, its limit: tasks wait for one.")
-                    )
+                    text = f"{self.desk.place} has {self.limit} workers, its limit: tasks wait for one."
+                    self.desk.do(Warn(text))
                 return
             self.start_worker()
 
@@ -142,20 +143,20 @@ class Pool:
         self._send(task, worker)
 
     def _room_behind(self, shape: Demand, task: TaskRecord) -> Worker | None:
-        """The busy worker that gets to it soonest, if that is soon enough."""
+        """The busy worker that gets to it soonest, if that is soon enough: never one stuck in a long task."""
         if task.spec.kind != "task" or not (busy := self.busy.get(shape)):
             return None
         if self.resources.free.get("CPU", 0) < 0:  # an overdraft: what is in use must become less
             return None
-        estimate = self.estimate(task)
-        if estimate is None:
+        long_ago = self.desk.now - LONG_S
+        depth, worker = PIPE_LIMIT, None
+        for each in busy.values():
+            if len(each.pipe) < depth and each.since > long_ago:
+                depth, worker = len(each.pipe), each
+        if worker is None or worker.recalling:
             return None
-        worker = min(busy.values(), key=lambda w: len(w.pipe))
-        depth = len(worker.pipe)
-        if depth >= PIPE_LIMIT or worker.recalling:
-            return None
-        ahead = self.estimate(worker.pipe[-1])
-        if ahead is None or depth * max(ahead, estimate) + estimate > PIPE_S:
+        estimate, ahead = self.durations.estimate(task), self.durations.estimate(worker.pipe[-1])
+        if estimate is None or ahead is None or depth * max(ahead, estimate) + estimate > PIPE_S:
             return None
         return worker
 
@@ -175,6 +176,7 @@ class Pool:
 
     def ended(self, worker: Worker, task: TaskRecord, seconds: float | None) -> None:
         """A task left the worker's pipe: it ended (seconds), or was given back (None)."""
+        self.queue.stirred = True
         pipe = worker.pipe
         if len(pipe) == 2:
             self.deep -= 1
@@ -185,7 +187,7 @@ class Pool:
         if seconds is not None:
             worker.unwilling = False
             worker.since = self.desk.now
-            self._learn(task, seconds)
+            self.durations.learn(task, seconds)
         if not pipe and worker.actor is None:
             self._free(worker)
 
@@ -199,8 +201,7 @@ class Pool:
         self._room_changed()
 
     def _room_changed(self) -> None:
-        events = self.desk.events
-        if not events or type(events[-1]) is not RoomChanged:
+        if not self.desk.events or type(self.desk.events[-1]) is not RoomChanged:
             self.desk.tell_agent(RoomChanged())
 
     def rest(self) -> None:
@@ -213,12 +214,14 @@ class Pool:
             self.stop(self.idle[0])
 
     def _take_over(self) -> None:
-        for busy in self.busy.values():
+        for shape, busy in self.busy.items():
             worker = max(busy.values(), key=lambda w: len(w.pipe), default=None)
             if worker is None or len(worker.pipe) < 3 or worker.recalling or worker.unwilling:
                 continue
+            if not self.resources.fits(shape):  # an idle process without a CPU can take nothing over
+                continue
             behind = len(worker.pipe) // 2
-            if behind * (self.estimate(worker.pipe[-1]) or 0.0) > 200e-6:  # less is done before it has moved
+            if behind * (self.durations.estimate(worker.pipe[-1]) or 0.0) > WORTH_MOVING_S:
                 self.recall(worker, len(worker.pipe) - behind)
 
     def recall(self, worker: Worker, keep: int = 1) -> None:
@@ -230,6 +233,7 @@ class Pool:
 
     def recalled(self, worker: Worker, ids: tuple[TaskID, ...]) -> list[TaskRecord]:
         """The records of what was given back, out of the pipe."""
+        self.queue.stirred = True
         worker.recalling = max(worker.recalling - 1, 0)  # a blocked worker gives back unasked
         worker.unwilling = not ids
         back = set(ids)
@@ -242,18 +246,17 @@ class Pool:
 
     def call_back_the_held_up(self) -> bool:
         """Recall what waits behind a long task; whether there are still deep pipes to watch."""
+        long_ago = self.desk.now - LONG_S
         for busy in self.busy.values():
             for worker in busy.values():
-                if (
-                    len(worker.pipe) > 1
-                    and not (worker.recalling or worker.unwilling)
-                    and self.desk.now - worker.since >= LONG_S
-                ):
+                held_up = len(worker.pipe) > 1 and worker.since <= long_ago
+                if held_up and not (worker.recalling or worker.unwilling):
                     self.recall(worker)
         return self.deep > 0
 
     def block(self, worker: Worker) -> None:
         """Its running task waits for the node: a normal one lends its CPU."""
+        self.queue.stirred = True
         worker.blocked += 1
         if worker.blocked == 1 and worker.actor is None:
             assert worker.held is not None
@@ -263,6 +266,7 @@ class Pool:
             self._room_changed()
 
     def unblock(self, worker: Worker) -> None:
+        self.queue.stirred = True
         worker.blocked -= 1
         if worker.blocked == 0 and worker.actor is None:
             assert worker.held is not None
@@ -274,11 +278,11 @@ class Pool:
     def _recall_pipes(self) -> None:
         for busy in self.busy.values():
             for worker in busy.values():
-                if len(worker.pipe) > 1:
-                    self.recall(worker)
+                self.recall(worker)
 
     def disown(self, worker: Worker) -> None:
         """It was to be an actor's process, and its constructor never began."""
+        self.queue.stirred = True
         worker.actor = None
         if not worker.pipe:
             self._free(worker)
@@ -286,23 +290,10 @@ class Pool:
     def settle_actor(self, worker: Worker, lifetime: Demand) -> None:
         """Its constructor is done: from placement to what it holds for life."""
         assert worker.held is not None
+        self.queue.stirred = True
         self.resources.give(worker.held)
         self.resources.take(lifetime)
         worker.held = lifetime
 
     def _leave_busy(self, worker: Worker) -> None:
-        if worker.held is not None and worker.held in self.busy:
-            self.busy[worker.held].pop(worker.id, None)
-
-    # ------------------------------------------------------------ estimates
-
-    def estimate(self, task: TaskRecord) -> float | None:
-        """Seconds, by the recent durations of its function here; None if there are none."""
-        function = task.spec.function
-        return self.durations.get(function.id if function is not None else ObjectID(task.spec.name))
-
-    def _learn(self, task: TaskRecord, seconds: float) -> None:
-        function = task.spec.function
-        key = function.id if function is not None else ObjectID(task.spec.name)
-        before = self.durations.get(key)
-        self.durations[key] = seconds if before is None else before + MEMORY * (seconds - before)
+        self.busy.get(worker.held or (), {}).pop(worker.id, None)

@@ -1,10 +1,13 @@
 """The real world: a daemon process for each logical node, forked workers, shared memory, Unix sockets.
 
 session.py   start and end, from the driver        template.py  the process all others are forked from
-channel.py   what a client posts and asks          daemon.py    the loop around a Node
-wires.py, pipe.py, frames.py, errands.py, post.py  what travels, and how
+channel.py, waiter.py  what a client posts and asks          daemon.py    the loop around a Node
+wires.py, line.py, pipe.py, frames.py, errands.py, post.py  what travels, and how
 store.py, allocator.py                             shared memory
 worker.py, crew.py                                 a worker, and a daemon's view of it
+interrupts.py, wishes.py                           how a cancelled task is interrupted
+enquiries.py, answers.py                           what a driver asks beside its program
+speech.py                                          what tasks print
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from labray.config import Config
     from labray.port import Session
+
+
+OPTIONS = ("max_workers", "prestart")
 
 
 def start(config: Config) -> Session:

@@ -30,6 +30,7 @@ class Boot(Struct, frozen=True):
     prestart: int | None
     trace: bool
     preload: tuple[str, ...]
+    lost: tuple[str, ...] = ()  # places that were lost before this daemon began
 
     @property
     def driver(self) -> str:

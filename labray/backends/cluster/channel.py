@@ -11,11 +11,13 @@ import os
 import threading
 import time
 import warnings
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from labray.backends.cluster.frames import Segment
 from labray.backends.cluster.outbox import Outbox
 from labray.backends.cluster.store import Reader, Writer
+from labray.backends.cluster.waiter import Waiter
 from labray.errors import LabrayError
 from labray.ids import ObjectID, Place
 from labray.messages import (
@@ -54,24 +56,6 @@ class Wire(Protocol):
     def close(self) -> None: ...
 
 
-class _Waiter:
-    """A thread that waits: for an answer, or (a worker's main thread) for something to run."""
-
-    __slots__ = ("notice", "nudge")
-
-    def __init__(self) -> None:
-        self.nudge = threading.Lock()
-        self.nudge.acquire()
-        self.notice: Notice | None = None
-
-    def wake(self) -> None:
-        if self.nudge.locked():
-            try:
-                self.nudge.release()
-            except RuntimeError:  # another thread was faster: it is awake
-                return
-
-
 class WireChannel:
     """A labray.port.Channel."""
 
@@ -82,8 +66,9 @@ class WireChannel:
         self._pid = os.getpid()
         self._outbox = Outbox(wire.send, self._end)
         self._baton = threading.Lock()
-        self._waiters: dict[int, _Waiter] = {}
-        self._taker: _Waiter | None = None
+        self._waiters: dict[int, Waiter] = {}
+        self._taker: Waiter | None = None
+        self._calls: deque[Run] = deque()  # an actor's, read while it was blocked: nobody else could run them
         self._late: dict[int, Call | Segment] = {}
         self._discard_refs: Callable[[Notice], None] | None = None
         self._closed: BaseException | None = None
@@ -117,7 +102,7 @@ class WireChannel:
     def ask(self, message: Call | Segment, request: int, timeout: float | None) -> Notice | None:
         """Send and wait for the answer to this request. None: the time is up."""
         self._check()
-        waiter = self._waiters[request] = _Waiter()
+        waiter = self._waiters[request] = Waiter()
         self._outbox.put(message)
         try:
             self._outbox.flush()
@@ -133,10 +118,13 @@ class WireChannel:
 
     def take(self) -> Run | None:
         """The next task for this worker's main thread; None when the process should end."""
-        taker = _Waiter()
+        taker = Waiter()
         self._taker = taker
         try:
-            if self._outbox and self._baton.acquire(blocking=False):
+            if self._calls:
+                taker.notice = self._calls[0]
+                self._outbox.arm()
+            elif self._outbox and self._baton.acquire(blocking=False):
                 try:
                     self._read(0)
                 finally:
@@ -149,9 +137,11 @@ class WireChannel:
         finally:
             self._taker = None
             self._wake_next()
+        if isinstance(taker.notice, Run) and taker.notice.spec.kind == "method":
+            return self._calls.popleft()
         return taker.notice if isinstance(taker.notice, Run) else None
 
-    def _wait(self, waiter: _Waiter, timeout: float | None) -> Notice | None:
+    def _wait(self, waiter: Waiter, timeout: float | None) -> Notice | None:
         deadline = None if timeout is None else time.monotonic() + timeout
         while waiter.notice is None:
             left = None if deadline is None else deadline - time.monotonic()
@@ -168,7 +158,7 @@ class WireChannel:
                 finally:
                     self._pass_baton()
             else:
-                waiter.nudge.acquire(timeout=-1 if left is None else left)
+                waiter.pause(left)
                 self._check()
         return waiter.notice
 
@@ -210,10 +200,12 @@ class WireChannel:
 
     def _on_run(self, run: Run) -> None:
         taker = self._taker
+        if run.spec.kind == "method":  # they keep their order
+            self._calls.append(run)
         if taker is not None and taker.notice is None:
             taker.notice = run
             taker.wake()
-        else:  # this worker is blocked in a call: somebody else may be free
+        elif run.spec.kind != "method":  # this worker is blocked in a call: somebody else may be free
             self.post(Recalled((run.spec.id,)))
 
     def _on_exit(self, notice: Exit) -> None:

@@ -15,6 +15,7 @@ from labray.backends.cluster.errands import Errand
 from labray.backends.cluster.frames import decode_calls, decode_notice, encode
 from labray.backends.cluster.pipe import Closed, Pipe, pair
 from labray.backends.cluster.post import complain
+from labray.backends.cluster.wishes import wish
 from labray.messages import Recalled, Run
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
     from labray.backends.cluster.loop import Loop
     from labray.ids import ClientID, TaskID
-    from labray.messages import Notice
+    from labray.messages import Interrupt, Notice
 
+COMPANY = 8
+"""Words that leave together before the turn is over: the reader of the first of 64 may be idle."""
 BATCHES = 64
 """Read from one worker before the next gets its turn."""
 
@@ -37,6 +40,15 @@ class Member:
         self.ours = Pipe(ours)
         self.theirs = Pipe(theirs)
         self.owes_recalled = False  # whether an empty Recalled is due after its next words
+        self.full = False  # its pipe is, and the loop waits for room
+
+    def catch_up(self) -> bool:
+        """Send what waits; whether nothing does any more."""
+        try:
+            self.full = not self.ours.flush()
+        except Closed:  # it is dead; the template is about to say so
+            self.full = False
+        return not self.full
 
     def take_back(self, wanted: tuple[TaskID, ...] | None) -> tuple[TaskID, ...]:
         """Remove these tasks (None: all) from what the worker has not read, whatever it is doing.
@@ -77,6 +89,7 @@ class Crew:
         self._template = template
         self._hear = hear
         self._members: dict[str, Member] = {}
+        self._addressed: dict[str, Member] = {}  # who was told something since the last flush
 
     def __contains__(self, client: str) -> bool:
         return client in self._members
@@ -95,6 +108,7 @@ class Crew:
 
     def _drop(self, client: str) -> None:
         member = self._members.pop(client)
+        self._addressed.pop(client, None)
         self._loop.forget(member.ours.fileno())
         member.ours.close()
         member.theirs.close()
@@ -104,15 +118,25 @@ class Crew:
             self.listen(client)
 
     def say(self, client: str, notice: Notice) -> None:
-        """Send it now, or as soon as there is room."""
-        pipe = self._members[client].ours
-        waiting = bool(pipe.backlog)
-        try:
-            pipe.send(encode(notice))
-        except Closed:  # it is dead; the template is about to say so
+        """To leave with the next flush, or in company: a worker as fast as its daemon is not woken for each word."""
+        member = self._members.get(client)
+        if member is None:  # it has just been lost, and is in nobody's books any more
             return
-        if pipe.backlog and not waiting:
-            self._loop.when_writable(pipe.fileno(), pipe.flush)
+        self._addressed[client] = member
+        backlog = member.ours.backlog
+        backlog.append(encode(notice))
+        if len(backlog) == COMPANY and not member.full:
+            member.catch_up()
+
+    def flush(self) -> None:
+        """Let everything leave, now or as soon as there is room."""
+        if not self._addressed:
+            return
+        for client, member in self._addressed.items():
+            if member.ours.backlog and not member.catch_up() and self._members.get(client) is member:
+                member.full = True
+                self._loop.when_writable(member.ours.fileno(), member.catch_up)
+        self._addressed.clear()
 
     def listen(self, client: str) -> bool:
         """Hear what it has said, up to a limit; whether there may be more."""
@@ -141,9 +165,20 @@ class Crew:
         All has begun then, and a node told so at once would ask again at once, without end.
         """
         member = self._members[client]
+        self._addressed[client] = member
         back = member.take_back(tasks)
         if not back:
             member.owes_recalled = True
+        return back
+
+    def interrupt(self, client: str, directory: str, notice: Interrupt) -> tuple[TaskID, ...]:
+        """Take a task back if it has not begun, else have a SIGINT sent that is meant for it."""
+        member = self._members[client]
+        self._addressed[client] = member
+        back = member.take_back((notice.task,))
+        if not back:
+            wish(directory, client, notice.task, notice.attempt)
+            errands.send(self._template, Errand("interrupt", client))
         return back
 
     def bury(self, client: str) -> tuple[TaskID, ...] | None:

@@ -8,10 +8,8 @@ to the driver, which raises it in every call, and the session ends.
 
 from __future__ import annotations
 
-import gc
 import heapq
 import os
-import traceback
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,27 +17,25 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from labray.backends.cluster import errands
+from labray.backends.cluster.answers import Answers
 from labray.backends.cluster.crew import Crew
-from labray.backends.cluster.errands import Errand
 from labray.backends.cluster.frames import (
-    CALLS,
-    HELLO,
     LETTERS,
     PUSH,
+    ROSTER,
     TRACE,
     WARN,
     Hello,
     Segment,
     Shipment,
-    decode_calls,
     decode_mail,
     decode_shipment,
     encode,
 )
-from labray.backends.cluster.household import build_nodes
+from labray.backends.cluster.line import Line
 from labray.backends.cluster.loop import Loop
 from labray.backends.cluster.post import Post, complain
-from labray.backends.cluster.spool import CHUNK, Spool
+from labray.backends.cluster.spool import CHUNK
 from labray.backends.cluster.store import Reader, Segments, Writer
 from labray.ids import ClientID, ObjectID, Place
 from labray.messages import (
@@ -47,13 +43,17 @@ from labray.messages import (
     Arrived,
     Booted,
     ClientJoined,
+    Demand,
     Free,
+    Interrupt,
+    PlaceJoined,
     PlaceLost,
     Push,
     Recall,
     Recalled,
     Reclaim,
     Registered,
+    Run,
     Send,
     Start,
     Stop,
@@ -74,7 +74,14 @@ if TYPE_CHECKING:
 
 
 class Daemon:
-    def __init__(self, boot: Boot, place: str, template: socket.socket, nodes: dict[str, Node]) -> None:
+    def __init__(
+        self,
+        boot: Boot,
+        place: str,
+        template: socket.socket,
+        line: socket.socket | None,
+        nodes: dict[str, Node],
+    ) -> None:
         self._boot = boot
         self._place = place
         self._template = template
@@ -82,14 +89,15 @@ class Daemon:
         self._main = nodes[place]
         self._loop = Loop()
         self._crew = Crew(self._loop, template, self._on_call)
-        self._post = Post(boot, place)
+        self._line = Line(self._loop, line, boot.driver, self._on_call)
+        self._post = Post(boot, place, self._on_errands)
         self._local: deque[tuple[Node, str, Any]] = deque()
         self._alarms: list[tuple[float, int, str, int]] = []
         self._alarm_count = 0
         self._segments = Segments(boot.directory)
         self._reader = Reader(boot.directory)
         self._writer = Writer(place, self._publish)
-        self._spool = Spool()
+        self._answers = Answers(nodes, self._post, boot.trace)
         self._obey: dict[type, Callable[[Node, Any], None]] = {
             Start: self._start,
             Stop: self._stop,
@@ -99,31 +107,34 @@ class Daemon:
             Warn: self._warn,
         }
         self._hear: dict[bytes, Callable[[str, memoryview, list[bytes]], None]] = {
-            CALLS: self._on_calls,
             LETTERS: self._on_letters,
             PUSH: self._on_push,
             WARN: self._on_warn,
-            HELLO: self._on_hello,
-            TRACE: self._on_trace,
+            TRACE: self._answers.trace,
+            ROSTER: self._answers.roster,
         }
 
     # ------------------------------------------------------------ the loop
 
     def run(self) -> NoReturn:
         """For ever: a daemon is killed, by the template or with it."""
-        self._loop.watch(self._post.fd, lambda: None)  # edge-triggered: read() is tried at every turn anyway
+        self._loop.watch(self._post.fd, self._post.stir)
         self._loop.watch(self._template.fileno(), self._on_errands)
         for node in self._nodes.values():
             self._local.append((node, "", Booted()))
+            self._local.extend((node, "", PlaceLost(Place(lost))) for lost in self._boot.lost)
         if self._place == self._boot.nodes[0].place:
             self._local.append((self._main, "", ClientJoined(ClientID(self._boot.driver))))
         self._settle()
+        self._line.greet()
         while True:
             timeout = 0.0 if self._post.waiting() else self._until_alarm()
             self._loop.turn(timeout)
-            for sender, frame, rest in self._post.read():
-                self._on_frame(sender, frame, rest)
-            self._ring_alarms()
+            if self._post.waiting():
+                for sender, frame, rest in self._post.read():
+                    self._on_frame(sender, frame, rest)
+            if self._alarms:
+                self._ring_alarms()
             self._settle()
 
     def _settle(self) -> None:
@@ -134,30 +145,38 @@ class Daemon:
             if type(message) is Recalled and sender in self._crew:
                 self._crew.listen(sender)  # it comes after what the worker has said before
             self._handle(node, sender, message)
+        self._crew.flush()
         self._post.flush()
+        if local:  # news came while we wrote
+            self._settle()
+            return
+        self._line.flush()
         for node in self._nodes.values():
             if len(node.log) > CHUNK:
-                events = node.take_log()
-                if self._boot.trace:
-                    self._spool.add(events)
+                self._answers.write_out(node)
 
     def _handle(self, node: Node, sender: str, message: Any) -> None:
         for effect in node.handle(sender, message, monotonic()):
-            if type(effect) is Send:
-                self._send(node, effect.to, effect.message)
-            else:
+            if type(effect) is not Send:
                 self._obey[type(effect)](node, effect)
+            elif type(effect.message) is Run:  # nearly all there is
+                self._crew.say(effect.to, effect.message)
+            else:
+                self._send(node, effect.to, effect.message)
 
     # ------------------------------------------------------------ effects
 
     def _send(self, node: Node, to: str, message: Any) -> None:
         if to in self._crew:
-            if type(message) is not Recall:
+            if type(message) is Interrupt:
+                if back := self._crew.interrupt(to, self._boot.directory, message):
+                    self._local.append((node, to, Recalled(back)))
+            elif type(message) is not Recall:
                 self._crew.say(to, message)
             elif back := self._crew.recall(to, message.tasks):
                 self._local.append((node, to, Recalled(back)))
         elif to == self._boot.driver:
-            self._post.notify(message)
+            self._line.notify(message)
         elif to in self._nodes:
             self._local.append((self._nodes[to], node.place, message))
         else:  # another place; or a worker just lost, which is in nobody's books any more
@@ -179,7 +198,7 @@ class Daemon:
         if block.writer == self._place:
             self._writer.free(block)
         elif block.writer == self._boot.driver:
-            self._post.notify(Reclaim(block))
+            self._line.notify(Reclaim(block))
         elif block.writer in self._crew:
             self._crew.say(block.writer, Reclaim(block))
 
@@ -191,7 +210,7 @@ class Daemon:
     def _warn(self, node: Node, effect: Warn) -> None:
         first = self._boot.nodes[0].place
         if self._place == first:
-            self._post.notify(Warned(effect.text))
+            self._line.notify(Warned(effect.text))
         else:
             self._post.send(first, [WARN + effect.text.encode()])
 
@@ -231,6 +250,11 @@ class Daemon:
                 self._post.forget(errand.subject)
                 for node in self._nodes.values():
                     self._local.append((node, "", PlaceLost(Place(errand.subject))))
+            elif errand.verb == "joined":
+                self._post.meet(errand.subject)
+                totals = msgspec.json.decode(errand.detail, type=Demand)
+                for node in self._nodes.values():  # at once: what is read next may come from there
+                    self._handle(node, "", PlaceJoined(Place(errand.subject), totals))
 
     def _on_gone(self, client: str, reason: str) -> None:
         unread = self._crew.bury(client)
@@ -244,15 +268,11 @@ class Daemon:
     def _on_frame(self, sender: str, frame: bytes, rest: list[bytes]) -> None:
         hear = self._hear.get(frame[:1])
         try:
-            if hear is None:
+            if hear is None or (sender.endswith("+trace") and frame[:1] not in (TRACE, ROSTER)):
                 raise msgspec.DecodeError(f"unknown kind {frame[:1]!r}")
             hear(sender, memoryview(frame)[1:], rest)
         except msgspec.MsgspecError as error:
             complain(f"dropped a frame from {sender} that cannot be decoded: {error}")
-
-    def _on_calls(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
-        for message in decode_calls(body):
-            self._on_call(sender, message)
 
     def _on_letters(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
         mail = decode_mail(body)
@@ -268,29 +288,7 @@ class Daemon:
         self._handle(self._main, "", Arrived(ObjectID(shipment.id), value))
 
     def _on_warn(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
-        self._post.notify(Warned(str(body, "utf-8")))
-
-    def _on_hello(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
-        self._post.reply([HELLO])
-
-    def _on_trace(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
-        for node in self._nodes.values():
-            if node.log and self._boot.trace:
-                self._spool.add(node.take_log())
-        for chunk in self._spool.chunks():
-            self._post.reply([TRACE, chunk], trace=True)
-        self._post.reply([TRACE, b""], trace=True)
+        self._line.notify(Warned(str(body, "utf-8", "replace")))
 
     def _publish(self, number: int, fd: int) -> None:
         self._segments.hold(self._place, number, f"/proc/{os.getpid()}/fd/{fd}")
-
-
-def main(boot: Boot, place: str, template: socket.socket) -> None:
-    """The life of a daemon."""
-    gc.set_threshold(100_000, 50, 100)  # its values have no cycles; a full collection walks every queued task
-    try:
-        Daemon(boot, place, template, build_nodes(boot, place)).run()
-    except Exception:  # noqa: BLE001  (whatever it is, it is told, and ends the session)
-        text = f"the daemon of {place} failed:\n{traceback.format_exc()}"
-        errands.send(template, Errand("fatal", place, text[-100_000:]))
-        template.recv(1)  # wait to be killed: the template's last look is at what was said

@@ -1,7 +1,7 @@
 """What daemons and the template say to each other, over a socket pair that keeps message boundaries.
 
-Daemon to template: fork (with the worker's end of its pipe), kill, fatal. Template to daemon: gone (a worker),
-lost (another place).
+Daemon to template: fork (with the worker's end of its pipe), kill, interrupt, fatal. Template to daemon: gone (a
+worker), lost or joined (another place). Driver to template, over a stream: join or remove (a place).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ class Errand(Struct, frozen=True, array_like=True):
     detail: str = ""
 
 
+_HEAD_BYTES = 8
 LARGEST_BYTES = 150_000
 _FD_BYTES = socket.CMSG_SPACE(4)
 
@@ -41,3 +42,27 @@ def receive(end: socket.socket) -> tuple[Errand, list[int]] | None:
         return None
     fds = [int.from_bytes(item[2][:4], "little") for item in extra]
     return (_decode(data), fds) if data else None
+
+
+def send_stream(end: socket.socket, errand: Errand) -> None:
+    """Over a stream socket. Raises OSError if nobody listens any more."""
+    data = _encode(errand)
+    end.sendall(len(data).to_bytes(_HEAD_BYTES, "little") + data)
+
+
+def receive_stream(end: socket.socket) -> Errand | None:
+    """The next one, which has begun to arrive; None at the end of the stream."""
+    head = _exactly(end, _HEAD_BYTES)
+    data = _exactly(end, int.from_bytes(head, "little")) if head else b""
+    return _decode(data) if data else None
+
+
+def _exactly(end: socket.socket, count: int) -> bytes:
+    """So many bytes, or none at the end of the stream."""
+    parts = b""
+    while len(parts) < count:
+        part = end.recv(count - len(parts))
+        if not part:
+            return b""
+        parts += part
+    return parts

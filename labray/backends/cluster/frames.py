@@ -10,18 +10,24 @@ from typing import NewType
 
 import msgspec
 
-from labray.messages import Block, Call, Letter, Notice, Ref, Tagged, Word
+from labray.messages import Block, Call, Demand, Letter, Notice, Ref, Tagged, Word
 
 Kind = NewType("Kind", bytes)
 """The first byte of a frame between processes joined by zmq."""
 
-CALLS = Kind(b"C")  # driver -> its daemon: list[Call]
-NOTICES = Kind(b"N")  # daemon -> its driver: list[Notice]
 LETTERS = Kind(b"L")  # daemon -> daemon: Mail
 PUSH = Kind(b"P")  # daemon -> daemon: Shipment, and the object's bytes in a second frame
 WARN = Kind(b"W")  # daemon -> the driver's daemon: text for the user
-HELLO = Kind(b"H")  # driver -> daemon, and back: are you up?
 TRACE = Kind(b"T")  # driver -> daemon: give your events. Back: one frame a chunk, an empty one ends
+ROSTER = Kind(b"R")  # driver -> daemon: who is there? Back: list[Entry]
+
+
+class Entry(Word, frozen=True, array_like=True, gc=False):
+    """A place as a daemon knows it."""
+
+    place: str
+    totals: Demand
+    alive: bool
 
 
 class Hello(Tagged, frozen=True, array_like=True, gc=False):
@@ -64,3 +70,4 @@ decode_notices = msgspec.msgpack.Decoder(list[Notice]).decode
 decode_notice = msgspec.msgpack.Decoder(Notice).decode
 decode_mail = msgspec.msgpack.Decoder(Mail).decode
 decode_shipment = msgspec.msgpack.Decoder(Shipment).decode
+decode_roster = msgspec.msgpack.Decoder(list[Entry]).decode

@@ -1,16 +1,23 @@
-"""The state machines that live in one daemon: its node, and in the first daemon the head."""
+"""The life of one daemon: the state machines in it are its node, and in the first daemon the head as well."""
 
 from __future__ import annotations
 
+import gc
 import pickle
 import random
+import traceback
 from typing import TYPE_CHECKING
 
+from labray.backends.cluster import errands
+from labray.backends.cluster.daemon import Daemon
+from labray.backends.cluster.errands import Errand
 from labray.ids import Place
 from labray.node import Node
 from labray.schedulers.interface import Cluster
 
 if TYPE_CHECKING:
+    import socket
+
     from labray.backends.cluster.boot import Boot
 
 
@@ -33,3 +40,14 @@ def build_nodes(boot: Boot, place: str) -> dict[str, Node]:
         )
         for name in mine
     }
+
+
+def main(boot: Boot, place: str, template: socket.socket, line: socket.socket | None) -> None:
+    """The life of a daemon. line: to the driver, of the first one."""
+    gc.set_threshold(100_000, 50, 100)  # its values have no cycles; a full collection walks every queued task
+    try:
+        Daemon(boot, place, template, line, build_nodes(boot, place)).run()
+    except Exception:  # noqa: BLE001  (whatever it is, it is told, and ends the session)
+        text = f"the daemon of {place} failed:\n{traceback.format_exc()}"
+        errands.send(template, Errand("fatal", place, text[-100_000:]))
+        template.recv(1)  # wait to be killed: the template's last look is at what was said

@@ -1,7 +1,7 @@
 """What a client process has to say and has not sent yet, and the thread that sees that it leaves.
 
 `add` never waits, since finalizers call it, in whatever thread and state. What is there leaves with the next `flush`,
-at 64 messages, or within about a millisecond by a thread that sleeps while there is nothing.
+at 64 messages, or within about a millisecond by a thread that sleeps while there is nothing for long.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from labray.messages import Call
 
 BATCH = 64
 FLUSH_S = 0.001
+LINGER = 20
+"""Turns without work before the thread sleeps: waking it for every message was a quarter of a round trip."""
 
 
 class Outbox:
@@ -83,14 +85,19 @@ class Outbox:
     def _flush_soon(self) -> None:
         while True:
             self._alarm.acquire()
-            if self._closed:
-                return
-            time.sleep(FLUSH_S)
+            idle = 0
+            while idle < LINGER:
+                if self._closed:
+                    return
+                time.sleep(FLUSH_S)
+                idle = 0 if self._messages else idle + 1
+                try:
+                    self.flush()
+                except LabrayError:  # the session is over; whoever calls next is told
+                    return
             self._armed = False
-            try:
-                self.flush()
-            except LabrayError:  # the session is over; whoever calls next is told
-                return
+            if self._messages:  # said while we were about to lie down
+                self.arm()
 
     def close(self) -> None:
         self._closed = True

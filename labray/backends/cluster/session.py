@@ -16,16 +16,22 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+import msgspec
 import psutil
-import zmq
 
+from labray.backends.cluster import errands
 from labray.backends.cluster.boot import Boot, encode_boot
 from labray.backends.cluster.channel import WireChannel
-from labray.backends.cluster.frames import TRACE
-from labray.backends.cluster.spool import read_chunk
-from labray.backends.cluster.wires import ZmqWire, dealer
+from labray.backends.cluster.enquiries import Enquiries
+from labray.backends.cluster.errands import Errand
+from labray.backends.cluster.pipe import pair
+from labray.backends.cluster.speech import Ear
+from labray.backends.cluster.wires import LineWire
+from labray.config import describe_node, node_info
 from labray.errors import NotInitializedError, SessionError
+from labray.ids import Place
 from labray.process import Process
+from labray.schedulers.interface import NodeInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +45,7 @@ END_S = 5.0
 PRELOAD = ("labray.executor", "labray.backends.cluster.worker", "cloudpickle", "numpy", "numpy.random")
 _PROGRAM = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from labray.backends.cluster.template import main; main(int(sys.argv[2]))"
+    "from labray.backends.cluster.template import main; main(*map(int, sys.argv[2:]))"
 )
 
 
@@ -47,21 +53,23 @@ class ClusterSession:
     """A labray.port.Session. Made by `start`."""
 
     def __init__(self, config: Config) -> None:
-        self.resources: Mapping[str, float] = config.total_resources()
-        self.nodes: Sequence[Mapping[str, Any]] = config.describe_nodes()
         self._pid = os.getpid()
         self._closing = threading.Lock()
         self._closed = False
         self._past: list[Event] = []
         self._boot = _boot(config)
-        self._wire: ZmqWire | None = None
         self._control, theirs = socket.socketpair()
+        line, far_end = pair()
+        self._wire = LineWire(line, self._control)
+        self._ear = Ear()
+        self._enquiries = Enquiries(self._boot, self._control)
+        self._named = len(self._boot.nodes)
         try:
-            self._template = _spawn(theirs)
+            self._template = _spawn(theirs, far_end, self._ear.theirs)
+            self._ear.begin()
             data = encode_boot(self._boot)
             self._control.sendall(len(data).to_bytes(8, "little") + data)
             first = self._boot.nodes[0].place
-            self._wire = ZmqWire(self._boot.driver, self._boot.token, self._boot.path(first), self._control)
             self._wire.greet(BOOT_S)
             self.channel = WireChannel(self._wire, first, self._boot.driver, self._boot.directory)
             process = Process(self.channel, self._boot.session)
@@ -75,30 +83,51 @@ class ClusterSession:
         """All that happened so far, ordered by time. After close: what had happened when it was last asked."""
         if self._closed:
             return list(self._past)
-        events: list[Event] = []
-        with zmq.Context() as context:
-            for node in self._boot.nodes:
-                events += self._fetch(context, node.place)
-        events.sort(key=lambda event: event[0])
-        self._past = events
-        return list(events)
+        self._past = self._enquiries.events()
+        return list(self._past)
 
-    def _fetch(self, context: zmq.Context[Any], place: str) -> list[Event]:
-        path = self._boot.path(place)
-        events: list[Event] = []
-        with dealer(context, f"{self._boot.driver}+trace", self._boot.token, path) as end:
-            poller = zmq.Poller()
-            poller.register(end, zmq.POLLIN)
-            poller.register(self._control.fileno(), zmq.POLLIN)
-            end.send(TRACE)
-            while True:
-                ready = dict(poller.poll())
-                if self._control.fileno() in ready:
-                    raise SessionError("the session has ended: its trace is lost")
-                _, chunk = end.recv_multipart()
-                if not chunk:
-                    return events
-                events += read_chunk(chunk)
+    # ------------------------------------------------------------ nodes
+
+    @property
+    def resources(self) -> Mapping[str, float]:
+        """Of the living nodes together."""
+        totals: dict[str, float] = {}
+        for node in self.nodes:
+            for name, amount in node["Resources"].items() if node["Alive"] else ():
+                totals[name] = totals.get(name, 0.0) + amount
+        return totals
+
+    @property
+    def nodes(self) -> Sequence[Mapping[str, Any]]:
+        """All nodes, lost ones included, as the first one knows them."""
+        return [
+            describe_node(NodeInfo(Place(entry.place), entry.totals), entry.alive)
+            for entry in self._enquiries.roster()
+        ]
+
+    def add_node(self, num_cpus: float, resources: Mapping[str, float]) -> str:
+        """Start one more node; its name, once tasks can be sent there."""
+        info = node_info(f"n{self._named}", num_cpus, resources)
+        self._named += 1
+        totals = msgspec.json.encode(info.totals).decode()
+        self._tell_template(Errand("join", info.place, totals))
+        self._enquiries.await_places({info.place}, True, BOOT_S)
+        return info.place
+
+    def remove_node(self, name: str) -> None:
+        """Kill a node and all its processes; the others have been told when this returns."""
+        if name == self._boot.nodes[0].place:
+            raise ValueError(f"{name} runs the head and the main program's side: it ends with the session.")
+        if not any(entry.place == name and entry.alive for entry in self._enquiries.roster()):
+            raise ValueError(f"there is no living node {name!r}.")
+        self._tell_template(Errand("remove", name))
+        self._enquiries.await_places({name}, False, BOOT_S)
+
+    def _tell_template(self, errand: Errand) -> None:
+        try:
+            errands.send_stream(self._control, errand)
+        except OSError as error:
+            raise SessionError("the session has ended: its first process is gone") from error
 
     def close(self) -> None:
         """Idempotent. Everything that was started is gone when this returns. In a forked child it does nothing."""
@@ -120,18 +149,13 @@ class ClusterSession:
             except subprocess.TimeoutExpired:  # the kernel ends its children with it
                 template.send_signal(signal.SIGKILL)
                 template.wait()
-        if self._wire is not None:
-            self._wire.close()
+        self._ear.close()
+        self._wire.close()
         shutil.rmtree(self._boot.directory, ignore_errors=True)
 
 
 def _boot(config: Config) -> Boot:
     extra = dict(config.extra)
-    unknown = sorted(set(extra) - {"max_workers", "prestart"})
-    if unknown:
-        raise TypeError(
-            f"init() got {unknown[0]!r}; the cluster backend also knows max_workers and prestart."
-        )
     session = secrets.token_hex(4)
     cluster = config.cluster()
     return Boot(
@@ -182,18 +206,23 @@ def _sweep(runtime: str) -> None:
                 shutil.rmtree(entry.path, ignore_errors=True)
 
 
-def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
-    """A fresh interpreter in a session of its own, so that a Ctrl-C at the terminal reaches the driver alone."""
+def _spawn(theirs: socket.socket, line: socket.socket, speech: int) -> subprocess.Popen[bytes]:
+    """A fresh interpreter in a session of its own, so that a Ctrl-C at the terminal reaches the driver alone.
+
+    theirs: its end of the control socket. line: the end of the driver's wire that its daemon will have. speech: where
+    workers write what they print.
+    """
     environment = dict(os.environ)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment.setdefault(
             name, "1"
         )  # workers share the cores; and a template with threads cannot be forked
-    with theirs:
+    ends = (theirs.fileno(), line.fileno(), speech)
+    with theirs, line:
         return subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), str(theirs.fileno())],
+            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), *map(str, ends)],
             stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=ends,
             start_new_session=True,
             env=environment,
         )

@@ -20,8 +20,14 @@ import time
 import traceback
 from typing import NoReturn
 
+import msgspec
+from msgspec import structs
+
 from labray.backends.cluster.boot import Boot, adopt_orphans, decode_boot, describe_end, die_with
-from labray.backends.cluster.errands import Errand, receive, send
+from labray.backends.cluster.errands import Errand, receive, receive_stream, send
+from labray.ids import Place
+from labray.messages import Demand
+from labray.schedulers.interface import NodeInfo
 
 CHILD_DIED, DRIVER_DIED, DRIVER_SPOKE = -1, -2, -3
 
@@ -29,12 +35,15 @@ CHILD_DIED, DRIVER_DIED, DRIVER_SPOKE = -1, -2, -3
 class Template:
     """daemons: place -> (pid, our end of the socket to it). workers: pid -> (place, client)."""
 
-    def __init__(self, boot: Boot, driver: socket.socket) -> None:
+    def __init__(self, boot: Boot, driver: socket.socket, line: socket.socket, speech: int) -> None:
         self._boot = boot
         self._driver = driver
+        self._speech = speech
+        self._line: socket.socket | None = line  # the driver's wire, until its daemon has it
         self._daemons: dict[str, tuple[int, socket.socket]] = {}
         self._workers: dict[int, tuple[str, str]] = {}
         self._pids: dict[str, int] = {}
+        self._lost: list[str] = []
         self._poll = select.poll()
         self._who: dict[int, str | int] = {}
         self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -82,9 +91,39 @@ class Template:
             elif isinstance(who, str):
                 if not self._serve(who):
                     return False
-            elif who is not None:  # the driver is dead, or done. (None: a daemon buried in this very turn)
+            elif who == DRIVER_SPOKE:
+                if not self._obey_driver():
+                    return False
+            elif who is not None:  # the driver is dead. (None: a daemon buried in this very turn)
                 return False
         return True
+
+    # ------------------------------------------------------------ errands for the driver
+
+    def _obey_driver(self) -> bool:
+        """Whether to go on: at the end of what it says, the session ends."""
+        try:
+            errand = receive_stream(self._driver)
+        except OSError:
+            return False
+        if errand is None:
+            return False
+        if errand.verb == "join":
+            totals = msgspec.json.decode(errand.detail, type=Demand)
+            self._join(NodeInfo(Place(errand.subject), totals))
+        elif errand.verb == "remove" and errand.subject in self._daemons:
+            os.kill(self._daemons[errand.subject][0], signal.SIGKILL)  # and is buried like any other
+        return True
+
+    def _join(self, info: NodeInfo) -> None:
+        """All others are told before it is born, the first last: whoever hears of it can hear from it."""
+        for place, (_, end) in reversed(self._daemons.items()):
+            detail = msgspec.json.encode(info.totals).decode()
+            assert place != info.place
+            send(end, Errand("joined", info.place, detail))
+        living = tuple(node for node in self._boot.nodes if node.place in self._daemons)
+        self._boot = structs.replace(self._boot, nodes=(*living, info), lost=tuple(self._lost))
+        self._start_daemon(info.place)
 
     # ------------------------------------------------------------ errands for daemons
 
@@ -98,6 +137,8 @@ class Template:
                 pid = self._pids.pop(errand.subject, None)
                 if pid is not None:
                     os.kill(pid, signal.SIGKILL)  # our child, not yet buried: the number cannot be another's
+            elif errand.verb == "interrupt" and errand.subject in self._pids:
+                os.kill(self._pids[errand.subject], signal.SIGINT)
             elif errand.verb == "fatal":
                 self._tell_driver(errand.detail)
                 return False
@@ -114,14 +155,17 @@ class Template:
     def _start_daemon(self, place: str) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         me = os.getpid()
+        line, self._line = self._line, None
         pid = os.fork()
         if pid == 0:
             ours.detach()
-            self._become(me, theirs.fileno())
-            from labray.backends.cluster.daemon import main
+            self._become(me, theirs.fileno(), *([] if line is None else [line.fileno()]))
+            from labray.backends.cluster.household import main
 
-            _end_with(lambda: main(self._boot, place, theirs))
+            _end_with(lambda: main(self._boot, place, theirs, line))
         theirs.close()
+        if line is not None:
+            line.close()
         self._daemons[place] = (pid, ours)
         self._watch(ours.fileno(), place)
 
@@ -129,26 +173,28 @@ class Template:
         me = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._become(me, fd)
+            self._become(me, fd, self._speech)
             from labray.backends.cluster.worker import serve
 
-            boot = self._boot
-            _end_with(lambda: serve(socket.socket(fileno=fd), place, client, boot.session, boot.directory))
+            boot, end = self._boot, socket.socket(fileno=fd)
+            _end_with(lambda: serve(end, place, client, boot.session, boot.directory, self._speech))
         os.close(fd)
         self._workers[pid] = (place, client)
         self._pids[client] = pid
 
-    def _become(self, parent: int, keep: int) -> None:
+    def _become(self, parent: int, *keep: int) -> None:
         """In the child: let go of everything that is the template's."""
         die_with(parent)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in [self._driver, *(end for _, end in self._daemons.values())]:
-            if end.fileno() != keep:
+            if end.fileno() not in keep:
                 end.detach()
-        top = max(keep, 2)
-        os.closerange(3, keep)
-        os.closerange(top + 1, 1 << 16)
+        first = 3
+        for fd in sorted(keep):
+            os.closerange(first, fd)
+            first = max(fd + 1, 3)
+        os.closerange(first, 1 << 16)
         numpy_random = sys.modules.get("numpy.random")
         if numpy_random is not None:
             numpy_random.seed()  # else all workers would draw the same numbers; `random` sees to itself
@@ -185,6 +231,7 @@ class Template:
                 self._tell_driver(f"the daemon of {place} (process {pid}) {describe_end(status)}")
             return False
         _, end = self._daemons.pop(place)
+        self._lost.append(place)
         del self._who[end.fileno()]
         self._poll.unregister(end)
         end.close()
@@ -230,12 +277,15 @@ def _end_with(run: object) -> NoReturn:
         os._exit(code)
 
 
-def main(fd: int) -> None:
-    """The life of a template. fd: a socket to the driver, which sends the Boot first."""
+def main(fd: int, line: int, speech: int) -> None:
+    """The life of a template. fd: a socket to the driver, which sends the Boot first. line: for its daemon.
+
+    speech: where workers write what they print.
+    """
     driver = socket.socket(fileno=fd)
     with driver.makefile("rb") as file:
         boot = decode_boot(file.read(int.from_bytes(file.read(8), "little")))
-    template = Template(boot, driver)
+    template = Template(boot, driver, socket.socket(fileno=line), speech)
     try:
         template.run()
     finally:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from labray.backends.cluster.channel import WireChannel
 from labray.backends.cluster.frames import Hello, decode_notice, encode
 from labray.backends.cluster.pipe import Closed, Pipe
+from labray.backends.cluster.speech import Mouth
 from labray.ids import Place
 from labray.messages import Finished
 from labray.port import switch
@@ -50,13 +51,16 @@ class PipeWire:
 
     def receive(self, timeout: float | None) -> list[Notice]:
         try:
+            if timeout != 0:  # waiting first: to try in vain costs as much, and it mostly would be
+                self.wait(timeout)
             frame = self._pipe.receive()
-            if frame is None and timeout != 0:
-                self._readable.poll(None if timeout is None else timeout * 1000)
-                frame = self._pipe.receive()
         except Closed:
             os._exit(0)
         return [] if frame is None else [decode_notice(frame)]
+
+    def wait(self, timeout: float | None) -> None:
+        """Until there is something to read, or the time is up."""
+        self._readable.poll(None if timeout is None else timeout * 1000)
 
     def interrupt(self, reason: BaseException) -> None:
         os._exit(0)
@@ -65,28 +69,34 @@ class PipeWire:
         self._pipe.close()
 
 
-def serve(end: socket.socket, place: str, client: str, session: str, directory: str) -> None:
+def serve(end: socket.socket, place: str, client: str, session: str, directory: str, speech: int) -> None:
     """Run tasks until told to exit."""
-    from labray.executor import Executor
+    from labray.backends.cluster.interrupts import InterruptibleExecutor
+    from labray.backends.cluster.wishes import wishes
     from labray.process import Process
 
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a crash should lose no line
+    mouths = Mouth(speech, False), Mouth(speech, True)
+    sys.stdout, sys.stderr = mouths
+    os.set_inheritable(speech, False)
     wire = PipeWire(end)
     channel = WireChannel(wire, Place(place), client, directory)
     process = Process(channel, session)
     channel.on_late(process.discard)
     switch(process)
-    executor = Executor(process)
+    executor = InterruptibleExecutor(process, wishes(directory, client))
     wire.send([Hello()])
     while (run := channel.take()) is not None:
+        Mouth.running = run.spec
         cpu, begun = time.thread_time(), time.monotonic()
         outcome = executor.run(run)
         ended = time.monotonic()
         used = time.thread_time() - cpu
+        for mouth in mouths:
+            mouth.end_line()
         channel.answer(
             Finished(
                 run.spec.id, run.attempt, outcome.values, begun, ended, used, outcome.kept, outcome.retry
             )
         )
         del run, outcome
+        process.flush()  # a handle that ended with the task must not wait for the next one

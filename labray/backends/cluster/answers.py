@@ -1,0 +1,41 @@
+"""What a daemon answers when the driver enquires: the trace so far, and who is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labray.backends.cluster.frames import ROSTER, TRACE, Entry, encode
+from labray.backends.cluster.spool import Spool
+
+if TYPE_CHECKING:
+    from labray.backends.cluster.post import Post
+    from labray.node import Node
+
+
+class Answers:
+    """nodes: the daemon's, by place, its own first. traced: whether events are kept."""
+
+    def __init__(self, nodes: dict[str, Node], post: Post, traced: bool) -> None:
+        self._nodes = list(nodes.values())
+        self._post = post
+        self._traced = traced
+        self._spool = Spool()
+
+    def write_out(self, node: Node) -> None:
+        """Take a node's events out of memory."""
+        events = node.take_log()
+        if events and self._traced:
+            self._spool.add(events)
+
+    def trace(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
+        for node in self._nodes:
+            self.write_out(node)
+        for chunk in self._spool.chunks():
+            self._post.reply([TRACE, chunk])
+        self._post.reply([TRACE, b""])
+
+    def roster(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
+        node = self._nodes[0]
+        dead = node.desk.dead
+        entries = [Entry(info.place, info.totals, info.place not in dead) for info in node.cluster.nodes]
+        self._post.reply([ROSTER, encode(entries)])

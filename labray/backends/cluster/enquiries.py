@@ -1,0 +1,111 @@
+"""What a driver asks daemons beside its program: who is there, and what has happened.
+
+Over a zmq socket of its own to each daemon, so that a long answer holds up nothing. Who asks a daemon that is lost
+is told so by the first node, and not kept waiting.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import zmq
+
+from labray.backends.cluster.frames import ROSTER, TRACE, Entry, decode_roster
+from labray.backends.cluster.spool import read_chunk
+from labray.backends.cluster.wires import dealer
+from labray.errors import SessionError
+
+if TYPE_CHECKING:
+    import socket
+
+    from labray.backends.cluster.boot import Boot
+    from labray.trace import Event
+
+LOOK_MS = 500
+"""How often to look whether the daemon that should answer is still there."""
+PAUSE_S = 0.002
+
+
+class Lost(Exception):
+    """The daemon that was asked is gone."""
+
+
+class Enquiries:
+    """One question at a time. control: readable when the session is over."""
+
+    def __init__(self, boot: Boot, control: socket.socket) -> None:
+        self._boot = boot
+        self._control = control
+        self._one = threading.RLock()
+        self._first = boot.nodes[0].place
+
+    def roster(self, place: str = "") -> list[Entry]:
+        """The nodes that a daemon (the first one unless told) knows, lost ones included."""
+        with self._one:
+            (answer,) = self._ask(place or self._first, ROSTER, 1)
+            return decode_roster(answer)
+
+    def events(self) -> list[Event]:
+        """What the living nodes have written into the trace, ordered by time."""
+        events: list[Event] = []
+        with self._one:
+            for entry in self.roster():
+                if entry.alive:
+                    events += self._events_of(entry.place)
+        events.sort(key=lambda event: event[0])
+        return events
+
+    def _events_of(self, place: str) -> list[Event]:
+        events: list[Event] = []
+        try:
+            for chunk in self._ask(place, TRACE, None):
+                events += read_chunk(chunk)
+        except Lost:  # it went while it was telling: what it had told is true
+            return events
+        return events
+
+    def await_places(self, places: set[str], alive: bool, timeout: float) -> None:
+        """Until the first node knows these to be alive (and they are up), or to be lost. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout
+        while True:
+            known = {entry.place for entry in self.roster() if entry.alive is alive}
+            if places <= known:
+                break
+            if time.monotonic() > deadline:
+                missing = ", ".join(sorted(places - known))
+                raise TimeoutError(
+                    f"after {timeout:g} s these nodes are not {'up' if alive else 'gone'}: {missing}."
+                )
+            time.sleep(PAUSE_S)
+        if alive:
+            for place in places:
+                self.roster(place)
+
+    def _ask(self, place: str, question: bytes, frames: int | None) -> Iterator[bytes]:
+        """The answer's frames, so many or (None) up to an empty one."""
+        name, path = f"{self._boot.driver}+trace", self._boot.path(place)
+        with zmq.Context() as context, dealer(context, name, self._boot.token, path) as end:
+            poller = zmq.Poller()
+            poller.register(end, zmq.POLLIN)
+            poller.register(self._control.fileno(), zmq.POLLIN)
+            end.send(question)
+            got = 0
+            while frames is None or got < frames:
+                ready = dict(poller.poll(LOOK_MS))
+                if self._control.fileno() in ready:
+                    raise SessionError("the session has ended: nobody is left to ask")
+                if not ready:
+                    self._look(place)
+                    continue
+                _, frame = end.recv_multipart()
+                if frames is None and not frame:
+                    return
+                got += 1
+                yield frame
+
+    def _look(self, place: str) -> None:
+        if place != self._first and any(e.place == place and not e.alive for e in self.roster()):
+            raise Lost(place)

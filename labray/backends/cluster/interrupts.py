@@ -1,0 +1,89 @@
+"""How a cancelled task is interrupted in its worker: a SIGINT that counts only while that very task's body runs.
+
+A signal carries no name, and may come when the task has just ended. So the daemon first writes which attempt is
+meant into a file of the worker's, and the handler looks there. A name that comes before its task has begun is kept.
+"""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from labray.backends.cluster.channel import WireChannel
+from labray.backends.cluster.waiter import Waiter
+from labray.backends.cluster.worker import PipeWire
+from labray.executor import Executor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from labray.process import Process
+
+DELICATE = ("labray.process", "labray.refs", "labray.backends.cluster.", "weakref")
+"""Modules in the middle of which an exception could lose a message, keep a lock or be swallowed."""
+
+AGAIN_S = 0.0005
+"""After that it is tried again."""
+
+PAUSES = frozenset(
+    (PipeWire.wait.__code__, WireChannel.sleep.__code__, WireChannel.spend.__code__, Waiter.pause.__code__)
+)
+"""Where they do nothing but wait."""
+
+
+class InterruptibleExecutor(Executor):
+    """An Executor whose bodies a SIGINT may end."""
+
+    def __init__(self, process: Process, path: str) -> None:
+        super().__init__(process, (SystemExit, GeneratorExit))
+        self._path = path
+        self._open = False
+        self._seen = 0  # lines read
+        self._early: set[str] = set()  # for attempts that had not begun
+        signal.signal(signal.SIGINT, self._caught)
+
+    def call(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        try:
+            self._open = True
+            if self._early and self.process.attempt in self._early:
+                raise KeyboardInterrupt
+            return target(*args, **kwargs)
+        finally:
+            self._open = False
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        if self._open and delicate(frame):
+            _thread.start_new_thread(_again, (threading.get_ident(),))
+            return
+        try:
+            with open(self._path) as file:
+                lines = file.read().splitlines()
+        except FileNotFoundError:  # a signal from somebody else
+            return
+        new, self._seen = lines[self._seen :], len(lines)
+        self._early.update(new)
+        if self._open and self.process.attempt in new:
+            self._open = False
+            raise KeyboardInterrupt
+
+
+def _again(thread: int) -> None:
+    """In a thread of its own: a signal that a handler sends itself is handled inside that handler."""
+    time.sleep(AGAIN_S)
+    signal.pthread_kill(thread, signal.SIGINT)
+
+
+def delicate(frame: FrameType | None) -> bool:
+    """Whether an exception must not be raised just here."""
+    if frame is not None and frame.f_code in PAUSES:
+        return False
+    while frame is not None and frame.f_code is not InterruptibleExecutor.call.__code__:
+        name = frame.f_globals.get("__name__", "")
+        if name.startswith(DELICATE) or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False

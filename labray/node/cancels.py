@@ -1,0 +1,153 @@
+"""Taking a task back: what `cancel` does wherever the task is by now.
+
+The owner is asked, marks the task (it is never retried from then on) and, if another place has custody, passes the
+wish on; a task that moves on meanwhile is followed when the owner hears where it went. What has not begun ends in
+an error at once. What runs is interrupted, or its worker killed (force), and ends as it ends: a task that catches the
+interrupt and returns has a value. A call that an actor is running cannot be stopped; its value is not given out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labray.ids import ClientID, Place, TaskID, creator, result_id
+from labray.messages import (
+    Cancel,
+    CancelTask,
+    ErrorInfo,
+    Failed,
+    Free,
+    Interrupt,
+    Recall,
+    Registered,
+    Stored,
+    Value,
+    Withdraw,
+)
+from labray.node.mind import UNDECIDED
+from labray.node.tasks import State, TaskRecord
+from labray.node.worker import Worker
+from labray.schedulers.interface import TaskFinished
+
+if TYPE_CHECKING:
+    from labray.node.node import Node
+
+
+def cancelled(task: TaskRecord) -> ErrorInfo:
+    """What the results of a task end in."""
+    return ErrorInfo("cancelled", f"task {task.id} ({task.spec.name}) was cancelled.")
+
+
+class Cancels:
+    """Beside Custody and Endings: the third thing that can become of a task."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.desk = node.desk
+        self.tasks = node.custody.tasks
+
+    # ------------------------------------------------------------ asked
+
+    def asked(self, sender: ClientID, message: Cancel) -> None:
+        """By a client. Refused (only) if it would kill an actor for the sake of one call."""
+        ref, accepted = message.ref, True
+        if ref.owner == self.desk.place:
+            accepted = self.cancel(creator(ref.id), message.force, message.recursive)
+        elif ref.owner not in self.desk.dead:
+            self.desk.send(ref.owner, CancelTask(creator(ref.id), message.force, message.recursive))
+        self.desk.send(sender, Registered(message.request, accepted))
+
+    def passed_on(self, sender: Place, message: CancelTask) -> None:
+        self.cancel(message.task, message.force, message.recursive)
+
+    def cancel(self, id: TaskID, force: bool, recursive: bool) -> bool:
+        """At the owner. What is over, was put, or is an actor's creation is left alone."""
+        task = self.tasks.get(id)
+        if task is None or not task.mine or task.spec.kind == "actor":
+            return True
+        if force and task.spec.kind == "method":
+            return False
+        if task.cancelled != (force, recursive):
+            task.cancelled = (force, recursive)
+            if task.state is State.AWAY:
+                self.follow(task)
+            else:
+                self.act(task)
+        return True
+
+    def follow(self, task: TaskRecord) -> None:
+        """At the owner: its custodian must hear that it is not wanted any more."""
+        if task.cancelled is not None and task.at is not None and task.at not in self.desk.dead:
+            self.desk.send(task.at, Withdraw(task.id, task.attempt, *task.cancelled))
+
+    def withdrawn(self, sender: Place, message: Withdraw) -> None:
+        """At its custodian. If it has gone on, the owner is about to hear where, and asks there."""
+        task = self.tasks.get(message.task)
+        wish = (message.force, message.recursive)
+        if task is None or task.mine or task.attempt != message.attempt or task.cancelled == wish:
+            return
+        task.cancelled = wish
+        self.act(task)
+
+    # ------------------------------------------------------------ done
+
+    def act(self, task: TaskRecord) -> None:
+        """It is here, in whatever state."""
+        state = task.state
+        if state in (State.PIPED, State.BLOCKED):
+            assert task.cancelled is not None
+            if task.cancelled[1]:
+                self._cancel_children(task, task.cancelled[0])
+            self._stop(task)
+        elif state is State.WAITING:
+            self.node.endings.fail(task, cancelled(task))
+        elif state in UNDECIDED or state is State.CALLING:
+            if state is State.CALLING:
+                self.node.callers.withdraw(task)
+            self.node.endings.end_with(task, cancelled(task))
+            if state is State.READY:
+                self.node.pool.queue.withdraw(task)
+
+    def _cancel_children(self, task: TaskRecord, force: bool) -> None:
+        """What a running task has submitted is owned where it runs."""
+        children = [child for child in self.tasks.values() if child.mine and child.spec.parent == task.id]
+        for child in children:
+            self.cancel(child.id, force and child.spec.kind == "task", True)
+
+    def _stop(self, task: TaskRecord) -> None:
+        """It was sent to a worker. If it has not begun there it is given back, and `given_back` follows."""
+        assert task.worker is not None and task.cancelled is not None
+        worker = self.node.pool.workers[task.worker]
+        if task.spec.kind == "method":
+            self.desk.send(worker.id, Recall((task.id,)))
+        elif task.cancelled[0] and worker.pipe[0] is task:
+            self._kill(worker, task)
+        else:
+            self.desk.send(worker.id, Interrupt(task.id, task.attempt))
+
+    def _kill(self, worker: Worker, task: TaskRecord) -> None:
+        waiting = list(worker.pipe)[1:]
+        self.node.pool.stop(worker)
+        worker.pipe.clear()
+        for other in waiting:
+            other.worker = None
+            self.node.pool.ready(other)
+        if task.fact is not None:
+            self.desk.tell_agent(TaskFinished(task.fact, 0.0))
+        self.node.endings.end_with(task, cancelled(task))
+        self.given_back(waiting)
+
+    def given_back(self, tasks: list[TaskRecord]) -> None:
+        """These wait here again, unbegun: those that are not wanted end."""
+        for task in tasks:
+            if task.cancelled is not None:
+                self.act(task)
+
+    def values(self, task: TaskRecord, values: tuple[Value, ...]) -> tuple[Value, ...]:
+        """What a task that ended gives out: of a cancelled call nothing, whatever it returned."""
+        if task.cancelled is None or task.spec.kind != "method":
+            return values
+        for index, value in enumerate(values):
+            if type(value) is Stored:
+                self.desk.do(Free(result_id(task.id, index), value))
+        return (Failed(cancelled(task)),) * len(values)

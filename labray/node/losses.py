@@ -1,0 +1,35 @@
+"""What the loss of a place means for the tasks and actors that this node knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labray.ids import Place
+from labray.messages import ErrorInfo
+from labray.node.mind import UNDECIDED
+from labray.node.tasks import State
+
+if TYPE_CHECKING:
+    from labray.node.node import Node
+
+
+def place_lost(node: Node, lost: Place) -> None:
+    """Own tasks there start anew or fail; tasks of its own that are here are let go."""
+    for task in list(node.custody.tasks.values()):
+        away = task.mine and task.state is State.AWAY and lost in (task.at, task.via)
+        if away and task.spec.kind != "actor":
+            node.endings.lost(task, f"its node {lost} is lost")
+    for actor in list(node.callers.owned.values()):
+        if lost in (actor.at, actor.creation.at, actor.creation.via):
+            error = ErrorInfo("actor_died", f"the actor {actor.id} died with its node {lost}.")
+            node.creations.settle(actor.id, node.callers.died(actor.id, actor.creation.attempt, error))
+    for resident in list(node.residents.here.values()):
+        if resident.creation.spec.owner == lost:
+            error = ErrorInfo("actor_died", f"the actor {resident.id} died with its owner, {lost}.")
+            node.residents.stop(resident.id, resident.creation.attempt, error)
+    for task in list(node.custody.tasks.values()):
+        if task.spec.owner == lost and task.state in UNDECIDED:
+            was_ready = task.state is State.READY
+            node.endings.end_with(task, ErrorInfo("owner_died", f"its owner {lost} is lost."))
+            if was_ready:
+                node.pool.queue.withdraw(task)

@@ -1,0 +1,110 @@
+"""What a process asks its node, what it stops waiting for, and the answers that come too late.
+
+The same in every world. It remembers what earlier answers told of, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from itertools import count
+from typing import Any
+
+from labray import codec
+from labray import messages as m
+from labray.ids import ObjectID
+from labray.messages import Ref
+from labray.port import Channel
+from labray.refs import KEPT_BYTES, HandleTable, ObjectRef
+
+Question = m.Get | m.Wait | m.Register | m.Lookup | m.Cancel
+
+
+class Questions:
+    """Of one process; its threads share them. lock: the process's."""
+
+    def __init__(self, channel: Channel, handles: HandleTable, lock: AbstractContextManager[object]) -> None:
+        self.channel = channel
+        self.handles = handles
+        self._lock = lock
+        self._numbers = count(1)
+        self._abandoned: dict[int, tuple[Ref, ...]] = {}
+
+    def number(self) -> int:
+        """For the next question."""
+        return next(self._numbers)
+
+    def ask(self, message: Question, timeout: float | None) -> m.Notice | None:
+        """The answer; None if the time is up, or with timeout 0 whatever there is."""
+        try:
+            reply = self.channel.ask(message, message.request, None if timeout == 0 else timeout)
+        except BaseException:  # interrupted: the answer will find nobody
+            self._abandon(message)
+            raise
+        if reply is None:
+            self._abandon(message)
+        return reply
+
+    def _abandon(self, message: Question) -> None:
+        if isinstance(message, m.Get):
+            self._abandoned[message.request] = message.refs
+            while len(self._abandoned) > 64:  # an answer already under way arrives soon, or never
+                self._abandoned.pop(next(iter(self._abandoned)), None)
+        self.channel.post(m.Abandon(message.request))
+
+    # ------------------------------------------------------------ what exists
+
+    def remember(self, id: ObjectID, value: m.Value) -> None:
+        """Small ones that contain nothing: they need not be asked for again while there is a handle."""
+        if isinstance(value, m.Inline) and not value.payload.refs:
+            if codec.size_of(value.payload) <= KEPT_BYTES:
+                with self._lock:
+                    self.handles.remember(id, value.payload)
+
+    def known_to_exist(self, refs: Sequence[ObjectRef[Any]], count: int) -> list[int]:
+        """The positions of the first `count` of these that an earlier wait told of, or fewer.
+
+        Who takes a thousand refs one by one would otherwise ask of half a million. What exists goes on existing: if
+        it is lost, it is made again. The node is told all the same, for the trace.
+        """
+        existing = self.handles.existing
+        found: list[int] = []
+        if len(existing) < count:
+            return found
+        for at, ref in enumerate(refs):
+            if ref.id in existing:
+                found.append(at)
+                if len(found) == count:
+                    wanted = tuple([refs[at].ref for at in found])
+                    self.channel.post(m.Wait(self.number(), wanted, count, True))
+                    break
+        return found
+
+    def what_exists(
+        self, refs: Sequence[ObjectRef[Any]], count: int, timeout: float | None, lends: bool
+    ) -> Sequence[int]:
+        """The positions of those that exist, at least `count` unless the time is up."""
+        wanted = tuple([ref.ref for ref in refs])
+        reply = self.ask(m.Wait(self.number(), wanted, count, timeout == 0, lends), timeout)
+        if reply is None:  # what is there by now
+            reply = self.ask(m.Wait(self.number(), wanted, count, True), None)
+        assert isinstance(reply, m.Ready), reply
+        return reply.positions
+
+    # ------------------------------------------------------------ answers that come too late
+
+    def take_back(self, late: m.Notice) -> None:
+        """An answer that nobody waits for any more: count the refs it gave, so that they are dropped."""
+        with self._lock:
+            if isinstance(late, m.Found) and late.actor is not None:
+                self.handles.give((late.actor,))
+            if isinstance(late, m.Values):
+                for value in late.values:
+                    if not isinstance(value, m.Failed):
+                        self.handles.give(value.payload.refs if isinstance(value, m.Inline) else value.refs)
+
+    def unread(self, late: m.Values) -> tuple[tuple[ObjectID, int], ...]:
+        """What a late answer pinned, for Unpin: of use to a channel that does not remember what was asked."""
+        asked = self._abandoned.pop(late.request, ())
+        pairs = zip(asked, late.values, strict=False)
+        return tuple((ref.id, 1) for ref, value in pairs if isinstance(value, m.Stored))
