@@ -193,6 +193,7 @@ class Head:
         self._roster = Roster(cluster)
         self._desks = {node.place: Desk(node) for node in cluster.nodes}
         self._lines: dict[tuple[Demand, str], Line] = {}
+        self._through: dict[Place, list[tuple[Demand, Line]]] = {}  # the lines that pass by a node
         self._arrivals = 0
 
     def handle(self, event: Event, now: float) -> Sequence[Decision]:
@@ -222,7 +223,7 @@ class Head:
         if desk is None:
             return ()
         desk.update(word)
-        for line in self._lines.values():
+        for _, line in self._through.get(place, ()):
             line.came_free(place)
         decisions: list[Decision] = []
         while (task := self._next(desk)) is not None:
@@ -232,8 +233,8 @@ class Head:
     def _next(self, desk: Desk) -> Task | None:
         """The oldest waiting task that this node has room for, taken out of its line."""
         best: Line | None = None
-        for (demand, _), line in self._lines.items():
-            if line.waiting and desk.place in line.position and desk.has(demand):
+        for demand, line in self._through.get(desk.place, ()):
+            if line.waiting and desk.has(demand):
                 if best is None or line.oldest() < best.oldest():
                     best = line
         return None if best is None else best.waiting.popitem(last=False)[1][1]
@@ -244,7 +245,12 @@ class Head:
         if line is None:
             desks = [self._desks[place] for place in self._roster.feasible(task)]
             line = self._lines[shape] = Line(desks, spread=task.strategy == "SPREAD")
+            self._lay(task.demand, line)
         return line
+
+    def _lay(self, demand: Demand, line: Line) -> None:
+        for place in line.position:
+            self._through.setdefault(place, []).append((demand, line))
 
     def _joined(self, node: NodeInfo) -> None:
         """Every line is made anew when it is next needed; what waits in them arrives again by itself."""
@@ -252,15 +258,18 @@ class Head:
             self._roster.join(node)
             self._desks[node.place] = Desk(node)
             self._lines.clear()
+            self._through.clear()
 
     def _lost(self, place: Place) -> None:
         self._roster.lose(place)
         if self._desks.pop(place, None) is None:
             return
+        self._through.clear()
         for shape, line in self._lines.items():
             survivor = Line([desk for desk in line.desks if desk.place != place], line.spread)
             survivor.waiting = line.waiting
             self._lines[shape] = survivor
+            self._lay(shape[0], survivor)
 
 
 def send(task: Task, desk: Desk) -> Forward:
