@@ -125,3 +125,9 @@ def test_seed_30_idle_processes_without_a_free_cpu_take_nothing_over():
 def test_seed_10_a_copy_goes_when_its_owner_is_dead_and_nobody_needs_it():
     """ObjectTable.place_lost kept local copies whose owner died: no Evict will ever come."""
     assert fuzz.verdict(LEAK) is None
+
+
+@pytest.mark.parametrize("seed", [102128, 109139])
+def test_a_call_that_is_retried_without_end_waits_until_its_actor_lives_again(seed):
+    """It went to the dead place again and again within one input, and took all memory."""
+    assert fuzz.verdict(fuzz.case_of(seed)) is None

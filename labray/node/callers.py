@@ -18,9 +18,10 @@ from labray.node.tasks import State, TaskRecord
 class Acquaintance:
     """What a place knows of an actor that it calls. Neither place nor error: it is being (re)started."""
 
-    __slots__ = ("at", "error", "pending")
+    __slots__ = ("actor", "at", "error", "pending")
 
-    def __init__(self) -> None:
+    def __init__(self, actor: Ref) -> None:
+        self.actor = actor
         self.at: Place | None = None
         self.error: ErrorInfo | None = None
         self.pending: list[TaskRecord] = []
@@ -67,7 +68,7 @@ class Callers:
         assert actor is not None
         view = self.known.get(actor.id)
         if view is None:
-            view = self.known[actor.id] = Acquaintance()
+            view = self.known[actor.id] = Acquaintance(actor)
             self._seek(actor)
         if view.error is not None:
             self.carrier.fail(task, view.error)
@@ -102,7 +103,8 @@ class Callers:
         view = self.known.get(message.actor)
         if view is None:
             return
-        view.at, view.error = message.at, message.error
+        view.error = message.error
+        view.at = None if message.at in self.desk.dead else message.at  # the owner is about to hear of it too
         while view.pending and (view.at is not None or view.error is not None):  # a call may bounce at once
             task = view.pending.pop(0)
             if view.error is not None:
@@ -123,9 +125,10 @@ class Callers:
         for actor in self.owned.values():
             actor.watchers.pop(lost, None)
         for view in list(self.known.values()):
-            for task in view.pending[:1]:
-                if task.spec.actor is not None and task.spec.actor.owner == lost:
-                    self.located(Located(task.spec.actor.id, None, self._owner_lost(task.spec.actor)))
+            if view.actor.owner == lost:
+                self.located(Located(view.actor.id, None, self._owner_lost(view.actor)))
+            elif view.at == lost:
+                view.at = None  # until the owner tells where it is now
 
     def _owner_lost(self, actor: Ref) -> ErrorInfo:
         return ErrorInfo("actor_died", f"the actor {actor.id} is gone with its owner, {actor.owner}.")

@@ -166,10 +166,19 @@ class Custody:
         if task.mine:
             task.at, task.via = to, None
             if to in self.desk.dead:
-                self.desk.defer(self.node.endings.lost, task, f"its scheduler sent it to {to}, which is lost")
+                self._astray(task, to)
         else:
             self.desk.send(spec.owner, Moved(task.id, task.attempt, to, task.hops))
             self.forget(task)
+
+    def _astray(self, task: TaskRecord, to: Place) -> None:
+        """It was sent to a place that is known to be lost. A policy that goes on doing so is told, not followed."""
+        task.astray += 1
+        if task.astray > self.node.hop_limit:
+            text = f"{self.node.mind.policy} sent task {task.id} to {to}, which is lost, {task.astray} times."
+            self.desk.defer(self.node.endings.fail, task, ErrorInfo("system", text))
+        else:
+            self.desk.defer(self.node.endings.lost, task, f"its scheduler sent it to {to}, which is lost")
 
     def carry(self, task: TaskRecord, to: Place) -> None:
         """Take an actor call to where the actor lives."""

@@ -259,8 +259,8 @@ class Node:
         self.names.place_lost(message.place)
         self.desk.tell_agent(NodeLost(message.place))  # before it is asked where to now
         self.objects.place_lost(message.place)  # first: what starts anew must know what is gone
-        place_lost(self, message.place)
         self.callers.place_lost(message.place)
+        place_lost(self, message.place)
 
     def place_joined(self, sender: str, message: m.PlaceJoined) -> None:
         info = NodeInfo(message.place, message.totals)

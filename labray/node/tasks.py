@@ -45,6 +45,7 @@ class TaskRecord:
     """
 
     __slots__ = (
+        "astray",
         "at",
         "attempt",
         "cancelled",
@@ -75,6 +76,7 @@ class TaskRecord:
         self.state = State.WAITING
         self.missing = 0
         self.fetches = 0
+        self.astray = 0
         self.priority = 0.0
         self.known: tuple[Inline | Failed | Remote, ...] = ()
         self.fact: Task | None = None
