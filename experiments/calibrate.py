@@ -1,8 +1,9 @@
-"""This machine's service times, in four seconds: a Profile for the simulator. `python -m experiments.calibrate`.
+"""This machine's service times, in ten seconds: a Profile for the simulator. `labray calibrate --out profile.toml`.
 
-Three programs on the cluster backend, none of them the one that is predicted later: empty tasks one at a time, empty
-tasks in batches of 1,000, and tasks of half a millisecond that each tell an actor, on two nodes of one CPU. CPU
-seconds of each process and the durations say what a daemon, a driver and a worker spend, and how long waking takes.
+Small programs on the cluster backend, none of them one that is predicted later: empty tasks one at a time and in
+batches of 1,000, without and with arguments, under both schedulers; tasks of 1 ms one at a time; tasks of half a
+millisecond that each tell an actor, on two nodes of one CPU; 16 MB into the store and to the next node; tasks that
+wait for tasks, so that workers start. fitting.py makes a profile of what they take.
 """
 
 from __future__ import annotations
@@ -10,45 +11,41 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import click
+import numpy as np
 import psutil
-from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 import labray
-from experiments.provenance import cores
+from experiments.fitting import (
+    SHORTS,
+    Check,
+    Ear,
+    Figures,
+    batch,
+    check,
+    fit,
+    round_trip,
+    shorts,
+    slow_trip,
+    taking_batch,
+)
+from experiments.provenance import machine
 from labray import trace
-from labray.costs import Profile, Traced
 
-BATCH = 1_000
-SINGLES_S = 0.8
-BATCHES_S = 1.0
-SHORTS = 300
-SHORT_ROUNDS = 4
+__all__ = ["Check", "Figures", "check", "fit", "main", "measured"]
+
+ROUNDS = 4
+SINGLES_S = 0.25  # of each round
+BATCHES_S = 0.4
 SHORT_LOOPS = 30_000
-# What a task of a batch costs the daemon under the default profile: Submit, Finished, and its share of the rest.
-DEFAULT_DAEMON_S = 38e-6
-
-
-class Figures(Struct, frozen=True):
-    """Seconds per task: elapsed, and CPU by kind of process. `short`: of the short tasks; its worker's CPU
-    is what it spends outside of bodies, the actor's worker included."""
-
-    single_s: float
-    batch_s: float
-    batch_driver_cpu_s: float
-    batch_daemon_cpu_s: float
-    batch_worker_cpu_s: float
-    short_s: float
-    short_worker_cpu_s: float
-    short_body_s: float
-
-
-@labray.remote
-def empty() -> None:
-    """Nothing."""
+LARGE_BYTES = 16_000_000
+DEPTH = 4
 
 
 @labray.remote
@@ -57,64 +54,88 @@ def process_id() -> int:
     return psutil.Process().pid
 
 
-def batch(tasks: int = BATCH) -> int:
-    labray.get([empty.remote() for _ in range(tasks)])
-    return tasks
-
-
-def round_trip() -> int:
-    labray.get(empty.remote())
-    return 1
-
-
-@labray.remote(num_cpus=0)
-class Ear:
-    def hear(self) -> int:
-        """Nothing; it only tells who heard."""
-        return 0
-
-    def process_id(self) -> int:
-        return psutil.Process().pid
+@labray.remote
+def size(value: Any) -> int:
+    return len(value)
 
 
 @labray.remote
-def short(ear: Any) -> None:
-    for _ in range(SHORT_LOOPS):
-        pass
-    ear.hear.remote()
-
-
-def shorts(ear: Any, tasks: int = SHORTS) -> float:
-    """Seconds of each task of the third program, in the world's time."""
-    begun = labray.now()
-    labray.get([short.remote(ear) for _ in range(tasks)])
-    return (labray.now() - begun) / tasks
+def deep(depth: int) -> int:
+    return labray.get(deep.remote(depth - 1)) + 1 if depth else 0
 
 
 def measured() -> Figures:
-    """Run all three for real."""
+    """Run them all for real."""
     with labray.init("cluster", nodes=1, num_cpus=2, trace=False):
         workers = workers_seen()
         batch()
         for _ in range(100):
             round_trip()
-        single, _ = each(round_trip, SINGLES_S, workers)
-        batched, cpu = each(batch, BATCHES_S, workers)
+        single_s, single = each(round_trip, SINGLES_S, workers)
+        batch_s, many = each(batch, BATCHES_S, workers)
+        _, dep = each(taking_batch, BATCHES_S, workers)
+        slow_s, _ = each(slow_trip, SINGLES_S, workers)
+    with labray.init("cluster", nodes=1, num_cpus=2, scheduler="centralized", trace=False):
+        workers = workers_seen()
+        batch()
+        _, central = each(batch, SINGLES_S, workers)
+    short = measured_short()
+    put_Bps, push_Bps = bytes_per_s()
+    return Figures(
+        single_s, single["driver"], single["daemon"], single["worker"],
+        batch_s, many["driver"], many["daemon"], many["worker"],
+        central["daemon"], dep["driver"], dep["daemon"], dep["worker"],
+        slow_s, *short, put_Bps, push_Bps, worker_start_s(),
+    )  # fmt: skip
+
+
+def measured_short() -> tuple[float, float, float]:
+    """Of a short task: seconds, its workers' CPU outside of bodies, and the body's."""
     with labray.init("cluster", nodes=2, num_cpus=1, scheduler="centralized") as session:
         ear = Ear.remote()
-        shorts(ear, 50)
+        shorts(ear, SHORT_LOOPS, 50)
         workers = workers_seen() | {labray.get(ear.process_id.remote())}
         before = {run.task for run in trace.runs(session.trace())}
         with cpu_seconds(workers) as spent:
             # what this machine does when nothing disturbs it: one disturbed round would be taken for slow wake-ups
-            short_s = min(shorts(ear) for _ in range(SHORT_ROUNDS))
+            short_s = min(shorts(ear, SHORT_LOOPS) for _ in range(ROUNDS))
         bodies_s = sum(run.cpu for run in trace.runs(session.trace()) if run.task not in before)
-    done = SHORTS * SHORT_ROUNDS
-    outside_s = (spent["worker"] - bodies_s) / done
-    return Figures(
-        single, batched, cpu["driver"], cpu["daemon"], cpu["worker"],
-        short_s, max(0.0, outside_s), bodies_s / done,
-    )  # fmt: skip
+    done = SHORTS * ROUNDS
+    return short_s, max(0.0, (spent["worker"] - bodies_s) / done), bodies_s / done
+
+
+def bytes_per_s() -> tuple[float, float]:
+    """Into this node's store, and from there into another's. Medians, pages warm."""
+    with labray.init("cluster", nodes=2, num_cpus=1, trace=False):
+        large, puts, pushes = np.ones(LARGE_BYTES, np.uint8), [], []
+        there = size.options(resources={"node:n1": 0.01})
+        labray.get(there.remote(large))
+        for _ in range(8):
+            begun = labray.now()
+            ref = labray.put(large)
+            stored = labray.now()
+            labray.get(there.remote(ref))
+            moved = labray.now()
+            labray.get(there.remote(ref))  # it is there already: the rest of what that takes
+            puts.append(stored - begun)
+            pushes.append(max(1e-4, (moved - stored) - (labray.now() - moved)))
+            del ref
+    return LARGE_BYTES / median(puts[2:]), LARGE_BYTES / median(pushes[2:])
+
+
+def worker_start_s() -> float:
+    """A worker's, elapsed: recursion on a node of one CPU, where every task but the last waits for the next."""
+    starts = []
+    for _ in range(3):
+        with labray.init("cluster", nodes=1, num_cpus=1, trace=False):
+            labray.get(deep.remote(0))
+            times = []
+            for depth in (0, DEPTH):
+                begun = labray.now()
+                labray.get(deep.remote(depth))
+                times.append(labray.now() - begun)
+            starts.append((times[1] - times[0]) / DEPTH - times[0])
+    return max(1e-3, median(starts))
 
 
 def workers_seen() -> set[int]:
@@ -122,12 +143,15 @@ def workers_seen() -> set[int]:
 
 
 def each(what: Callable[[], int], least_s: float, workers: set[int]) -> tuple[float, dict[str, float]]:
-    """Seconds of one task, elapsed and by process. The mean, as programs pay for the slow ones too."""
+    """Seconds of one task: elapsed, in the best of the rounds, and of CPU by process, in all."""
+    best, total = float("inf"), 0
     with cpu_seconds(workers) as spent:
-        begun, done = time.perf_counter(), 0
-        while (elapsed := time.perf_counter() - begun) < least_s:
-            done += what()
-    return elapsed / done, {kind: seconds / done for kind, seconds in spent.items()}
+        for _ in range(ROUNDS):
+            begun, done = time.perf_counter(), 0
+            while (elapsed := time.perf_counter() - begun) < least_s:
+                done += what()
+            best, total = min(best, elapsed / done), total + done
+    return best, {kind: seconds / total for kind, seconds in spent.items()}
 
 
 @contextmanager
@@ -148,88 +172,38 @@ def cpu_seconds(workers: set[int]) -> Iterator[dict[str, float]]:
     add(+1)
 
 
-def simulated_empty(profile: Profile) -> tuple[float, float]:
-    """Seconds of a single empty task and of one in a batch, with this profile on this many cores."""
-    with labray.init("sim", nodes=1, num_cpus=2, profile=profile, host_cores=cores(), trace=False):
-        batch(100)
-        begun = labray.now()
-        for _ in range(100):
-            round_trip()
-        single_s = (labray.now() - begun) / 100
-        begun = labray.now()
-        batch()
-        return single_s, (labray.now() - begun) / BATCH
+def here_and_now() -> str:
+    return f"{machine()}, {datetime.now(UTC).isoformat(timespec='seconds')}"
 
 
-def simulated_short(profile: Profile, body_s: float) -> float:
-    """Seconds of each task of the third program."""
-    with labray.init(
-        "sim", nodes=2, num_cpus=1, scheduler="centralized", profile=profile, host_cores=cores(),
-        costs=Traced(functions={"short": (body_s,)}), trace=False,
-    ):  # fmt: skip
-        ear = Ear.remote()
-        labray.get(ear.hear.remote())
-        return shorts(ear)
-
-
-def fit(figures: Figures, default: Profile = Profile()) -> Profile:  # noqa: B008 - a frozen value
-    """The default profile, its parts scaled to what was measured.
-
-    Daemon, driver and workers by their CPU seconds. The wake-up, which is no CPU time, by the duration of the short
-    tasks: then the cores are as busy as in a real program (waking an idle core of a virtual machine takes longer).
-    """
-    ratio = figures.batch_daemon_cpu_s / DEFAULT_DAEMON_S
-    profile = replace(
-        default,
-        batch_s=default.batch_s * ratio,
-        message_s=default.message_s * ratio,
-        messages_s=tuple((kind, seconds * ratio) for kind, seconds in default.messages_s),
-        destination_s=default.destination_s * ratio,
-        submit_s=max(1e-6, figures.batch_driver_cpu_s - default.answer_s),
-        task_s=max(
-            figures.batch_worker_cpu_s, figures.short_worker_cpu_s / 2
-        ),  # the actor's call is a task too
-    )
-    low, high = 0.0, 400e-6
-    for _ in range(6):  # by halving: the simulated duration grows with it
-        wake_s = (low + high) / 2
-        slow = simulated_short(replace(profile, wake_s=wake_s), figures.short_body_s) > figures.short_s
-        low, high = (low, wake_s) if slow else (wake_s, high)
-    return replace(profile, wake_s=(low + high) / 2)
-
-
-class Check(Struct, frozen=True):
-    """How well a fitted profile meets the three programs. Seconds per task."""
-
-    program: str
-    measured_s: float
-    simulated_s: float
-    fitted: bool
-
-
-def check(figures: Figures, profile: Profile) -> list[Check]:
-    single_s, batch_s = simulated_empty(profile)
-    short_s = simulated_short(profile, figures.short_body_s)
-    return [
-        Check("empty tasks, one at a time", figures.single_s, single_s, False),
-        Check("empty tasks, batches of 1,000", figures.batch_s, batch_s, False),
-        Check("short tasks with an actor call, 2 nodes", figures.short_s, short_s, True),
-    ]
-
-
-@click.command()
-def main() -> None:
-    """Measure this machine, print the profile, and how well it meets what was measured."""
+def calibrate(out: Path | None = None) -> None:
+    """Measure this machine, print the profile and how well it meets what was measured, and write it to `out`."""
     figures = measured()
-    profile = fit(figures)
-    for name, seconds in asdict(figures).items():
-        print(f"{name:22} {seconds * 1e6:7.1f} us")
+    profile = fit(figures, where=here_and_now())
+    for name, value in asdict(figures).items():
+        print(
+            f"{name:22} {value / 1e9:7.2f} GB/s"
+            if name.endswith("Bps")
+            else f"{name:22} {value * 1e6:7.1f} us"
+        )
     for row in check(figures, profile):
         how = "fitted" if row.fitted else "not fitted"
         print(
             f"{row.program}: measured {row.measured_s * 1e6:.1f} us, simulated {row.simulated_s * 1e6:.1f} us ({how})"
         )
-    print(profile)
+    if out is None:
+        print(profile.to_toml(), end="")
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(profile.to_toml(), encoding="utf-8")
+    print(f"{out}: labray.init('sim', profile={str(out)!r})")
+
+
+@click.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it there, as TOML.")
+def main(out: Path | None) -> None:
+    """Measure this machine's service times."""
+    calibrate(out)
 
 
 if __name__ == "__main__":

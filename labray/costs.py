@@ -45,6 +45,7 @@ class Profile(Struct, frozen=True):
         ("Booted", 0.0),
         ("ClientJoined", 0.0),
     )
+    inside_share: float = 1.0  # of a message's time, where node and head share a process: nothing to decode
     destination_s: float = 13e-6  # one encode and send call
     batch_limit: int = 512  # messages taken at once
     wake_s: float = (
@@ -60,6 +61,9 @@ class Profile(Struct, frozen=True):
     answered_s: float = 0.0  # what a client spends each time it slept for an answer: poll, receive, locks
     taken_s: float = 0.0  # and what a worker spends each time it slept for a task
     submit_s: float = 7e-6  # a client's part of one submission (pickling the arguments, ids, refs)
+    submit_dep_s: float = 0.0  # and for each ref among the arguments
+    submitted_dep_s: float = 0.0  # a daemon's, for each of them
+    task_dep_s: float = 0.0  # a worker's, to decode each of their values
     call_s: float = 8e-6  # a client's part of any other system call
     answer_s: float = 1.5e-6  # a client's part of each value it receives
     task_s: float = 22e-6  # a worker's part of one task around its body

@@ -202,7 +202,9 @@ class Client(ABC):
     def _cost(self, message: m.Call) -> float:
         profile = self._profile
         if isinstance(message, m.Submit):
-            return profile.submit_s + len(message.spec.args.data) / profile.codec_Bps
+            spec = message.spec
+            deps_s = len(spec.deps) * profile.submit_dep_s
+            return profile.submit_s + deps_s + len(spec.args.data) / profile.codec_Bps
         if isinstance(message, m.Drop | m.Unpin):
             return 0.0
         cost = profile.call_s

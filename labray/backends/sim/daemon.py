@@ -43,7 +43,8 @@ class Daemon:
         self._service = ServiceTimes(profile.message_s, dict(profile.messages_s))
         self._batch_s, self._destination_s = profile.batch_s, profile.destination_s
         self._limit, self._waking_s = profile.batch_limit, profile.waking_s
-        self._idle_since = 0.0
+        self._inside_share = profile.inside_share
+        self._idle_since, self._dep_s = 0.0, profile.submitted_dep_s
         self._obey: dict[type, Callable[[Place, Any], None]] = {
             m.Start: self._start,
             m.Stop: self._stop,
@@ -79,12 +80,16 @@ class Daemon:
         cost_s = self._batch_s
         for to, sender, message in mail:
             kind = type(message)
-            cost_s += service[kind]
+            cost_s += service[kind] if sender not in nodes else service[kind] * self._inside_share
+            if kind is m.Submit:
+                cost_s += len(message.spec.deps) * self._dep_s
             if kind is not m.Woke and kind is not m.Told:
                 self._agenda.quiet_alarms = 0
             for effect in nodes[to].handle(sender, message, now):
                 if type(effect) is not m.Send:
                     deeds.append((to, effect))
+                elif effect.to in nodes:  # in this process: no wire, no waking, the same batch
+                    mail.append((Place(effect.to), to, effect.message))
                 elif (letters := outgoing.get((to, effect.to))) is None:
                     outgoing[to, effect.to] = [effect.message]
                 else:

@@ -112,6 +112,7 @@ class Worker(Client):
         if self._world.fate is not None:
             self._world.fate.task_begins(self, run)
         self._begun = now + wake_s
+        taken_s += len(run.args) * self._profile.task_dep_s
         cpu_s = self.debt_s + taken_s + self._profile.task_s + _weight(run) / self._profile.codec_Bps
         self.debt_s = 0.0
         if run.spec.model is None:

@@ -107,9 +107,6 @@ class World:
         """Letters from one place to another."""
         origin, target = self.daemons[source], self.daemons[to]
         mail = [(to, source, letter) for letter in letters]
-        if origin is target:
-            target.receive(mail)
-            return
         leaves = 0.0 if self.fate is None else self.fate.leaves(origin.name, target.name)
         # what agents say to each other does not count as something happening
         alive = any(type(letter) is not m.Told for letter in letters)

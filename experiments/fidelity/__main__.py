@@ -1,0 +1,109 @@
+"""Calibrate, run every program for real and simulated, compare. `python -m experiments.fidelity [--quick]`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from experiments import calibrate, fitting
+from experiments.fidelity import judging, page, running
+from experiments.fidelity.judging import Row, Summary
+from experiments.fidelity.programs import Program, suite
+from experiments.provenance import origin
+from labray.costs import Profile
+
+SCHEDULERS = ("centralized", "bottom_up")
+RUNS, QUICK_RUNS = 5, 2
+
+
+@click.command(help=__doc__)
+@click.option("--only", "words", multiple=True, help="Only programs whose name begins so (e.g. 'stencil 1').")
+@click.option("--nodes", default="1,2,4", show_default=True, help="Logical nodes, of one CPU each.")
+@click.option("--scheduler", "schedulers", multiple=True, default=SCHEDULERS, show_default=True)
+@click.option(
+    "--runs", type=click.IntRange(1), help=f"Real runs of each; {RUNS} unless told, {QUICK_RUNS} if quick."
+)
+@click.option("--quick", is_flag=True, help=f"{QUICK_RUNS} runs: the noise floor is then a guess.")
+@click.option("--profile", "given", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Service times; measured first unless given.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results/fidelity"),
+              show_default=True)  # fmt: skip
+def main(
+    words: Sequence[str], nodes: str, schedulers: Sequence[str], runs: int | None, quick: bool, given: Path | None,
+    seed: int, out: Path,
+) -> None:  # fmt: skip
+    began, console = time.perf_counter(), Console()
+    programs = [each for each in suite() if not words or each.name.startswith(tuple(words))]
+    if not programs:
+        raise click.BadParameter(
+            f"no program begins so; there are {', '.join(each.name for each in suite())}."
+        )
+    settings = [
+        running.Setting(int(count), scheduler) for count in nodes.split(",") for scheduler in schedulers
+    ]
+    profile = calibrated(console) if given is None else Profile.from_toml(given.read_text(encoding="utf-8"))
+    rows = compare(settings, programs, profile, runs or (QUICK_RUNS if quick else RUNS), seed, console)
+    command = shlex.join(["python", "-m", "experiments.fidelity", *sys.argv[1:]])
+    found = page.write(out, rows, origin(), profile.to_toml(), command)
+    console.print(shown(found))
+    console.print(
+        f"Other programs used up to {max(row.others_cores for row in rows):.2f} cores of this machine meanwhile."
+    )
+    console.print(f"{time.perf_counter() - began:.0f} s. Rows, figure and page: {out}")
+
+
+def calibrated(console: Console) -> Profile:
+    """This machine's profile, from programs that are not in the suite."""
+    figures = calibrate.measured()
+    profile = fitting.fit(figures, where=calibrate.here_and_now())
+    for row in fitting.check(figures, profile):
+        console.print(
+            f"calibrated: {row.program}: measured {row.measured_s * 1e6:.0f} us, simulated {row.simulated_s * 1e6:.0f}"
+        )
+    return profile
+
+
+def compare(
+    settings: Sequence[running.Setting], programs: Sequence[Program], profile: Profile, runs: int, seed: int,
+    console: Console,
+) -> list[Row]:  # fmt: skip
+    """The prediction is made before the real runs are looked at."""
+    lengths = {program.name: program.length_s for program in programs}
+    rows: list[Row] = []
+    with Progress(console=console, transient=True) as progress:
+        for setting in settings:
+            label = f"{setting.nodes} nodes, {setting.scheduler}"
+            bar = progress.add_task(label, total=len(programs) * (runs + 1))
+            said = running.simulated(setting, programs, profile, seed)
+            real, others_cores = running.for_real(
+                setting, programs, runs, seed, lambda bar=bar: progress.advance(bar)
+            )
+            rows += judging.rows(setting, lengths, real, said, others_cores, seed)
+    return rows
+
+
+def shown(found: Sequence[Summary]) -> Table:
+    table = Table(title="error of the simulated makespan, absolute", title_justify="left")
+    for at, heading in enumerate(
+        ("what", "rows", "median", "geometric mean", "worst", "noise", "target", "met")
+    ):
+        table.add_column(heading, justify="right" if at else "left")
+    for each in found:
+        table.add_row(
+            each.what, str(each.rows), f"{each.median_error:.1%}", f"{each.mean_error:.1%}",
+            f"{each.worst_error:.1%}", f"±{each.median_noise:.1%}", f"{each.target:.1%}", "yes" if each.met else "no",
+        )  # fmt: skip
+    return table
+
+
+if __name__ == "__main__":
+    main()

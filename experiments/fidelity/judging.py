@@ -1,0 +1,98 @@
+"""Measured beside simulated: one row a program, cluster and scheduler; and what all rows say together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, log
+from statistics import median
+
+from msgspec import Struct
+
+from experiments.fidelity.running import Setting, Timings
+from experiments.measured import spread
+
+TARGET, TARGET_MEAN, TARGET_EMPTY = 0.05, 0.035, 0.15
+LEAST_ERROR = 1e-3  # in the geometric mean, which one lucky zero would ruin
+
+
+class Row(Struct, frozen=True):
+    """error: (simulated - measured) / measured, of the makespan and of the throughput. noise: half the distance
+    between the extremes of the real runs, relative to their median. measured_s: that median. others_cores: how many
+    cores other programs used meanwhile, of all programs in this setting; the simulation assumes none."""
+
+    program: str
+    length_s: float
+    nodes: int
+    scheduler: str
+    tasks: int
+    runs: int
+    measured_s: float
+    least_s: float
+    most_s: float
+    noise: float
+    simulated_s: float
+    error: float
+    throughput_error: float
+    others_cores: float
+    seed: int
+
+
+class Summary(Struct, frozen=True):
+    """Of several rows. Errors are absolute values here; target: the greater of what is asked and the noise."""
+
+    what: str
+    rows: int
+    median_error: float
+    mean_error: float
+    worst_error: float
+    median_noise: float
+    target: float
+
+    @property
+    def met(self) -> bool:
+        return self.median_error <= self.target
+
+
+def rows(
+    setting: Setting, lengths: dict[str, float], real: Timings, said: Timings, others_cores: float, seed: int
+) -> list[Row]:
+    """lengths: by program. The simulation must have done as many tasks as the real runs."""
+    return [_row(setting, name, lengths[name], real, said, others_cores, seed) for name in real]
+
+
+def _row(
+    setting: Setting, name: str, length_s: float, real: Timings, said: Timings, others_cores: float, seed: int
+) -> Row:
+    (simulated,) = said[name]
+    tasks = {timing.tasks for timing in (*real[name], simulated)}
+    assert len(tasks) == 1, f"{name}: the runs did {sorted(tasks)} tasks"
+    measured = spread([timing.seconds for timing in real[name]])
+    return Row(
+        name, length_s, setting.nodes, setting.scheduler, simulated.tasks, len(real[name]),
+        measured.median_s, measured.least_s, measured.most_s, measured.noise, simulated.seconds,
+        simulated.seconds / measured.median_s - 1.0, measured.median_s / simulated.seconds - 1.0, others_cores, seed,
+    )  # fmt: skip
+
+
+def summary(what: str, chosen: Sequence[Row], asked: float = TARGET) -> Summary:
+    errors = [abs(row.error) for row in chosen]
+    noise = median(row.noise for row in chosen)
+    mean = exp(sum(log(max(error, LEAST_ERROR)) for error in errors) / len(errors))
+    return Summary(what, len(chosen), median(errors), mean, max(errors), noise, max(asked, noise))
+
+
+def summaries(all_rows: Sequence[Row]) -> list[Summary]:
+    """Tasks of 1 ms and more, empty ones; then the first by cluster, scheduler, length. Without rows: left out."""
+    full = [row for row in all_rows if row.length_s]
+    empty = [row for row in all_rows if not row.length_s]
+    found = [summary("tasks of 1 ms and more", full)] if full else []
+    found += [summary("empty tasks", empty, TARGET_EMPTY)] if empty else []
+    groups: dict[str, list[Row]] = {}
+    for by in (
+        lambda row: f"of these, {row.nodes} node{'s' * (row.nodes > 1)}",
+        lambda row: f"of these, {row.scheduler}",
+        lambda row: f"of these, {row.length_s * 1e3:g} ms",
+    ):
+        for row in full:
+            groups.setdefault(by(row), []).append(row)
+    return found + [summary(what, chosen) for what, chosen in groups.items()]

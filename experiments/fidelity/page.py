@@ -1,0 +1,68 @@
+"""What the experiment leaves behind: rows (CSV), the figure y = x (PNG), and a page (Markdown)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.fidelity.judging import TARGET_EMPTY, TARGET_MEAN, Row, Summary, summaries
+from experiments.provenance import Origin, save_rows
+
+WORST = 12
+
+
+def write(out: Path, rows: Sequence[Row], origin: Origin, profile: str, command: str) -> list[Summary]:
+    """fidelity.csv, fidelity.png, fidelity.md and the profile they rest on. Safe to run twice."""
+    from experiments.fidelity.figure import y_equals_x  # matplotlib, for the picture only
+
+    out.mkdir(parents=True, exist_ok=True)
+    found = summaries(rows)
+    save_rows(out / "fidelity.csv", rows, origin)
+    (out / "profile.toml").write_text(profile, encoding="utf-8")
+    (out / "fidelity.md").write_text(markdown(rows, found, origin, command), encoding="utf-8")
+    y_equals_x(out / "fidelity.png", rows)
+    return found
+
+
+def markdown(rows: Sequence[Row], found: Sequence[Summary], origin: Origin, command: str) -> str:
+    programs = len({row.program for row in rows})
+    others_cores = max(row.others_cores for row in rows)
+    lines = [
+        "# Fidelity: simulated beside measured",
+        "",
+        f"{programs} programs, {len(rows)} rows: for real on worker processes, and simulated at this machine's size "
+        "from service times that were measured beforehand with other programs. Error: (simulated - measured) / "
+        "measured makespan; measured is the median of the real runs, and the noise half the distance between their "
+        "extremes. `mean` is geometric.",
+        "",
+        f"* command: `{command}`",
+        f"* commit {origin.commit}; {origin.machine}; {origin.at}",
+        f"* other programs used up to {others_cores:.2f} cores of it meanwhile; the simulation assumes none",
+        f"* targets: median error 5 % or the noise, mean {TARGET_MEAN:.1%}; for empty tasks {TARGET_EMPTY:.0%}",
+        "",
+        "![simulated against measured](fidelity.png)",
+        "",
+        "| what | rows | median error | mean | worst | median noise | target | met |",
+        "|---|" + "---:|" * 6 + "---|",
+    ]
+    lines += [
+        f"| {each.what} | {each.rows} | {each.median_error:.1%} | {each.mean_error:.1%} | "
+        f"{each.worst_error:.1%} | {each.median_noise:.1%} | {each.target:.1%} | {'yes' if each.met else 'no'} |"
+        for each in found
+    ]
+    worst = sorted(rows, key=lambda row: (-abs(row.error), row.program, row.nodes, row.scheduler))
+    lines += ["", "## The furthest off", "", *table(worst[:WORST]), "", "## All", "", *table(rows), ""]
+    return "\n".join(lines)
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    return [
+        "| program | nodes | scheduler | tasks | measured ms | simulated ms | error | throughput | noise |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|",
+        *(
+            f"| {row.program} | {row.nodes} | {row.scheduler} | {row.tasks} | {row.measured_s * 1e3:.1f} "
+            f"({row.least_s * 1e3:.1f} to {row.most_s * 1e3:.1f}) | {row.simulated_s * 1e3:.1f} | {row.error:+.1%} | "
+            f"{row.throughput_error:+.1%} | ±{row.noise:.1%} |"
+            for row in rows
+        ),
+    ]

@@ -1,0 +1,86 @@
+"""One session a cluster and scheduler, for real and simulated; in it all programs take turns, round by round.
+
+The first round warms up: workers start, and nodes learn how long which function takes. The simulation does exactly
+the same, one round less often measured, as its rounds do not differ by chance.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+import labray
+from experiments.fidelity.programs import Program
+from experiments.measured import machine_cpu_s, own_cpu_s
+from experiments.provenance import cores
+from labray.costs import Profile
+
+SETTLE_S = 0.005  # between programs: what the one before it said last is heard, its actors are gone
+
+
+class Setting(Struct, frozen=True):
+    """A cluster of nodes with one CPU each, all on this machine."""
+
+    nodes: int
+    scheduler: str
+
+
+class Timing(Struct, frozen=True):
+    tasks: int
+    seconds: float
+
+
+Timings = dict[str, list[Timing]]
+"""By the program's name, in the order of the rounds."""
+
+
+def for_real(
+    setting: Setting, programs: Sequence[Program], rounds: int, seed: int, tell: Callable[[], Any]
+) -> tuple[Timings, float]:
+    """The timings, and how many cores other programs on this machine used meanwhile."""
+    with labray.init(
+        "cluster", nodes=setting.nodes, num_cpus=1, scheduler=setting.scheduler, seed=seed, trace=False
+    ):
+        begun, busy_s, own_s = labray.now(), machine_cpu_s(), own_cpu_s()
+        timings = _rounds(programs, rounds, tell)
+        others_s = (machine_cpu_s() - busy_s) - (own_cpu_s() - own_s)
+        return timings, max(0.0, others_s) / (labray.now() - begun)
+
+
+def simulated(setting: Setting, programs: Sequence[Program], profile: Profile, seed: int) -> Timings:
+    """At this machine's size: the processes of all nodes share its cores."""
+    with labray.init(
+        "sim", nodes=setting.nodes, num_cpus=1, scheduler=setting.scheduler, seed=seed, trace=False,
+        profile=profile, host_cores=cores(),
+    ):  # fmt: skip
+        return _rounds(programs, 1, lambda: None)
+
+
+def _rounds(programs: Sequence[Program], rounds: int, tell: Callable[[], Any]) -> Timings:
+    """A warm-up and so many more."""
+    seen: Timings = {program.name: [] for program in programs}
+    for number in range(rounds + 1):
+        for program in programs:
+            timing = once(program)
+            if number:
+                seen[program.name].append(timing)
+            tell()
+    return seen
+
+
+def once(program: Program) -> Timing:
+    """From the first submission to the last result, in the world's own time."""
+    run = program.prepare()
+    labray.sleep(SETTLE_S)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        begun = labray.now()
+        tasks = run()
+        return Timing(tasks, labray.now() - begun)
+    finally:
+        if collecting:
+            gc.enable()

@@ -1,0 +1,193 @@
+"""Fidelity: the patterns, the judging, profiles as files, and every program at a small scale."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+import labray
+from experiments.fidelity import judging, page, running
+from experiments.fidelity.patterns import PATTERNS
+from experiments.fidelity.programs import suite
+from experiments.fidelity.running import Setting, Timing
+from experiments.provenance import Origin
+from labray.backends.sim.hosts import Dedicated, Shared
+from labray.backends.sim.settings import read
+from labray.cli import main
+from labray.costs import FREE, Profile
+
+SETTING = Setting(2, "bottom_up")
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_pattern_takes_distinct_points_of_the_step_before_in_order(name):
+    for width in (2, 4, 8, 9):
+        for step in range(1, 6):
+            for point in range(width):
+                taken = list(PATTERNS[name](step, point, width))
+                assert taken == sorted(set(taken))
+                assert set(taken) <= set(range(width))
+                assert taken == list(PATTERNS[name](step, point, width))
+
+
+def test_patterns_are_task_benchs():
+    assert list(PATTERNS["stencil"](1, 0, 8)) == [0, 1]
+    assert list(PATTERNS["nearest"](1, 4, 8)) == [2, 3, 4, 5, 6]
+    assert list(PATTERNS["tree"](2, 4, 8)) == [4, 6]
+    assert list(PATTERNS["tree"](2, 2, 8)) == [2]
+    assert [list(PATTERNS["fft"](step, 2, 8)) for step in (1, 2, 3, 4)] == [
+        [1, 2, 3],
+        [0, 2, 4],
+        [2, 6],
+        [1, 2, 3],
+    ]
+    assert list(PATTERNS["all_to_all"](1, 3, 4)) == [0, 1, 2, 3]
+    assert len(PATTERNS["spread"](1, 0, 20)) == 5
+
+
+def test_the_suite_has_what_was_promised():
+    programs = suite()
+    names = [program.name for program in programs]
+    assert len(set(names)) == len(names) >= 20
+    assert {program.length_s for program in programs} == {0.0, 1e-3, 10e-3, 100e-3}
+    assert set(PATTERNS) <= {program.family for program in programs}
+
+
+def test_every_program_runs_simulated_and_takes_at_least_its_work_over_the_cores():
+    timings = running.simulated(SETTING, suite(), Profile(), seed=0)
+    for program in suite():
+        (timing,) = timings[program.name]
+        assert timing.tasks > 0
+        if program.family in PATTERNS:
+            assert timing.seconds >= timing.tasks * program.length_s / 2
+
+
+def test_a_simulated_suite_is_the_same_twice():
+    programs = [each for each in suite() if each.name.startswith(("stencil 1 ", "nested 1 ", "large_arrays"))]
+    assert running.simulated(SETTING, programs, Profile(), 0) == running.simulated(
+        SETTING, programs, Profile(), 0
+    )
+
+
+def test_errors_are_relative_to_the_median_and_noise_is_half_the_spread():
+    real = {"p": [Timing(10, 2.0), Timing(10, 1.8), Timing(10, 2.4)]}
+    (row,) = judging.rows(SETTING, {"p": 1e-3}, real, {"p": [Timing(10, 2.2)]}, 0.1, seed=3)
+    assert (row.measured_s, row.error, row.noise) == (2.0, pytest.approx(0.1), pytest.approx(0.15))
+    assert row.throughput_error == pytest.approx(2.0 / 2.2 - 1)
+    summed = judging.summary("all", [row])
+    assert (summed.median_error, summed.target, summed.met) == (pytest.approx(0.1), pytest.approx(0.15), True)
+
+
+def test_worlds_that_did_different_work_are_not_compared():
+    with pytest.raises(AssertionError, match=r"did \[9, 10\] tasks"):
+        judging.rows(SETTING, {"p": 0.0}, {"p": [Timing(10, 1.0)]}, {"p": [Timing(9, 1.0)]}, 0.0, seed=0)
+
+
+def test_the_page_is_written_twice_without_harm(tmp_path):
+    real = {"p 0 ms": [Timing(10, 2.0)], "q 1 ms": [Timing(5, 1.0)]}
+    rows = judging.rows(SETTING, {"p 0 ms": 0.0, "q 1 ms": 1e-3}, real, real, 0.0, seed=0)
+    for _ in range(2):
+        page.write(tmp_path, rows, Origin("c", "v", "m", "t"), Profile().to_toml(), "a command")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "fidelity.csv", "fidelity.md", "fidelity.png", "profile.toml",
+    ]  # fmt: skip
+    assert "| empty tasks | 1 | 0.0% |" in (tmp_path / "fidelity.md").read_text()
+
+
+# ---------------------------------------------------------------- profiles as files
+
+
+@pytest.mark.parametrize("profile", [Profile(), FREE, Profile(wake_s=1 / 3, measured='on "m"\nat t')])
+def test_a_profile_survives_being_written(profile):
+    assert Profile.from_toml(profile.to_toml()) == profile
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("wake_s = ", "this is no profile"),
+        ("wake_s = 'soon'", "wake_s"),
+        ("wake = 1.0", "'wake' is no service time"),
+        ("wake_s = -1.0", "wake_s"),
+        ("task_s = nan", "task_s"),
+        ("messages_s = 3", "this is no profile"),
+        ("[messages_s]\nSubmit = 'x'", "this is no profile"),
+    ],
+)
+def test_what_is_no_profile_is_refused(text, words):
+    with pytest.raises(ValueError, match=words):
+        Profile.from_toml(text)
+
+
+def test_the_simulator_reads_a_profile_from_its_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(Profile(task_s=0.5).to_toml())
+    assert read({"profile": str(path)}).profile.task_s == 0.5
+    with labray.init("sim", profile=path):
+        labray.get(labray.remote(lambda: None).remote())
+        assert labray.now() > 0.5
+    with pytest.raises(ValueError, match=r"cannot read the profile .*none.toml"):
+        read({"profile": str(tmp_path / "none.toml")})
+
+
+def test_calibrate_passes_on_where_the_profile_goes(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("experiments.calibrate.calibrate", asked.append)
+    assert CliRunner().invoke(main, ["calibrate", "--out", str(tmp_path / "p.toml")]).exit_code == 0
+    assert asked == [tmp_path / "p.toml"]
+
+
+# ---------------------------------------------------------------- terms
+
+
+def simulated_s(profile: Profile) -> float:
+    with labray.init("sim", nodes=1, num_cpus=1, profile=profile, host_cores=1):
+        task = labray.remote(lambda: None)
+        labray.get(task.remote())
+        begun = labray.now()
+        for _ in range(10):
+            labray.get(task.remote())
+        return labray.now() - begun
+
+
+@pytest.mark.parametrize("term", ["answered_s", "taken_s"])
+def test_a_sleeper_pays_for_each_time_it_is_woken(term):
+    assert simulated_s(Profile(**{term: 1e-3})) == pytest.approx(simulated_s(Profile()) + 10e-3)
+
+
+def test_waking_takes_longer_from_a_long_sleep_and_otherwise_on_a_busy_host():
+    profile = Profile(wake_s=1.0, deep_wake_s=2.0, busy_wake_s=3.0, deep_after_s=0.5)
+    assert [profile.waking_s(busy, asleep) for busy in (False, True) for asleep in (0.1, 0.9)] == [
+        1.0,
+        2.0,
+        3.0,
+        3.0,
+    ]
+
+
+@pytest.mark.parametrize("term", ["submit_dep_s", "submitted_dep_s", "task_dep_s"])
+def test_every_ref_among_the_arguments_costs_its_part(term):
+    def seconds(profile: Profile) -> float:
+        with labray.init("sim", nodes=1, num_cpus=1, profile=profile):
+            task = labray.remote(lambda *values: None)
+            given = [task.remote() for _ in range(3)]
+            labray.get(given)
+            begun = labray.now()
+            labray.get(task.remote(*given))
+            return labray.now() - begun
+
+    assert seconds(Profile(**{term: 1e-3})) == pytest.approx(
+        seconds(Profile()) + 3e-3, rel=0.02
+    )  # it idles less
+
+
+def test_a_host_is_busy_when_every_core_has_work():
+    agenda = labray.backends.sim.agenda.Agenda(None)
+    shared, alone = Shared(agenda, 2), Dedicated(agenda)
+    for host in (shared, alone):
+        host.work(0.0, 1.0, lambda moment: None)
+    assert not shared.busy()
+    for host in (shared, alone):
+        host.work(0.0, 1.0, lambda moment: None)
+    assert shared.busy()
+    assert not alone.busy()
