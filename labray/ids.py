@@ -62,6 +62,11 @@ def function_id(prefix: str, counter: int) -> ObjectID:
     return ObjectID(f"{prefix}-f{counter}")
 
 
+def is_code(id: ObjectID) -> bool:
+    """Whether this is an exported function or class."""
+    return id.rpartition("-")[2].startswith("f")
+
+
 def creator(result: ObjectID) -> TaskID:
     """The task whose result this is."""
     return TaskID(result.rpartition(".")[0])

@@ -183,7 +183,9 @@ class Node:
             self.desk.note("put", message.id, (message.parent, value.size))
             self.objects.settle(record, m.Remote(value.size, (self.place,), refs), value)
         else:
-            self.desk.note("put", message.id, (message.parent, size_of(value)))
+            # How large pickled code is depends on whether it was compiled now or read from a cache: not the trace's.
+            size = 0 if message.function else size_of(value)
+            self.desk.note("put", message.id, (message.parent, size))
             self.objects.settle(record, value)  # type: ignore[arg-type]
 
     def _block(self, client: ClientID) -> bool:

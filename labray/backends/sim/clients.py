@@ -15,7 +15,7 @@ from greenlet import getcurrent
 from simpy.core import EmptySchedule
 
 from labray import messages as m
-from labray.backends.sim.network import size_of
+from labray.backends.sim.network import CODE_BYTES, grains, size_of
 from labray.errors import DeadlockError
 from labray.ids import ObjectID, Place
 
@@ -202,14 +202,13 @@ class Client(ABC):
     def _cost(self, message: m.Call) -> float:
         profile = self._profile
         if isinstance(message, m.Submit):
-            spec = message.spec
-            deps_s = len(spec.deps) * profile.submit_dep_s
-            return profile.submit_s + deps_s + len(spec.args.data) / profile.codec_Bps
+            refs, size = len(message.spec.deps), grains(len(message.spec.args.data))
+            return profile.submit_s + refs * profile.submit_dep_s + size / profile.codec_Bps
         if isinstance(message, m.Drop | m.Unpin):
             return 0.0
         cost = profile.call_s
         if isinstance(message, m.Put):
-            return cost + size_of((message.value,)) / profile.codec_Bps
+            return cost + (CODE_BYTES if message.function else size_of((message.value,))) / profile.codec_Bps
         if isinstance(message, m.Get | m.Wait) and message.poll:
             self._polls += 1
             return max(cost, profile.poll_s * (1.0 + min(self._polls, 5000) / 50.0))

@@ -14,6 +14,7 @@ from typing import Any
 from labray import messages as m
 from labray.backends.sim.agenda import Agenda, Moment
 from labray.backends.sim.flows import NEVER, Flows, Link
+from labray.ids import is_code
 
 ENVELOPE_BYTES = 64
 """A message beyond the payloads it carries."""
@@ -219,6 +220,18 @@ class Gate:
             self._begin(route, size_bytes, through)
 
 
+CODE_BYTES = 2_048
+"""What exported code and errors weigh. How large they are pickled depends on whether the code was compiled now or
+read from a cache, and on where its file lies: a trace must not.
+"""
+GRAIN_BYTES = 1_024
+"""Pickled arguments and values are weighed in these, as a class pickled by value among them has the same fault."""
+
+
+def grains(size: int) -> int:
+    return (size + GRAIN_BYTES // 2) // GRAIN_BYTES * GRAIN_BYTES
+
+
 def size_of(batch: Sequence[Any]) -> int:
     """Roughly what these messages weigh on a wire, in bytes."""
     total = ENVELOPE_BYTES * len(batch)
@@ -230,7 +243,7 @@ def size_of(batch: Sequence[Any]) -> int:
 
 
 def _payload(payload: m.Payload) -> int:
-    size = len(payload.data)
+    size = grains(len(payload.data))
     for buffer in payload.buffers:
         size += len(buffer)
     return size
@@ -242,19 +255,19 @@ def _values(values: Sequence[Any]) -> int:
         if type(value) is m.Inline:
             size += _payload(value.payload)
         elif type(value) is m.Failed:
-            size += len(value.error.message) + len(value.error.traceback) + len(value.error.pickled)
+            size += CODE_BYTES
     return size
 
 
 def _spec(spec: m.Spec) -> int:
-    return 2 * ENVELOPE_BYTES + len(spec.args.data) + ENVELOPE_BYTES * len(spec.deps)
+    return 2 * ENVELOPE_BYTES + grains(len(spec.args.data)) + ENVELOPE_BYTES * len(spec.deps)
 
 
 _WEIGHTS: dict[type, Callable[[Any], int]] = {
     m.Assign: lambda message: _spec(message.spec),
     m.Done: lambda message: _values(message.values),
-    m.Exists: lambda message: _values((message.known,)),
+    m.Exists: lambda message: CODE_BYTES if is_code(message.id) else _values((message.known,)),
     m.Inline: lambda value: _payload(value.payload),
-    m.Failed: lambda value: len(value.error.traceback) + len(value.error.pickled),
+    m.Failed: lambda value: CODE_BYTES,
     m.Told: lambda message: len(message.body),
 }

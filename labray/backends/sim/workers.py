@@ -18,7 +18,7 @@ from labray import messages as m
 from labray import port
 from labray.backends.sim.bodies import Body, Cancelled
 from labray.backends.sim.clients import NOTHING, SIM, Client
-from labray.backends.sim.network import size_of
+from labray.backends.sim.network import grains, size_of
 from labray.ids import Place, result_id
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class Worker(Client):
 
 
 def _weight(run: m.Run) -> int:
-    return len(run.spec.args.data) + (size_of(run.args) if run.args else 0)
+    return grains(len(run.spec.args.data)) + (size_of(run.args) if run.args else 0)
 
 
 @lru_cache(maxsize=1024)
