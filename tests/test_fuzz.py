@@ -131,3 +131,14 @@ def test_seed_10_a_copy_goes_when_its_owner_is_dead_and_nobody_needs_it():
 def test_a_call_that_is_retried_without_end_waits_until_its_actor_lives_again(seed):
     """It went to the dead place again and again within one input, and took all memory."""
     assert fuzz.verdict(fuzz.case_of(seed)) is None
+
+
+@pytest.mark.parametrize("step", ["put", "crash"])
+def test_an_actor_killed_while_its_creation_is_on_its_way_back_is_not_made_after_all(step):
+    """Seeds 204693 and 302811: the creation came back to its owner, who took it for another place's."""
+    text = (
+        '{"seed":204693,"setup":{"nodes":2,"profile":"default"},"steps":[{"number":0,"op":"actor"},'
+        '{"number":4,"op":"%s","value":7},{"number":5,"op":"kill","actor":0,"value":6}],"faults":{"deaths":[],'
+        '"crashes":[],"cuts":[],"delays":[],"slow":[],"stragglers":null,"mtbf":null,"notice":0.5,"spread":0.0,"seed":0}}'
+    )
+    assert fuzz.verdict(fuzz.read(text % step)) is None

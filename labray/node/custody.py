@@ -64,8 +64,7 @@ class Custody:
             given[id] = given.get(id, 0) + 1
         for ref in pinned(spec):
             objects.hold(ref)
-        deps = tuple([ref.id for ref in spec.deps])
-        actor = spec.actor.id if spec.actor is not None else ""
+        deps, actor = tuple([ref.id for ref in spec.deps]), spec.actor.id if spec.actor is not None else ""
         self.desk.note("submitted", task.id, (spec.name, spec.kind, spec.parent, deps, actor, spec.cost))
         note_needs(self.desk, spec)
         if spec.kind == "actor":
@@ -141,8 +140,7 @@ class Custody:
         self.node.fetching.fetch(task)
 
     def forward(self, task: TaskRecord, to: Place) -> None:
-        was_ready = task.state is State.READY
-        task.hops += 1
+        was_ready, task.hops = task.state is State.READY, task.hops + 1
         if task.hops > self.node.hop_limit:
             text = f"task {task.id} ({task.spec.name}) was passed on {task.hops} times by {self.node.mind.policy}."
             self.node.endings.end_with(task, ErrorInfo("system", text))
@@ -223,6 +221,10 @@ class Custody:
             self._consider(task, self._known_now(task))
         if task.cancelled is not None:  # whoever sent it counts it as under way, until the agent tells
             self.node.cancels.act(task)
+        elif not task.mine and spec.owner == self.place:  # our own, given up while it was away: likewise
+            self.node.mind.withdraw(task)
+            task.step(State.OVER)
+            self.forget(task)
 
     def _count_loans(self, message: Assign) -> None:
         """Whoever sent a task back lent us its refs on the way. We hold them already, but owe the loans."""
