@@ -133,6 +133,10 @@ def test_a_call_that_is_retried_without_end_waits_until_its_actor_lives_again(se
     assert fuzz.verdict(fuzz.case_of(seed)) is None
 
 
+def test_an_actor_whose_last_handle_goes_with_its_last_call_at_a_lost_node_is_gone_once():
+    assert fuzz.verdict(fuzz.case_of(211963)) is None
+
+
 @pytest.mark.parametrize("step", ["put", "crash"])
 def test_an_actor_killed_while_its_creation_is_on_its_way_back_is_not_made_after_all(step):
     """Seeds 204693 and 302811: the creation came back to its owner, who took it for another place's."""

@@ -47,9 +47,10 @@ class Creations:
 
     def settle(self, id: ObjectID, failed: Failed | None) -> None:
         """An actor is dead for good: so is what its creation promised, if it had not come."""
-        if failed is None:
+        actor = self.node.callers.owned.get(id)
+        if failed is None or actor is None:  # with the last of its calls went the last handle
             return
-        creation = self.node.callers.owned[id].creation
+        creation = actor.creation
         self.desk.note("failed", creation.id, failed.error.kind)
         self._bury(creation)
         record = self.objects.records.get(id)
