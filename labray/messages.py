@@ -564,7 +564,7 @@ class WorkerStarted(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class WorkerLost(Tagged, frozen=True, array_like=True, gc=False):
-    """begun: the task it was in the middle of, if the world knows; else the node takes the first in its pipe."""
+    """A worker process died. What it had not begun was given back before: the first in its pipe is lost with it."""
 
     worker: ClientID
     reason: str
