@@ -78,7 +78,7 @@ def _experiment(name: str) -> Any:
 )
 def whatif(recording: Path, **asked: Any) -> None:
     """Replay a recorded program (init(trace="run.lab")) on clusters you do not have. Simulated."""
-    report = import_module("labray.whatif_report")
+    report = import_module("labray.replaying.report")
     try:
         report.main(recording, **asked)
     except ValueError as error:

@@ -315,15 +315,11 @@ class Reclaim(Tagged, frozen=True, array_like=True, gc=False):
     block: Block
 
 
-class Exit(Tagged, frozen=True, array_like=True, gc=False):
-    """End this process when what it runs has ended."""
-
-
 class Warned(Tagged, frozen=True, array_like=True, gc=False):
     text: str
 
 
-Notice = Run | Recall | Interrupt | Values | Ready | Registered | Found | Reclaim | Exit | Warned
+Notice = Run | Recall | Interrupt | Values | Ready | Registered | Found | Reclaim | Warned
 
 
 # ---------------------------------------------------------------- Letter: place -> place

@@ -15,7 +15,7 @@ from labray.ids import DRIVER
 from labray.port import Port, Session
 
 if TYPE_CHECKING:
-    from labray.recording import Recorder
+    from labray.replaying.recording import Recorder
     from labray.trace import Event
 
 _session: Session | None = None
@@ -95,7 +95,7 @@ def init(
 def _to_record(trace: Any, config: Config) -> Recorder | None:
     if not isinstance(trace, str | PathLike):
         return None
-    from labray.recording import Recorder  # and with it what writes files
+    from labray.replaying.recording import Recorder  # and with it what writes files
 
     return Recorder(trace, config)
 

@@ -28,7 +28,7 @@ from labray.backends.cluster.frames import encode
 from labray.backends.cluster.pipe import LARGEST_FRAME_BYTES, Closed, Pipe, pair
 from labray.errors import GetTimeoutError, LabrayError, SessionError, WorkerCrashedError
 from labray.ids import DRIVER, ClientID, Place, task_id
-from labray.messages import Exit, Payload, Run, Spec
+from labray.messages import Payload, Run, Spec, Warned
 
 PATIENCE_S = 20.0
 
@@ -158,14 +158,14 @@ def test_recall_takes_back_what_is_unread_and_keeps_the_order_of_the_rest(size: 
     tasks = [_run(number, size) for number in range(5)]
     for task in tasks:
         member.ours.send(encode(task))
-    member.ours.send(encode(Exit()))
+    member.ours.send(encode(Warned("last")))
     assert member.theirs.receive() is not None  # the worker begins the first
     back = member.take_back((tasks[0].spec.id, tasks[1].spec.id, tasks[3].spec.id))
     assert back == (tasks[1].spec.id, tasks[3].spec.id)
     left = []
     while (frame := member.theirs.receive()) is not None:
         left.append(bytes(frame))
-    assert left == [encode(tasks[2]), encode(tasks[4]), encode(Exit())]
+    assert left == [encode(tasks[2]), encode(tasks[4]), encode(Warned("last"))]
     member.ours.close()
     member.theirs.close()
 

@@ -12,11 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 import labray
-from labray import recording, replay, trace, whatif
+from labray import trace
 from labray.cli import main
 from labray.graphs.routes import routes
 from labray.graphs.skeleton import Await, Compute, Put, Submit, skeleton
 from labray.graphs.taskgraph import TaskGraph
+from labray.replaying import acting, recording, whatif
 
 
 @labray.remote
@@ -170,7 +171,7 @@ def test_refs_go_down_with_tasks_and_up_with_results(tmp_path):
 
 def acted_out(events: list[trace.Event], **options) -> list[trace.Event]:
     with labray.init("sim", **{"nodes": 2, "num_cpus": 2} | options) as session:
-        replay.perform(skeleton(events))
+        acting.perform(skeleton(events))
         return list(session.trace())
 
 

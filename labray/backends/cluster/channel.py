@@ -21,7 +21,6 @@ from labray.backends.cluster.waiter import Waiter
 from labray.errors import LabrayError
 from labray.ids import ObjectID, Place
 from labray.messages import (
-    Exit,
     Get,
     Recalled,
     Reclaim,
@@ -78,7 +77,6 @@ class WireChannel:
         self._on: dict[type, Callable[..., None]] = {
             Run: self._on_run,
             Reclaim: lambda notice: self._writer.free(notice.block),
-            Exit: self._on_exit,
             Warned: lambda notice: warnings.warn(notice.text, stacklevel=2),
         }
 
@@ -116,8 +114,8 @@ class WireChannel:
                     del self._late[next(iter(self._late))]
         return answer
 
-    def take(self) -> Run | None:
-        """The next task for this worker's main thread; None when the process should end."""
+    def take(self) -> Run:
+        """The next task for this worker's main thread. A worker ends with its wire, not by word."""
         taker = Waiter()
         self._taker = taker
         try:
@@ -137,9 +135,9 @@ class WireChannel:
         finally:
             self._taker = None
             self._wake_next()
-        if isinstance(taker.notice, Run) and taker.notice.spec.kind == "method":
-            return self._calls.popleft()
-        return taker.notice if isinstance(taker.notice, Run) else None
+        run = taker.notice
+        assert isinstance(run, Run)
+        return self._calls.popleft() if run.spec.kind == "method" else run
 
     def _wait(self, waiter: Waiter, timeout: float | None) -> Notice | None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -207,13 +205,6 @@ class WireChannel:
             taker.wake()
         elif run.spec.kind != "method":  # this worker is blocked in a call: somebody else may be free
             self.post(Recalled((run.spec.id,)))
-
-    def _on_exit(self, notice: Exit) -> None:
-        if self._taker is not None:
-            self._taker.notice = notice
-            self._taker.wake()
-        else:
-            os._exit(0)
 
     # ------------------------------------------------------------ answers that came too late
 

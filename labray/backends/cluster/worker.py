@@ -70,7 +70,7 @@ class PipeWire:
 
 
 def serve(end: socket.socket, place: str, client: str, session: str, directory: str, speech: int) -> None:
-    """Run tasks until told to exit."""
+    """Run tasks until the pipe ends."""
     from labray.backends.cluster.interrupts import InterruptibleExecutor
     from labray.backends.cluster.wishes import wishes
     from labray.process import Process
@@ -85,7 +85,8 @@ def serve(end: socket.socket, place: str, client: str, session: str, directory: 
     switch(process)
     executor = InterruptibleExecutor(process, wishes(directory, client))
     wire.send([Hello()])
-    while (run := channel.take()) is not None:
+    while True:
+        run = channel.take()
         Mouth.running = run.spec
         cpu, begun = time.thread_time(), time.monotonic()
         outcome = executor.run(run)

@@ -36,7 +36,6 @@ class Worker(Client):
         self.running: m.Run | None = None
         self._begun = 0.0
         self._since = 0.0  # when the oldest waiting post was posted
-        self._exiting = False
         self._fiber: greenlet | None = None
         self._cpu_s = 0.0  # of the running body: measured here, or what the costs say
         self._entered = 0.0
@@ -62,8 +61,6 @@ class Worker(Client):
                     back.append(self._give_back(m.Recall((letter.task,))))
                 else:
                     self._interrupt(letter)
-            elif kind is m.Exit:
-                self._exiting = True
             elif hasattr(letter, "request"):
                 self._answered(letter)
         if back:
@@ -103,8 +100,6 @@ class Worker(Client):
         if not self._queue:
             self._asleep_since = now
             self.send_posts()
-            if self._exiting:
-                self._world.worker_lost(self, "it was told to exit")
             return
         if self.outbox and now - self._since >= self._profile.flush_s:
             self.send_posts()

@@ -64,25 +64,25 @@ def perform(skeleton: Skeleton, durations: Durations = "elapsed", places: int = 
 
 def _act(key: int, task: str, given: list[dict[str, Any]], *taken: Any) -> Any:
     """Runs as a task. taken: its inputs, as dependencies. Exported by its code, so it finds all else by import."""
-    from labray import replay
+    from labray.replaying import acting
 
-    return replay.act(key, task, given[0])
+    return acting.act(key, task, given[0])
 
 
 class _Puppet:
     """Runs as an actor: what one call learned, the next knows."""
 
     def __init__(self, key: int, task: str, given: list[dict[str, Any]], *taken: Any) -> None:
-        from labray import replay
+        from labray.replaying import acting
 
         self.refs = dict(given[0])
-        replay.act(key, task, self.refs, keep=True)
+        acting.act(key, task, self.refs, keep=True)
 
     def act(self, key: int, task: str, given: list[dict[str, Any]], *taken: Any) -> Any:
-        from labray import replay
+        from labray.replaying import acting
 
         self.refs.update(given[0])
-        return replay.act(key, task, self.refs, keep=True)
+        return acting.act(key, task, self.refs, keep=True)
 
 
 def act(key: int, task: str, refs: dict[str, ObjectRef[Any]], *, keep: bool = False) -> Any:

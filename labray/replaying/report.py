@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from labray import recording as recordings
 from labray import schedulers as policies
-from labray import whatif
 from labray.graphs.skeleton import Skeleton, skeleton
-from labray.replay import Durations
-from labray.whatif import Cluster, Outcome
+from labray.replaying import recording as recordings
+from labray.replaying import whatif
+from labray.replaying.acting import Durations
+from labray.replaying.whatif import Cluster, Outcome
 
 Rows = list[tuple[str, Outcome]]
 """What each outcome is (measured; predicted, of the recorded cluster; what if), and the outcome."""

@@ -8,10 +8,11 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from labray import replay, trace
+from labray import trace
 from labray.errors import DeadlockError, LabrayError
 from labray.graphs.skeleton import Skeleton
-from labray.recording import Recorded
+from labray.replaying import acting
+from labray.replaying.recording import Recorded
 from labray.session import init
 
 STOPS_HELPING = 0.05
@@ -25,7 +26,7 @@ class Cluster(Struct, frozen=True):
     num_cpus: float
     scheduler: str
     resources: Mapping[str, float] = {}
-    durations: replay.Durations = "elapsed"
+    durations: acting.Durations = "elapsed"
     seed: int = 0
     sim: Mapping[str, Any] = {}
 
@@ -60,7 +61,7 @@ def predict(skeleton: Skeleton, on: Cluster) -> Outcome:
         seed=on.seed, **on.sim,
     ) as session:  # fmt: skip
         try:
-            routes = replay.perform(skeleton, on.durations, on.nodes)
+            routes = acting.perform(skeleton, on.durations, on.nodes)
         except (DeadlockError, LabrayError) as error:
             return Outcome(on.nodes, on.num_cpus, on.scheduler, why=str(error).strip().partition("\n")[0])
         events = session.trace()
