@@ -16,24 +16,10 @@ from msgspec import Struct
 
 from labray.ids import Place
 from labray.messages import UNIT
-from labray.schedulers.interface import (
-    Agent,
-    Cluster,
-    Decision,
-    Event,
-    Fact,
-    Forward,
-    Keep,
-    NodeJoined,
-    NodeLost,
-    Task,
-    TaskArrived,
-    View,
-)
+from labray.schedulers.dealing import INTEREST, Dealer, Turn
+from labray.schedulers.interface import Agent, Cluster, Fact, Task, View
 from labray.schedulers.planners import cpop, heft, hlfet
 from labray.schedulers.plans import Machine, Plan, Workload
-from labray.schedulers.roster import Roster
-from labray.schedulers.round_robin import Turn
 
 if TYPE_CHECKING:
     from random import Random
@@ -56,7 +42,7 @@ class Static(Struct, frozen=True):
     bandwidth_Bps: float = 1.25e9
 
     words: ClassVar[tuple[type[Struct], ...]] = ()
-    interest: ClassVar[tuple[type[Fact], ...]] = (NodeJoined, NodeLost)
+    interest: ClassVar[tuple[type[Fact], ...]] = INTEREST
 
     def machine(self, cluster: Cluster) -> Machine:
         """A processor for each whole CPU of each node."""
@@ -78,7 +64,7 @@ class Static(Struct, frozen=True):
         raise NotImplementedError(f"{type(self).__name__} has no planner: use Heft, Cpop or Hlfet.")
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
-        return Follower(place, cluster, orders(self, cluster))
+        return follower(place, cluster, orders(self, cluster))
 
 
 class Hlfet(Static, frozen=True, repr_omit_defaults=True):
@@ -112,31 +98,19 @@ def orders(policy: Static, cluster: Cluster) -> Orders:
     }
 
 
-class Follower:
+def follower(place: Place, cluster: Cluster, plan: Orders) -> Agent:
     """Carries out its part of the plan."""
+    turn = Turn(place, cluster)
 
-    def __init__(self, place: Place, cluster: Cluster, plan: Orders) -> None:
-        self._place = place
-        self._plan = plan
-        self._roster = Roster(cluster)
-        self._turn = Turn(place, cluster)
+    def order(task: Task) -> tuple[Place, float] | None:
+        return plan.get(task.id) or plan.get(task.name)
 
-    def handle(self, event: Event, now: float) -> Sequence[Decision]:
-        if isinstance(event, TaskArrived):
-            return self._arrived(event.task)
-        if isinstance(event, NodeLost):
-            self._roster.lose(event.place)
-        elif isinstance(event, NodeJoined):
-            self._roster.join(event.node)
-        return ()
+    def choose(task: Task, places: Sequence[Place]) -> Place:
+        planned = order(task)
+        return planned[0] if planned is not None and planned[0] in places else turn.next(task, places)
 
-    def _arrived(self, task: Task) -> Sequence[Decision]:
-        planned = self._plan.get(task.id) or self._plan.get(task.name)
-        priority = planned[1] if planned is not None else 0.0
-        if task.hops:
-            return (Keep(task.id, priority),)
-        places = self._roster.feasible(task)
-        if not places:
-            return ()
-        to = planned[0] if planned is not None and planned[0] in places else self._turn.next(task, places)
-        return (Keep(task.id, priority),) if to == self._place else (Forward(task.id, to),)
+    def priority(task: Task) -> float:
+        planned = order(task)
+        return planned[1] if planned is not None else 0.0
+
+    return Dealer(place, cluster, choose, priority)

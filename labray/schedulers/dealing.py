@@ -1,0 +1,79 @@
+"""Dealing out: where a task is submitted its place is chosen at once, without a word between the nodes.
+
+The agent that `Random`, `RoundRobin` and the static plans share; they differ in how they choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from labray.ids import Place
+from labray.schedulers.interface import (
+    Cluster,
+    Decision,
+    Event,
+    Fact,
+    Forward,
+    Keep,
+    NodeJoined,
+    NodeLost,
+    Task,
+    TaskArrived,
+)
+from labray.schedulers.roster import Roster
+
+Choose = Callable[[Task, Sequence[Place]], Place]
+"""One of the places that could run a task, of which there is at least one."""
+
+INTEREST: tuple[type[Fact], ...] = (NodeJoined, NodeLost)
+"""What a dealer must hear besides the tasks that arrive."""
+
+
+def as_they_came(task: Task) -> float:
+    return 0.0
+
+
+class Dealer:
+    """A task that no node could run stays held; one that was sent here stays here."""
+
+    def __init__(
+        self,
+        place: Place,
+        cluster: Cluster,
+        choose: Choose,
+        priority: Callable[[Task], float] = as_they_came,
+    ) -> None:
+        self._place = place
+        self._roster = Roster(cluster)
+        self._choose = choose
+        self._priority = priority
+
+    def handle(self, event: Event, now: float) -> Sequence[Decision]:
+        if isinstance(event, TaskArrived):
+            return self._arrived(event.task)
+        if isinstance(event, NodeLost):
+            self._roster.lose(event.place)
+        elif isinstance(event, NodeJoined):
+            self._roster.join(event.node)
+        return ()
+
+    def _arrived(self, task: Task) -> Sequence[Decision]:
+        places = () if task.hops else self._roster.feasible(task)
+        if not task.hops and not places:
+            return ()
+        to = self._choose(task, places) if places else self._place
+        return (Keep(task.id, self._priority(task)),) if to == self._place else (Forward(task.id, to),)
+
+
+class Turn:
+    """Whose turn it is, at one place. A task that asks for nothing costs nothing: it stays where it is."""
+
+    def __init__(self, place: Place, cluster: Cluster) -> None:
+        self._place = place
+        self._count = next((at for at, node in enumerate(cluster.nodes) if node.place == place), 0)
+
+    def next(self, task: Task, places: Sequence[Place]) -> Place:
+        if not task.demand and self._place in places:
+            return self._place
+        self._count += 1
+        return places[(self._count - 1) % len(places)]
