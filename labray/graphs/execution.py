@@ -42,56 +42,62 @@ def execute(port: Port, graph: TaskGraph | nx.DiGraph) -> Execution:
 
 
 class _Submission:
-    """Holds a ref only until its last taker is submitted, as a careful program would."""
+    """Holds a ref only until its last taker is submitted, as a careful program would.
+
+    It reads the graph's own dictionaries, once: views of networkx cost more than the simulation of a task.
+    """
 
     def __init__(self, port: Port, graph: TaskGraph) -> None:
         self._port = port
-        self._graph = graph
         self._refs: dict[str, ObjectRef[Any]] = {}
-        self._takers = dict.fromkeys(graph.nx, 0)  # of an object: tasks; of a task: calls that follow it
-        for node, _, kind in graph.nx.out_edges(data="kind"):
-            self._takers[node] += kind == "stateful" or (
-                kind == "data" and graph.nx.nodes[node]["kind"] == "object"
-            )
+        self._nodes = dict(graph.nx.nodes(data=True))
+        self._after = dict(graph.nx.adjacency())
+        self._before = dict(nx.reverse_view(graph.nx).adjacency())
+        self._takers = {node: self._count(after) for node, after in self._after.items()}
+
+    def _count(self, after: dict[str, dict[str, Any]]) -> int:
+        """How many take an object, or are calls that follow a task."""
+        count = 0
+        for node, edge in after.items():
+            kind = edge["kind"]
+            count += kind == "stateful" or (kind == "data" and self._nodes[node]["kind"] != "object")
+        return count
 
     def submit(self, order: list[str]) -> list[ObjectRef[Any]]:
         """The refs whose existence means that all is done: a token of each task that nothing else needs."""
         ends = []
         for task in order:
-            for source in self._sources(task):
-                self._make(source)
             token = self._make_task(task)
             if token is not None:
                 ends.append(token)
         return ends
 
-    def _sources(self, task: str) -> list[str]:
-        """Inputs that no task makes: data from outside, which a task of no cost stands for."""
-        edges = self._graph.nx
-        return [o for o in self._graph.inputs(task) if o not in self._refs and not edges.in_degree(o)]
-
     def _make(self, source: str) -> None:
-        options = Options(demand=(), model=(self._graph.nx.nodes[source]["size"],), cost=0.0)
+        """An input that no task makes: data from outside, which a task of no cost stands for."""
+        options = Options(demand=(), model=(self._nodes[source]["size"],), cost=0.0)
         (self._refs[source],) = self._port.submit("task", "data", None, options, (), {})
 
     def _make_task(self, task: str) -> ObjectRef[Any] | None:
-        node = self._graph.nx.nodes[task]
-        outputs = self._graph.outputs(task)
-        earlier = [a for a, _, kind in self._graph.nx.in_edges(task, data="kind") if kind == "stateful"]
-        taken = [*self._graph.inputs(task), *earlier]
-        sizes = (
-            *(self._graph.nx.nodes[object]["size"] for object in outputs),
-            0,
-        )  # the last one is its token
+        node, before = self._nodes[task], self._before[task]
+        outputs = [object for object, edge in self._after[task].items() if edge["kind"] == "data"]
+        taken = [object for object, edge in before.items() if edge["kind"] == "data"]
+        for object in taken:
+            if object not in self._refs and not self._before[object]:
+                self._make(object)
+        taken += [call for call, edge in before.items() if edge["kind"] == "stateful"]
+        sizes = (*[self._nodes[object]["size"] for object in outputs], 0)  # the last one is its token
         options = Options(demand=node["demand"], returns=len(sizes), model=sizes, cost=node["cost"])
         args = [self._refs[object] for object in taken]
         *made, token = self._port.submit("task", node["name"], None, options, args, {})
-        self._refs.update((o, ref) for o, ref in zip(outputs, made, strict=True) if self._takers[o])
-        if self._takers[task]:
+        needed = self._takers[task] > 0
+        if needed:
             self._refs[task] = token
+        for object, ref in zip(outputs, made, strict=True):
+            if self._takers[object]:
+                self._refs[object] = ref
+                needed = True
         for object in taken:
             self._release(object)
-        needed = any(self._takers[node] for node in (task, *outputs))
         return None if needed else token
 
     def _release(self, object: str) -> None:

@@ -113,23 +113,32 @@ class TaskGraph:
 
     def validate(self) -> None:
         """GraphError, naming the cycle, if this is no DAG."""
-        if not nx.is_directed_acyclic_graph(self.nx):
+        if not _added_in_order(self.nx) and not nx.is_directed_acyclic_graph(self.nx):
             cycle = [edge[0] for edge in nx.find_cycle(self.nx)]
             raise GraphError(f"the graph has a cycle: {' -> '.join([*cycle, cycle[0]])}.")
 
     def order(self) -> list[str]:
         """Its tasks, each after all that it needs, ties in the order in which they were added."""
-        place = {node: position for position, node in enumerate(self.nx)}
-        needed = nx.lexicographical_topological_sort(self._needed(), key=place.__getitem__)
+        graph = self._needed()
+        needed: Iterable[str] = graph
+        if not _added_in_order(graph):
+            place = {node: position for position, node in enumerate(self.nx)}
+            needed = nx.lexicographical_topological_sort(graph, key=place.__getitem__)
+        kinds = dict(self.nx.nodes(data="kind"))
         try:
-            return [node for node in needed if self.nx.nodes[node]["kind"] != "object"]
+            return [node for node in needed if kinds[node] != "object"]
         except nx.NetworkXUnfeasible:
             self.validate()  # names the cycle
             raise
 
     def _needed(self) -> nx.DiGraph:
         """Without the control edges: what must end before what begins."""
-        others = [(a, b) for a, b, kind in self.nx.edges(data="kind") if kind not in ORDERING]
+        others = [
+            (a, b)
+            for a, after in self.nx.adjacency()
+            for b, edge in after.items()
+            if edge.get("kind") not in ORDERING
+        ]
         if not others:
             return self.nx
         graph = self.nx.copy()
@@ -140,18 +149,19 @@ class TaskGraph:
 
     def work(self) -> float:
         """CPU seconds of all tasks together."""
-        return float(sum(self.nx.nodes[task]["cost"] for task in self.tasks()))
+        return float(sum(data["cost"] for _, data in self.nx.nodes(data=True) if data["kind"] != "object"))
 
     def critical_path(self) -> tuple[float, list[str]]:
         """The longest chain of tasks that need each other: its seconds, and the tasks."""
         self.validate()
         needed = self._needed()
+        costs = dict(self.nx.nodes(data="cost", default=0.0))
         length: dict[str, float] = {}
         before: dict[str, str | None] = {}
-        for node in nx.topological_sort(needed):
+        for node in needed if _added_in_order(needed) else nx.topological_sort(needed):
             best = max(needed.predecessors(node), key=length.__getitem__, default=None)
             before[node] = best
-            length[node] = (length[best] if best is not None else 0.0) + self.nx.nodes[node].get("cost", 0.0)
+            length[node] = (length[best] if best is not None else 0.0) + costs[node]
         at = max(length, key=length.__getitem__, default=None)
         seconds, path = length.get(at, 0.0) if at is not None else 0.0, []
         while at is not None:
@@ -233,3 +243,12 @@ class TaskGraph:
         else:
             known, _ = load(events)
         return Unfolding(known, cost or (lambda run: run.ended - run.begun)).graph
+
+
+def _added_in_order(graph: nx.DiGraph) -> bool:
+    """Whether every edge leads to what was added later, as in a graph built task by task: no need to sort it."""
+    place = {node: position for position, node in enumerate(graph)}
+    for node, after in graph.adjacency():
+        if after and min(map(place.__getitem__, after)) <= place[node]:
+            return False
+    return True
