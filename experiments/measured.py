@@ -107,7 +107,15 @@ def machine_cpu_s() -> float:
 
 
 def own_cpu_s() -> float:
-    """Of these, what this process and its living descendants have."""
+    """Of these, what this process and its descendants have: the living, and those that their parents have reaped."""
     own = psutil.Process()
     times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
-    return float(sum(used.user + used.system for used in times))
+    return float(
+        sum(
+            used.user
+            + used.system
+            + getattr(used, "children_user", 0.0)
+            + getattr(used, "children_system", 0.0)
+            for used in times  # (there is no time of children on Windows)
+        )
+    )

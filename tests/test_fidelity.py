@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner
 
@@ -10,6 +13,7 @@ from experiments.fidelity import judging, page, running
 from experiments.fidelity.patterns import PATTERNS
 from experiments.fidelity.programs import suite
 from experiments.fidelity.running import Setting, Timing
+from experiments.measured import own_cpu_s
 from experiments.provenance import Origin
 from labray.backends.sim.hosts import Dedicated, Shared
 from labray.backends.sim.settings import read
@@ -92,6 +96,33 @@ def test_the_page_is_written_twice_without_harm(tmp_path):
         "fidelity.csv", "fidelity.md", "fidelity.png", "profile.toml",
     ]  # fmt: skip
     assert "| empty tasks | 1 | 0.0% |" in (tmp_path / "fidelity.md").read_text()
+
+
+def test_real_runs_are_judged_again_beside_another_simulation(tmp_path):
+    real = {"p 0 ms": [Timing(10, 2.0), Timing(10, 2.2)]}
+    rows = judging.rows(SETTING, {"p 0 ms": 0.0}, real, real | {"p 0 ms": [Timing(10, 1.0)]}, 0.0, seed=4)
+    page.write(tmp_path, rows, Origin("c", "v", "m", "t"), "", "a command")
+    assert judging.recorded(tmp_path / "fidelity.csv") == rows
+    (again,) = [judging.judged_again(row, {"p 0 ms": [Timing(10, 2.1)]}) for row in rows]
+    assert (again.simulated_s, again.measured_s, again.seed) == (2.1, rows[0].measured_s, 4)
+    assert again.error == pytest.approx(0.0)
+    with pytest.raises(ValueError, match="has 9 tasks now"):
+        judging.judged_again(rows[0], {"p 0 ms": [Timing(9, 2.1)]})
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "\x00"])
+def test_what_holds_no_rows_is_refused(tmp_path, text):
+    (tmp_path / "rows.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"rows\.csv"):
+        judging.recorded(tmp_path / "rows.csv")
+
+
+def test_cpu_of_processes_that_have_ended_is_still_ours():
+    before = own_cpu_s()
+    subprocess.run(
+        [sys.executable, "-c", "import time\nwhile time.process_time() < 0.1: pass"], check=True, timeout=60
+    )
+    assert own_cpu_s() - before >= 0.09
 
 
 # ---------------------------------------------------------------- profiles as files

@@ -34,12 +34,14 @@ RUNS, QUICK_RUNS = 5, 2
 @click.option("--quick", is_flag=True, help=f"{QUICK_RUNS} runs: the noise floor is then a guess.")
 @click.option("--profile", "given", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Service times; measured first unless given.")  # fmt: skip
+@click.option("--against", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="A fidelity.csv: simulate only, beside the real runs that it has.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results/fidelity"),
               show_default=True)  # fmt: skip
 def main(
     words: Sequence[str], nodes: str, schedulers: Sequence[str], runs: int | None, quick: bool, given: Path | None,
-    seed: int, out: Path,
+    against: Path | None, seed: int, out: Path,
 ) -> None:  # fmt: skip
     began, console = time.perf_counter(), Console()
     programs = [each for each in suite() if not words or each.name.startswith(tuple(words))]
@@ -51,7 +53,10 @@ def main(
         running.Setting(int(count), scheduler) for count in nodes.split(",") for scheduler in schedulers
     ]
     profile = calibrated(console) if given is None else Profile.from_toml(given.read_text(encoding="utf-8"))
-    rows = compare(settings, programs, profile, runs or (QUICK_RUNS if quick else RUNS), seed, console)
+    if against is None:
+        rows = compare(settings, programs, profile, runs or (QUICK_RUNS if quick else RUNS), seed, console)
+    else:
+        rows = again(judging.recorded(against), settings, programs, profile)
     command = shlex.join(["python", "-m", "experiments.fidelity", *sys.argv[1:]])
     found = page.write(out, rows, origin(), profile.to_toml(), command)
     console.print(shown(found))
@@ -88,6 +93,23 @@ def compare(
                 setting, programs, runs, seed, lambda bar=bar: progress.advance(bar)
             )
             rows += judging.rows(setting, lengths, real, said, others_cores, seed)
+    return rows
+
+
+def again(
+    old: Sequence[Row], settings: Sequence[running.Setting], programs: Sequence[Program], profile: Profile
+) -> list[Row]:
+    """Other simulations beside the real runs of these rows: what a change of the model or the profile does."""
+    rows = []
+    names = {row.program for row in old}
+    for setting in settings:
+        kept = [row for row in old if (row.nodes, row.scheduler) == (setting.nodes, setting.scheduler)]
+        chosen = [program for program in programs if program.name in names]
+        if kept and chosen:
+            said = running.simulated(setting, chosen, profile, kept[0].seed)
+            rows += [judging.judged_again(row, said) for row in kept if row.program in said]
+    if not rows:
+        raise click.BadParameter("it has no row of these programs and clusters.", param_hint="--against")
     return rows
 
 

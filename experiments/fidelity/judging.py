@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from math import exp, log
+from pathlib import Path
 from statistics import median
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert
+from msgspec.structs import replace
 
 from experiments.fidelity.running import Setting, Timings
 from experiments.measured import spread
@@ -71,6 +74,32 @@ def _row(
         name, length_s, setting.nodes, setting.scheduler, simulated.tasks, len(real[name]),
         measured.median_s, measured.least_s, measured.most_s, measured.noise, simulated.seconds,
         simulated.seconds / measured.median_s - 1.0, measured.median_s / simulated.seconds - 1.0, others_cores, seed,
+    )  # fmt: skip
+
+
+def recorded(path: Path) -> list[Row]:
+    """The rows of an earlier experiment, from its fidelity.csv. ValueError if it is none."""
+    try:
+        with path.open(newline="") as file:
+            lines = [{name: line[name] for name in Row.__struct_fields__} for line in csv.DictReader(file)]
+        rows = convert(lines, list[Row], strict=False)
+    except (ValidationError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no fidelity.csv: {error}") from None
+    if not rows:
+        raise ValueError(f"{path} has no rows.")
+    return rows
+
+
+def judged_again(row: Row, said: Timings) -> Row:
+    """The same real runs, beside another simulation."""
+    (simulated,) = said[row.program]
+    if simulated.tasks != row.tasks:
+        raise ValueError(
+            f"{row.program} has {simulated.tasks} tasks now and had {row.tasks} when it was measured."
+        )
+    return replace(
+        row, simulated_s=simulated.seconds, error=simulated.seconds / row.measured_s - 1.0,
+        throughput_error=row.measured_s / simulated.seconds - 1.0,
     )  # fmt: skip
 
 
