@@ -51,7 +51,7 @@ class Executor:
         """Run a task, a constructor or a method. What it raises becomes the value of each of its results."""
         spec = run.spec
         self.process.flush()
-        self.process.enter(spec.id, run.attempt, spec.kind)
+        self.process.enter(spec.id, run.attempt)
         if spec.model is not None:
             return self._pretend(spec, spec.model)
         retry, held = False, list[Sequence[ObjectRef[Any]]]()

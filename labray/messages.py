@@ -150,7 +150,7 @@ class Put(Tagged, frozen=True, array_like=True, gc=False):
 class Get(Tagged, frozen=True, array_like=True, gc=False):
     """Answered by Values when all exist or one has failed; at once, perhaps with nothing, if poll.
 
-    lends: the caller is the main thread of a normal task, so its CPU is free while it waits.
+    lends: the caller is the main thread of what runs there, which cannot go on; a normal task's CPU is free meanwhile.
     """
 
     request: int
@@ -503,6 +503,48 @@ class NameFree(Tagged, frozen=True, array_like=True, gc=False):
     actor: Ref
 
 
+class Waits(Word, frozen=True, array_like=True, gc=False):
+    """A task that cannot go on before `count` of the tasks in `of` have. demand: it waits for room for this.
+
+    how: in words. mark: two looks that see the same mark have seen the same wait.
+    """
+
+    task: TaskID
+    name: str
+    place: Place
+    how: str
+    of: tuple[str, ...]
+    count: int
+    mark: str
+    demand: Demand = ()
+
+
+class Holders(Word, frozen=True, array_like=True, gc=False):
+    """Of a request that a place could meet: who has what it lacks there. free: it lacks nothing."""
+
+    demand: Demand
+    free: bool
+    of: tuple[str, ...]
+
+
+class Suspected(Tagged, frozen=True, array_like=True, gc=False):
+    """To the head: a task here has been waiting for others for long."""
+
+
+class WhoWaits(Tagged, frozen=True, array_like=True, gc=False):
+    """From the head to every place. Answered by WaitsHere: of the named tasks, or (none named) of those in a get."""
+
+    number: int
+    tasks: tuple[TaskID, ...]
+    demands: tuple[Demand, ...]
+
+
+class WaitsHere(Tagged, frozen=True, array_like=True, gc=False):
+    number: int
+    waits: tuple[Waits, ...]
+    holders: tuple[Holders, ...]
+
+
 class Told(Tagged, frozen=True, array_like=True, gc=False):
     """From one scheduler agent to another. The body is the policy's own typed word, encoded."""
 
@@ -534,6 +576,9 @@ Letter = (
     | NameSought
     | NameFound
     | NameFree
+    | Suspected
+    | WhoWaits
+    | WaitsHere
     | Told
 )
 

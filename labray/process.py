@@ -35,18 +35,18 @@ class Process:
         self.handles = HandleTable(session, self._lock)
         self.questions = Questions(channel, self.handles, self._lock)
         self._attempt = 0
-        self._lends: int | None = None  # the thread whose waiting frees the task's CPU
+        self._lends: int | None = None  # the thread without which the task cannot go on
         self._prefix = ""  # of the ids of all that this attempt submits; made when first needed
         self._tasks = self._puts = self._functions = 0
         self._exporting: dict[tuple[int, int], Ref] = {}  # by thread and thing
 
     # ------------------------------------------------------------ the running task
 
-    def enter(self, task: TaskID, attempt: int, kind: str) -> None:
+    def enter(self, task: TaskID, attempt: int) -> None:
         """From now on it is this attempt that submits. A thread that outlives its task submits as the next."""
         with self._lock:
             self.task, self._attempt = task, attempt
-            self._lends = threading.get_ident() if kind == "task" else None
+            self._lends = threading.get_ident()
             self._prefix = ""
             self._tasks = self._puts = self._functions = 0
             self.handles.values.clear()  # what this task waits for is for the trace to know
@@ -57,7 +57,7 @@ class Process:
         return f"{self.task} {self._attempt}"
 
     def _waits(self) -> bool:
-        """Whether this thread's waiting frees the task's CPU."""
+        """Whether the running task cannot go on while this thread waits."""
         return self._lends == threading.get_ident()
 
     def _named_under(self) -> str:

@@ -81,7 +81,7 @@ def test_ids_count_up_under_the_running_task(process, channel):
     first = submit(process)[0]
     second = submit(process, options=Options(returns=2))
     assert [ref.ref.id for ref in (first, *second)] == ["d-0.0", "d-1.0", "d-1.1"]
-    process.enter("d-0", 1, "task")
+    process.enter("d-0", 1)
     prefix = lineage_prefix("d-0", 1)
     assert submit(process)[0].ref.id == f"{prefix}-0.0"
     assert process.put(3).ref.id == f"{prefix}-p0"
@@ -208,18 +208,18 @@ def test_an_answer_that_comes_too_late_gives_back_what_it_gave(process, channel)
     assert process.unread(late) == ((ref.ref.id, 1),)
 
 
-def test_only_the_main_thread_of_a_task_lends_its_cpu(process, channel):
+def test_only_while_the_main_thread_waits_a_task_cannot_go_on(process, channel):
     channel.answer = values(1)
     ref = submit(process)[0]
     process.get([ref], None)
-    process.enter("d-0", 0, "task")
+    process.enter("d-0", 0)
     process.get([ref], None)
     thread = threading.Thread(target=process.get, args=(submit(process), None))
     thread.start()
     thread.join()
-    process.enter("d-1", 0, "method")
+    process.enter("d-1", 0)
     process.get([ref], None)
-    assert [message.lends for message, _ in channel.asked] == [False, True, False, False]
+    assert [message.lends for message, _ in channel.asked] == [False, True, False, True]
 
 
 def test_wait_keeps_the_order_and_never_gives_more_than_asked(process, channel):

@@ -23,6 +23,7 @@ from labray.errors import DeadlockError
 from labray.executor import Executor
 from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID, creator
 from labray.node import Node
+from labray.node.waits import story
 from labray.process import Process
 from labray.trace import Event
 
@@ -278,9 +279,8 @@ class InlineSession:
         elif until is not None:
             time.sleep(max(0.0, until - time.monotonic()))
         else:
-            waiting = [line for node in self.places.values() for line in node.pending()]
             raise DeadlockError(
-                "nothing can happen any more, and the caller waits:\n  " + "\n  ".join(waiting)
+                f"nothing can happen any more, and the caller waits:\n{story(self.places.values())}"
             )
 
     # ------------------------------------------------------------ the session

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from labray.ids import ObjectID, Place
-from labray.messages import Effect, Send
+from labray.messages import Alarm, Effect, Send
 from labray.schedulers.interface import Event as SchedulerEvent
 from labray.schedulers.interface import Fact, ObjectStored
 from labray.trace import Event
@@ -19,7 +19,7 @@ from labray.trace import Event
 class Desk:
     """now: the time of the input that is being handled, in the world's seconds."""
 
-    __slots__ = ("dead", "effects", "events", "interest", "later", "log", "now", "place")
+    __slots__ = ("dead", "effects", "events", "interest", "later", "log", "now", "place", "timers", "tokens")
 
     def __init__(self, place: Place, interest: frozenset[type[Fact]]) -> None:
         self.place = place
@@ -30,6 +30,8 @@ class Desk:
         self.events: deque[SchedulerEvent] = deque()
         self.later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self.dead: dict[Place, None] = {}  # places the world has declared dead
+        self.timers: dict[int, Callable[[], None]] = {}  # by token: even ones, agents' are odd
+        self.tokens = 0
 
     def send(self, to: str, message: Any) -> None:
         self.effects.append(Send(to, message))  # type: ignore[arg-type]
@@ -40,6 +42,12 @@ class Desk:
     def defer(self, act: Callable[..., None], *arguments: Any) -> None:
         """Do this before the input is done with: chains of any length must not become a deep stack."""
         self.later.append((act, arguments))
+
+    def after(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do this when so much time has passed."""
+        self.tokens += 2
+        self.timers[self.tokens] = act
+        self.effects.append(Alarm(seconds, self.tokens))
 
     def note(self, kind: str, subject: str, detail: Any = None) -> None:
         """Write a trace event."""

@@ -65,6 +65,9 @@ def from_places(node: Node) -> Mailboxes:
         m.NameSought: lambda s, x: node.names.sought(s, x),
         m.NameFound: node.found,
         m.NameFree: lambda s, x: node.names.free(x),
+        m.Suspected: lambda s, x: node.inquiry.suspected(),
+        m.WhoWaits: lambda s, x: node.desk.send(s, node.suspicion.asked(x)),
+        m.WaitsHere: node.inquiry.heard,
         m.Told: lambda s, x: node.mind.hear(s, x),
     }
 

@@ -16,6 +16,7 @@ from labray.node.cancels import Cancels
 from labray.node.checks import check
 from labray.node.creations import Creations
 from labray.node.custody import Custody
+from labray.node.deadlocks import Inquiry, Suspicion
 from labray.node.desk import Desk
 from labray.node.endings import Endings
 from labray.node.fetching import Fetching
@@ -29,6 +30,7 @@ from labray.node.records import ObjectRecord, size_of
 from labray.node.requests import Desks
 from labray.node.residents import Residents
 from labray.node.tasks import State
+from labray.node.waits import pending
 from labray.node.workers import LONG_S, Pool
 from labray.schedulers.interface import (
     Cluster,
@@ -55,12 +57,14 @@ class Node:
     """One place of the cluster. The head is a node that has nothing and so keeps nothing.
 
     totals: its resources in 1e-4. strict: what no node could ever run is an error instead of waiting.
-    prestart: how many workers it starts at boot (its CPUs, by default).
+    prestart: how many workers it starts at boot (its CPUs, by default). suspect_s: after how long a task that waits
+    makes it ask for a cycle; None: never.
     """
 
     def __init__(
         self, place: Place, cluster: Cluster, totals: m.Demand, scheduler: Scheduler, rng: Random, *,
         strict: bool = False, max_workers: int = 512, prestart: int | None = None,
+        suspect_s: float | None = None,
     ) -> None:  # fmt: skip
         interest: frozenset[type[Fact]] = frozenset((TaskArrived, TaskWithdrawn, *scheduler.interest))
         self.place = place
@@ -90,6 +94,8 @@ class Node:
         view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
         self.mind = Mind(self.desk, scheduler, cluster, view, rng, self.custody)
         self.names = Directory(self.desk)
+        self.suspicion = Suspicion(self, suspect_s)
+        self.inquiry = Inquiry(self)
         self.alarmed = False
         self._handlers = mailboxes(self)
 
@@ -143,31 +149,7 @@ class Node:
 
     def pending(self) -> list[str]:
         """What still waits here and for what, in words."""
-        lines = []
-        for task in self.custody.tasks.values():
-            if task.state in (State.WAITING, State.CALLING):
-                missing = [r.id for r in task.spec.deps if self._absent(r.id)]
-                actor = f" a turn at actor {task.spec.actor.id}" if task.spec.actor is not None else ""
-                lines.append(
-                    f"{task!r} at {self.place} waits for {', '.join(missing) or actor or 'its turn'}"
-                )
-            elif task.state is not State.OVER and not (
-                task.mine and task.spec.kind == "actor" and self._made(task.id)
-            ):
-                lines.append(f"{task!r} at {self.place}" + (f", with {task.at}" if task.at else ""))
-        for client in self.clients.clients.values():
-            for request in client.requests.values():
-                waits = [r.id for r in request.message.refs if self._absent(r.id)]
-                lines.append(f"{client.id} waits for {', '.join(waits[:8])}")
-        return lines
-
-    def _absent(self, id: ObjectID) -> bool:
-        record = self.objects.records.get(id)
-        return record is None or record.value is None
-
-    def _made(self, task: str) -> bool:
-        actor = self.callers.owned.get(ObjectID(f"{task}.0"))
-        return actor is not None and actor.state in ("alive", "dead")
+        return pending(self)
 
     # ------------------------------------------------------------ clients
 
@@ -190,6 +172,7 @@ class Node:
 
     def _block(self, client: ClientID) -> bool:
         """Its task waits in a get or wait: whether that lends its CPU."""
+        self.suspicion.blocked()
         worker = self.pool.workers.get(client)
         if worker is None or not worker.pipe or worker.actor is not None:
             return False
@@ -259,6 +242,7 @@ class Node:
         self.desk.dead[message.place] = None
         self.desk.note("lost", message.place, "")
         self.names.place_lost(message.place)
+        self.inquiry.place_lost(message.place)
         self.desk.tell_agent(NodeLost(message.place))  # before it is asked where to now
         self.objects.place_lost(message.place)  # first: what starts anew must know what is gone
         self.callers.place_lost(message.place)
@@ -273,6 +257,8 @@ class Node:
         if message.token == PIPE_ALARM:
             self.alarmed = False
             self.pool.call_back_the_held_up()
+        elif (act := self.desk.timers.pop(message.token, None)) is not None:
+            act()
         else:
             self.desk.tell_agent(TimerFired(message.token // 2))
 

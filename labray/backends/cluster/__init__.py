@@ -7,6 +7,7 @@ store.py, allocator.py                             shared memory
 worker.py, crew.py                                 a worker, and a daemon's view of it
 interrupts.py, wishes.py                           how a cancelled task is interrupted
 enquiries.py, answers.py                           what a driver asks beside its program
+watches.py                                         what is watched, and for how long
 speech.py                                          what tasks print
 """
 
@@ -14,12 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from labray.backends.cluster.watches import OPTIONS as WATCHES
+
 if TYPE_CHECKING:
     from labray.config import Config
     from labray.port import Session
 
 
-OPTIONS = ("max_workers", "prestart")
+OPTIONS = ("max_workers", "prestart", *WATCHES)
 
 
 def start(config: Config) -> Session:

@@ -9,6 +9,7 @@ import signal
 import msgspec
 from msgspec import Struct
 
+from labray.backends.cluster.watches import Watches
 from labray.schedulers.interface import NodeInfo
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -30,6 +31,7 @@ class Boot(Struct, frozen=True):
     prestart: int | None
     trace: bool
     preload: tuple[str, ...]
+    watches: Watches = Watches()
     lost: tuple[str, ...] = ()  # places that were lost before this daemon began
 
     @property

@@ -37,6 +37,7 @@ def build_nodes(boot: Boot, place: str) -> dict[str, Node]:
             strict=boot.strict,
             max_workers=boot.max_workers,
             prestart=0 if name == boot.head else boot.prestart,
+            suspect_s=boot.watches.deadlock_warning_s,
         )
         for name in mine
     }

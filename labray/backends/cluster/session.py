@@ -19,7 +19,7 @@ import cloudpickle
 import msgspec
 import psutil
 
-from labray.backends.cluster import errands
+from labray.backends.cluster import errands, watches
 from labray.backends.cluster.boot import Boot, encode_boot
 from labray.backends.cluster.channel import WireChannel
 from labray.backends.cluster.enquiries import Enquiries
@@ -182,6 +182,7 @@ def _boot(config: Config) -> Boot:
         prestart=_count(extra, "prestart", None),
         trace=config.trace,
         preload=PRELOAD,
+        watches=watches.read(extra),
     )
 
 

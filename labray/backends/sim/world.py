@@ -32,6 +32,7 @@ from labray.holdings import Held
 from labray.ids import ClientID, Place
 from labray.node import Node
 from labray.node.holdings import held
+from labray.node.waits import story
 from labray.process import Process
 from labray.trace import Event
 
@@ -205,11 +206,9 @@ class World:
 
     def deadlock(self) -> DeadlockError:
         """Who waits for what."""
-        lines = [f"  {line}" for node in self.every_node() for line in node.pending()]
-        waiting = "\n".join(lines[:50]) or "  (no node knows of anything that waits)"
-        more = f"\n  and {len(lines) - 50} more" if len(lines) > 50 else ""
         return DeadlockError(
-            f"nothing can happen any more at t={self.agenda.now:.6f} s and the driver still waits:\n{waiting}{more}"
+            f"nothing can happen any more at t={self.agenda.now:.6f} s and the driver still waits:\n"
+            + story(self.every_node())
         )
 
     def every_node(self) -> list[Node]:

@@ -1,0 +1,129 @@
+"""How a cycle of waits is noticed while the program runs: a node suspects, the head asks round and looks twice.
+
+Where nothing happens any more a world sees it by itself (waits.everything). Where time passes a node that has had a
+task waiting for long says so to the head, which follows the waits from place to place. What waits in the same request
+at two looks has waited all the time between them, so a cycle of such waits is no trick of the light.
+(A false alarm is worse than none: ray PR 5555 came with issue 5790.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labray.ids import HEAD, Place, TaskID
+from labray.messages import Demand, Holders, Suspected, Waits, WaitsHere, Warn, WhoWaits
+from labray.node.waits import asking, cycle, holders, placed, requests, stuck, told, waiting
+
+if TYPE_CHECKING:
+    from labray.node.node import Node
+
+SECOND_LOOK_S = 1.0
+DEEPEST = 100
+"""Times round all places in one look: a longer chain of waits is not followed to its end."""
+
+
+class Suspicion:
+    """At every node. after: seconds that a task waits before the head is told; None: never."""
+
+    def __init__(self, node: Node, after: float | None) -> None:
+        self.node = node
+        self.after = after
+        self.armed = False
+
+    def blocked(self) -> None:
+        """A task waits."""
+        if self.after is not None and not self.armed:
+            self.armed = True
+            self.node.desk.after(self.after, self._look)
+
+    def _look(self) -> None:
+        self.armed = False
+        ages = [self.node.desk.now - request.since for request in requests(self.node)]
+        if ages and self.after is not None:
+            if max(ages) >= self.after:
+                self.node.desk.send(HEAD, Suspected())
+            self.blocked()
+
+    def asked(self, message: WhoWaits) -> WaitsHere:
+        """What this node knows."""
+        node = self.node
+        tasks = (node.custody.tasks.get(task) for task in message.tasks)
+        found = [wait for task in tasks if task is not None and (wait := waiting(node, task)) is not None]
+        if not message.tasks and not message.demands:
+            found = asking(node)
+        held = [held for demand in message.demands if (held := holders(node, demand)) is not None]
+        return WaitsHere(message.number, tuple(found), tuple(held))
+
+
+class Inquiry:
+    """At the head. One at a time; what a first look found is looked at once more."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.desk = node.desk
+        self.number = 0
+        self.awaited: dict[Place, None] = {}
+        self.waits: dict[TaskID, Waits] = {}
+        self.held: list[Holders] = []
+        self.sought: dict[TaskID | Demand, None] = {}
+        self.round = 0
+        self.before: dict[TaskID, Waits] | None = None  # what the first look found
+        self.told: set[frozenset[TaskID]] = set()  # only asked for membership
+
+    def suspected(self) -> None:
+        """A node has reason to think that a task of its waits in vain."""
+        if not self.awaited and self.before is None:
+            self._look()
+
+    def _look(self) -> None:
+        self.waits, self.held, self.sought, self.round = {}, [], {}, 0
+        self._ask((), ())
+
+    def _ask(self, tasks: tuple[TaskID, ...], demands: tuple[Demand, ...]) -> None:
+        self.number += 1
+        places = [node.place for node in self.node.cluster.nodes if node.place not in self.desk.dead]
+        self.awaited = dict.fromkeys([*places, self.node.place])
+        for place in places:
+            self.desk.send(place, WhoWaits(self.number, tasks, demands))
+        self.heard(self.node.place, self.node.suspicion.asked(WhoWaits(self.number, tasks, demands)))
+
+    def heard(self, sender: Place, message: WaitsHere) -> None:
+        """One place's answer."""
+        if message.number == self.number and sender in self.awaited:
+            for wait in message.waits:
+                self.waits[wait.task] = wait
+            self.held += message.holders
+            self.place_lost(sender)
+
+    def place_lost(self, place: Place) -> None:
+        """Nothing more is to be heard from it."""
+        if place in self.awaited:
+            del self.awaited[place]
+            if not self.awaited:
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """All have answered: ask on, or see what it comes to."""
+        waits = placed(self.waits.values(), self.held)
+        targets = dict.fromkeys(TaskID(task) for wait in waits.values() for task in wait.of)
+        tasks = tuple(task for task in targets if task not in self.waits and task not in self.sought)
+        wanted = dict.fromkeys(wait.demand for wait in self.waits.values() if wait.demand)
+        demands = tuple(demand for demand in wanted if demand not in self.sought)
+        self.round += 1
+        if (tasks or demands) and self.round < DEEPEST:
+            self.sought |= dict.fromkeys([*tasks, *demands])
+            self._ask(tasks, demands)
+        elif self.before is None:
+            if cycle(stuck(waits)):
+                self.before = waits
+                self.desk.after(SECOND_LOOK_S, self._look)
+        else:
+            before, self.before = self.before, None
+            self._tell(cycle(stuck({task: w for task, w in waits.items() if before.get(task) == w})))
+
+    def _tell(self, found: list[Waits]) -> None:
+        who = frozenset(wait.task for wait in found)
+        if found and who not in self.told:
+            self.told.add(who)
+            text = f"these wait for each other, and none of them can go on:\n{told(found)}"
+            self.desk.do(Warn(text + "\nA get with a timeout, cancel or kill would end it."))
