@@ -277,3 +277,22 @@ def test_an_actor_killed_while_its_creation_is_on_its_way_back_is_not_made_after
         nodes=2,
         profile="default",
     )
+
+
+def test_a_large_result_comes_back_though_a_small_one_of_the_same_task_was_let_go():
+    """Seed 100168: the small one counted as the last that needed its origin."""
+    goes_well(
+        Step(0, "add", large=True, retries=2),
+        Step(1, "add"),
+        Step(4, "pair", value=4, large=True),
+        Step(9, "wait", (1,), seconds=0.001),
+        Step(10, "drop", (1004,)),
+        Step(11, "add"),
+        faults=Faults(
+            (Death("n3", 0.0352),), delays=(Delay("n1", "n0", 0.0256, 0.0, 1.0, 0.3),), notice=0.0, seed=681
+        ),
+        seed=100168,
+        nodes=4,
+        scheduler="random",
+        profile="default",
+    )
