@@ -279,6 +279,17 @@ def test_an_actor_killed_while_its_creation_is_on_its_way_back_is_not_made_after
     )
 
 
+def test_a_task_that_would_rather_run_on_a_lost_node_runs_elsewhere():
+    """Seed 352: Centralized left it in the line of that node."""
+    goes_well(
+        Step(12, "leaf", value=4, seconds=0.01, how="soft n1"),
+        faults=Faults((Death("n1", 0.0111),), notice=0.001),
+        nodes=2,
+        scheduler="centralized",
+        profile="default",
+    )
+
+
 def test_a_large_result_comes_back_though_a_small_one_of_the_same_task_was_let_go():
     """Seed 100168: the small one counted as the last that needed its origin."""
     goes_well(
