@@ -307,3 +307,32 @@ def test_a_large_result_comes_back_though_a_small_one_of_the_same_task_was_let_g
         scheduler="random",
         profile="default",
     )
+
+
+def test_a_ref_whose_owner_was_lost_before_it_came_ends_in_an_error():
+    """Seed 101226: a node that had joined later asked the dead owner for news of it."""
+    goes_well(
+        Step(0, "actor", how="placed or found bob"),
+        Step(2, "leaf", retries=1, how="spread"),
+        Step(6, "nap", value=1, seconds=0.5),
+        Step(7, "spawn", value=7),
+        Step(8, "wait", (6,), seconds=-1.0),
+        Step(10, "add", (7,), retries=2),
+        faults=Faults(mtbf=Mtbf(0.2, 0.001, 0.3), notice=0.001, seed=124),
+        seed=101226,
+        nodes=4,
+        scheduler="random",
+    )
+
+
+def test_what_is_let_go_of_while_a_loss_is_told_is_let_go_of_once():
+    """Seed 331: the object that was inside a lost value was looked at again after it had gone."""
+    goes_well(
+        Step(9, "add"),
+        Step(20, "spawn", value=7, large=True, how="fat"),
+        Step(27, "sleep", seconds=0.05),
+        faults=Faults(mtbf=Mtbf(0.05, 0.05, 0.3), notice=0.0),
+        seed=331,
+        nodes=2,
+        scheduler="centralized",
+    )
