@@ -325,6 +325,24 @@ def test_a_ref_whose_owner_was_lost_before_it_came_ends_in_an_error():
     )
 
 
+def test_an_answer_that_comes_too_late_to_a_worker_that_then_rests_holds_nothing():
+    """Seed 102470: the view that it brought was given back with the next question, which never came."""
+    goes_well(
+        Step(5, "leaf", value=3, large=True, retries=2),
+        Step(6, "pair", value=6),
+        Step(8, "nest", value=3, tree=(3,)),
+        Step(9, "leaf", value=7, seconds=0.01, retries=1),
+        Step(10, "leaf", value=3, seconds=0.05, retries=0),
+        Step(11, "patient", (5,), value=2, seconds=0.001),
+        seed=102470,
+        nodes=4,
+        num_cpus=3,
+        scheduler="hlfet",
+        profile="default",
+        host_cores=2,
+    )
+
+
 def test_what_is_let_go_of_while_a_loss_is_told_is_let_go_of_once():
     """Seed 331: the object that was inside a lost value was looked at again after it had gone."""
     goes_well(
