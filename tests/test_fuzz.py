@@ -290,6 +290,16 @@ def test_a_task_that_would_rather_run_on_a_lost_node_runs_elsewhere():
     )
 
 
+def test_the_head_hears_that_a_constructor_died_and_its_cpu_is_free_again():
+    """Seed 627: nothing told the agents."""
+    goes_well(
+        Step(1, "actor", retries=1, how="placed new bob"),
+        Step(2, "call", actor=1, value=3),
+        faults=Faults(crashes=(Crash("n0/w0", 1),)),
+        scheduler="centralized",
+    )
+
+
 def test_a_large_result_comes_back_though_a_small_one_of_the_same_task_was_let_go():
     """Seed 100168: the small one counted as the last that needed its origin."""
     goes_well(

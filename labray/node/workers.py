@@ -80,8 +80,12 @@ class Pool:
         if len(worker.pipe) > 1:
             self.deep -= 1
         if worker.held is not None:
-            self.resources.give(self._now_held(worker))
-            worker.held = None
+            self._give_back(worker)
+
+    def _give_back(self, worker: Worker) -> None:
+        self.resources.give(self._now_held(worker))
+        worker.held = None
+        self._room_changed()
 
     def stop(self, worker: Worker) -> None:
         self.lost(worker)
@@ -198,7 +202,7 @@ class Pool:
         worker.held = None
         worker.recalling = 0
         self.idle.append(worker)
-        self._room_changed()
+        self._give_back(worker)
 
     def _room_changed(self) -> None:
         if not self.desk.events or type(self.desk.events[-1]) is not RoomChanged:
