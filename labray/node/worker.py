@@ -16,7 +16,8 @@ class Worker:
     """
 
     __slots__ = (
-        "actor", "blocked", "held", "id", "known", "pipe", "recalling", "since", "started", "unwilling",
+        "actor", "blocked", "held", "id", "known", "pipe", "recalling", "refuses", "since",
+        "started", "unwilling",
     )  # fmt: skip
 
     def __init__(self, id: ClientID) -> None:
@@ -28,6 +29,9 @@ class Worker:
         self.blocked = 0
         self.recalling = 0
         self.unwilling = False  # it had nothing to give back when last asked, and its pipe is still the same
+        self.refuses = (
+            False  # it gave back what nobody had asked for: it waits in a call, and would do so again
+        )
         self.since = 0.0
         self.started = False
 
