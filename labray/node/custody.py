@@ -294,7 +294,6 @@ class Custody:
             record = self.objects.records[spec.function.id]
             assert type(record.value) is Inline, f"the code of {spec.name} is not here"
             code = record.value.payload
-            worker.known[record.id] = task.id
         if spec.kind == "actor":
             self.node.residents.moves_in(task, worker)
         return Run(spec, task.attempt, tuple(args), code)

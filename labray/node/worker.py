@@ -24,7 +24,7 @@ class Worker:
         self.id = id
         self.pipe: deque[TaskRecord] = deque()
         self.held: Demand | None = None
-        self.known: dict[ObjectID, TaskID] = {}  # code it has, and the task that brought it
+        self.known: dict[ObjectID, None] = {}  # code that it surely has: a task has ended well with it
         self.actor: ObjectID | None = None
         self.blocked = 0
         self.recalling = 0
