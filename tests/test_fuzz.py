@@ -279,6 +279,17 @@ def test_an_actor_killed_while_its_creation_is_on_its_way_back_is_not_made_after
     )
 
 
+def test_what_only_a_lost_node_could_run_is_named_and_does_not_wait():
+    """Seeds 35 and 228: a request for `node:n1`, or an affinity, waited for ever at the head."""
+    for how in ("node n1", "hard n1"):
+        goes_well(
+            Step(3, "leaf", value=9, seconds=0.01, retries=1, how=how),
+            faults=Faults((Death("n1", 0.0046),), notice=0.0),
+            nodes=2,
+            scheduler="centralized",
+        )
+
+
 def test_a_task_that_would_rather_run_on_a_lost_node_runs_elsewhere():
     """Seed 352: Centralized left it in the line of that node."""
     goes_well(

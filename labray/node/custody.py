@@ -22,7 +22,6 @@ from labray.messages import (
     Run,
     Spec,
     Stored,
-    Warn,
 )
 from labray.node.mind import dep_fact
 from labray.node.notes import note_needs
@@ -41,14 +40,12 @@ NOWHERE = Remote(0, ())
 class Custody:
     """All tasks that this node owns or has been assigned."""
 
-    def __init__(self, node: Node, strict: bool) -> None:
+    def __init__(self, node: Node) -> None:
         self.node = node
         self.desk = node.desk
         self.objects = node.objects
         self.place = node.desk.place
         self.tasks: dict[TaskID, TaskRecord] = {}
-        self.strict = strict
-        self.warned: set[object] = set()  # only asked for membership
         self.seq = 0
 
     # ------------------------------------------------------------ submitted here
@@ -105,27 +102,13 @@ class Custody:
                 self.desk.defer(self.node.endings.fail, task, value.error)
                 return
             known.append(value)
-        if not self.node.mind.feasible(task.spec.demand) and not self._infeasible(task):
-            return
         self._consider(task, known)
 
     def _consider(self, task: TaskRecord, known: list[Known] | tuple[Known, ...]) -> None:
         deps = tuple(dep_fact(r.id, k) for r, k in zip(task.spec.deps, known, strict=True))  # type: ignore[arg-type]
         self.node.mind.consider(task, deps)
-
-    def _infeasible(self, task: TaskRecord) -> bool:
-        """No node could ever run it: an error where that is strict, else one warning, and it waits."""
-        demand = ", ".join(f"{name}: {amount / 10_000:g}" for name, amount in task.spec.demand)
-        text = (
-            f"no node of the cluster can ever run {task.spec.name} ({task.id}), which asks for {{{demand}}}."
-        )
-        if self.strict:
-            self.node.endings.fail(task, ErrorInfo("unschedulable", text))
-            return False
-        if task.spec.demand not in self.warned:
-            self.warned.add(task.spec.demand)
-            self.desk.do(Warn(text + " It waits until such a node joins."))
-        return True
+        if not self.node.mind.feasible(task.spec) and self.node.impossible.ends(task):
+            return
 
     # ------------------------------------------------------------ decided
 
@@ -221,6 +204,8 @@ class Custody:
             self._consider(task, self._known_now(task))
         if task.cancelled is not None:  # whoever sent it counts it as under way, until the agent tells
             self.node.cancels.act(task)
+        if task.state is State.OVER:  # nobody can run it
+            return
         elif not task.mine and spec.owner == self.place:  # our own, given up while it was away: likewise
             self.node.mind.withdraw(task)
             task.step(State.OVER)

@@ -19,6 +19,7 @@ from labray.node.custody import Custody
 from labray.node.desk import Desk
 from labray.node.endings import Endings
 from labray.node.fetching import Fetching
+from labray.node.impossible import Impossible
 from labray.node.lineage import Lineage
 from labray.node.losses import place_lost
 from labray.node.mail import mailboxes
@@ -35,7 +36,6 @@ from labray.schedulers.interface import (
     Fact,
     NodeInfo,
     NodeJoined,
-    NodeLost,
     Scheduler,
     TaskArrived,
     TaskBlocked,
@@ -70,8 +70,9 @@ class Node:
         self.prestart = cpus if prestart is None else prestart
         self.hop_limit = 2 * len(cluster.nodes) + 16
         self.objects = ObjectTable(self.desk, self._freed, self._unknown)
-        self.clients = Desks(self.desk, self.objects, self._block, self._unblock)
-        self.custody = Custody(self, strict)
+        self.clients = Desks(self.desk, self.objects, self._block, self._unblock, self._left)
+        self.custody = Custody(self)
+        self.impossible = Impossible(self, strict)
         self.fetching = Fetching(self)
         self.lineage = Lineage(self)
         self.creations = Creations(self)
@@ -259,7 +260,7 @@ class Node:
         self.desk.dead[message.place] = None
         self.desk.note("lost", message.place, "")
         self.names.place_lost(message.place)
-        self.desk.tell_agent(NodeLost(message.place))  # before it is asked where to now
+        self.mind.lost(message.place)  # before it is asked where to now
         self.objects.place_lost(message.place)  # first: what starts anew must know what is gone
         self.callers.place_lost(message.place)
         place_lost(self, message.place)
