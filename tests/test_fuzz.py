@@ -301,6 +301,11 @@ def test_a_task_that_would_rather_run_on_a_lost_node_runs_elsewhere():
     )
 
 
+def test_an_actor_that_is_about_to_start_need_not_be_restarted():
+    """Seed 84: kill(no_restart=False) submitted the creation that was waiting a second time."""
+    goes_well(Step(1, "actor"), Step(7, "kill", actor=1, how="restart"), profile="default")
+
+
 def test_the_head_hears_that_a_constructor_died_and_its_cpu_is_free_again():
     """Seed 627: nothing told the agents."""
     goes_well(

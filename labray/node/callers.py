@@ -181,7 +181,7 @@ class Callers:
 
     def kill(self, id: ObjectID, no_restart: bool) -> Failed | None:
         actor = self.owned.get(id)
-        if actor is None or actor.state == "dead":
+        if actor is None or actor.state == "dead" or (actor.state != "alive" and not no_restart):
             return None
         error = ErrorInfo(
             "actor_died", f"the actor {actor.creation.spec.name} ({id}) was killed by labray.kill."
@@ -193,6 +193,7 @@ class Callers:
         if not no_restart:
             return self.died(id, attempt, error)
         return self.died(id, attempt, error, may_restart=False)
+        """Where it may be restarted and is about to start anyway, there is nothing to do."""
 
     def retire(self, id: ObjectID) -> None:
         """No handle is left anywhere: the process may go. Nothing can be waiting for it."""
