@@ -301,9 +301,25 @@ def test_a_task_that_would_rather_run_on_a_lost_node_runs_elsewhere():
     )
 
 
+def test_an_actor_let_go_of_while_it_is_restarted_is_forgotten():
+    """Seed 3: its owner remembered it for ever."""
+    goes_well(Step(0, "actor", retries=1), Step(5, "crash_actor", actor=0), scheduler="single")
+
+
 def test_an_actor_that_is_about_to_start_need_not_be_restarted():
     """Seed 84: kill(no_restart=False) submitted the creation that was waiting a second time."""
     goes_well(Step(1, "actor"), Step(7, "kill", actor=1, how="restart"), profile="default")
+
+
+def test_a_call_to_an_actor_that_has_just_gone_out_of_scope_is_told_so():
+    """Seed 100465: its place remembered it as one that is being restarted."""
+    goes_well(
+        Step(3, "meet", how="bob"),
+        Step(4, "meet", how="bob"),
+        seed=100465,
+        scheduler="round_robin",
+        head="own",
+    )
 
 
 def test_the_head_hears_that_a_constructor_died_and_its_cpu_is_free_again():

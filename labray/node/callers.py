@@ -84,10 +84,7 @@ class Callers:
         if task.state is not State.CALLING:
             task.step(State.CALLING)
         task.fetches += 1  # what was sent for there is nothing to wait for now
-        view = self.known[actor.id]
-        if view.error is not None:
-            self.carrier.fail(task, view.error)
-            return
+        view = self.known.setdefault(actor.id, Acquaintance(actor))
         insort(view.pending, task, key=lambda t: t.seq)
         view.at = None
         self._seek(actor)
@@ -106,6 +103,8 @@ class Callers:
         view.error = message.error
         view.at = None if message.at in self.desk.dead else message.at  # the owner is about to hear of it too
         while view.pending and (view.at is not None or view.error is not None):  # a call may bounce at once
+        if view.error is not None:
+            del self.known[message.actor]  # who calls it once more asks once more
             task = view.pending.pop(0)
             if view.error is not None:
                 self.carrier.fail(task, view.error)
@@ -142,10 +141,7 @@ class Callers:
     def sought(self, id: ObjectID, by: Place) -> None:
         actor = self.owned.get(id)
         if actor is None:
-            gone = Located(
-                id, None, ErrorInfo("actor_died", f"the actor {id} is gone: no handle to it was left.")
-            )
-            self._tell(by, gone)
+            self._tell(by, Located(id, None, self._gone(id)))
             return
         actor.watchers[by] = None
         self._tell(by, Located(id, actor.at, actor.error))
@@ -159,10 +155,13 @@ class Callers:
         self._change(actor, "alive")
 
     def unwanted(self, id: ObjectID, at: Place, attempt: int) -> None:
-        """A constructor ended that its owner had given up: if it made an actor, that is ended too."""
+        """A constructor that its owner had given up has made an actor: that is ended too."""
         actor = self.owned.get(id)
-        if actor is not None and (actor.state == "dead" or actor.creation.attempt != attempt):
-            self._stop(id, at, attempt, actor.error)
+        if actor is None or actor.state == "dead" or actor.creation.attempt != attempt:
+            self._stop(id, at, attempt, actor.error if actor is not None else None)
+
+    def _gone(self, id: ObjectID) -> ErrorInfo:
+        return ErrorInfo("actor_died", f"the actor {id} is gone: no handle to it was left.")
 
     def died(self, id: ObjectID, attempt: int, error: ErrorInfo, may_restart: bool = True) -> Failed | None:
         """At the owner: its process is gone. Restarted if it may be; else the error that its calls end in."""
@@ -199,13 +198,10 @@ class Callers:
         """No handle is left anywhere: the process may go. Nothing can be waiting for it."""
         actor = self.owned[id]
         if actor.state != "dead":
-            restarting = actor.at is None
             at, actor.at = actor.at or actor.creation.at, None
-            if at is not None:
+            if at is not None:  # if its constructor is still on the way there: see `unwanted`
                 self._stop(id, at, actor.creation.attempt, None)
             self._bury(actor)
-            if restarting:
-                return  # its constructor may be on the way somewhere: see `unwanted`
         del self.owned[id]
 
     def _stop(self, id: ObjectID, at: Place, attempt: int, error: ErrorInfo | None) -> None:
@@ -217,6 +213,7 @@ class Callers:
     def _bury(self, actor: OwnedActor) -> None:
         name = actor.creation.spec.actor_name
         if name:
+            actor.error = self._gone(id)
             self.desk.send(HEAD, NameFree(name, Ref(actor.id, self.desk.place)))
         self._change(actor, "dead")
 
