@@ -311,6 +311,17 @@ def test_an_actor_that_is_about_to_start_need_not_be_restarted():
     goes_well(Step(1, "actor"), Step(7, "kill", actor=1, how="restart"), profile="default")
 
 
+def test_an_actor_may_be_found_by_its_name_before_its_owner_has_heard_of_it():
+    """Seed 24: the name is asked for before the actor is submitted; what found it meanwhile was not counted."""
+    goes_well(
+        Step(6, "nest", value=4),
+        Step(8, "meet", how="bob"),
+        Step(9, "actor", retries=0, how="or found bob"),
+        faults=Faults(notice=0.001),
+        seed=24,
+    )
+
+
 def test_a_call_to_an_actor_that_has_just_gone_out_of_scope_is_told_so():
     """Seed 100465: its place remembered it as one that is being restarted."""
     goes_well(

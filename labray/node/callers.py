@@ -60,6 +60,7 @@ class Callers:
         self.carrier = carrier
         self.known: dict[ObjectID, Acquaintance] = {}
         self.owned: dict[ObjectID, OwnedActor] = {}
+        self.expected: dict[ObjectID, dict[Place, None]] = {}  # not submitted yet: their watchers
 
     # ------------------------------------------------------------ the caller's part
 
@@ -102,9 +103,9 @@ class Callers:
             return
         view.error = message.error
         view.at = None if message.at in self.desk.dead else message.at  # the owner is about to hear of it too
-        while view.pending and (view.at is not None or view.error is not None):  # a call may bounce at once
         if view.error is not None:
             del self.known[message.actor]  # who calls it once more asks once more
+        while view.pending and (view.at is not None or view.error is not None):  # a call may bounce at once
             task = view.pending.pop(0)
             if view.error is not None:
                 self.carrier.fail(task, view.error)
@@ -134,17 +135,33 @@ class Callers:
 
     # ------------------------------------------------------------ the owner's part
 
+    def expect(self, id: ObjectID) -> None:
+        """An actor has a name already, by which others may find it, and is not here yet."""
+        self.expected[id] = {}
+
+    def disappoint(self, id: ObjectID, error: ErrorInfo) -> None:
+        """It will not come."""
+        for place in self.expected.pop(id):
+            self._tell(place, Located(id, None, error))
+
     def created(self, creation: TaskRecord) -> None:
         id = ObjectID(f"{creation.id}.0")
         self.owned[id] = OwnedActor(id, creation)
+        self.owned[id].watchers = self.expected.pop(id, {})
 
     def sought(self, id: ObjectID, by: Place) -> None:
         actor = self.owned.get(id)
+        if id in self.expected:
+            self.expected[id][by] = None
+            return
         if actor is None:
             self._tell(by, Located(id, None, self._gone(id)))
             return
         actor.watchers[by] = None
         self._tell(by, Located(id, actor.at, actor.error))
+
+    def _gone(self, id: ObjectID) -> ErrorInfo:
+        return ErrorInfo("actor_died", f"the actor {id} is gone: no handle to it was left.")
 
     def alive(self, id: ObjectID, at: Place, attempt: int) -> None:
         actor = self.owned.get(id)
@@ -159,9 +176,6 @@ class Callers:
         actor = self.owned.get(id)
         if actor is None or actor.state == "dead" or actor.creation.attempt != attempt:
             self._stop(id, at, attempt, actor.error if actor is not None else None)
-
-    def _gone(self, id: ObjectID) -> ErrorInfo:
-        return ErrorInfo("actor_died", f"the actor {id} is gone: no handle to it was left.")
 
     def died(self, id: ObjectID, attempt: int, error: ErrorInfo, may_restart: bool = True) -> Failed | None:
         """At the owner: its process is gone. Restarted if it may be; else the error that its calls end in."""
@@ -179,6 +193,7 @@ class Callers:
         return Failed(actor.error)
 
     def kill(self, id: ObjectID, no_restart: bool) -> Failed | None:
+        """Where it may be restarted and is about to start anyway, there is nothing to do."""
         actor = self.owned.get(id)
         if actor is None or actor.state == "dead" or (actor.state != "alive" and not no_restart):
             return None
@@ -192,7 +207,6 @@ class Callers:
         if not no_restart:
             return self.died(id, attempt, error)
         return self.died(id, attempt, error, may_restart=False)
-        """Where it may be restarted and is about to start anyway, there is nothing to do."""
 
     def retire(self, id: ObjectID) -> None:
         """No handle is left anywhere: the process may go. Nothing can be waiting for it."""
@@ -201,6 +215,7 @@ class Callers:
             at, actor.at = actor.at or actor.creation.at, None
             if at is not None:  # if its constructor is still on the way there: see `unwanted`
                 self._stop(id, at, actor.creation.attempt, None)
+            actor.error = self._gone(id)
             self._bury(actor)
         del self.owned[id]
 
@@ -213,7 +228,6 @@ class Callers:
     def _bury(self, actor: OwnedActor) -> None:
         name = actor.creation.spec.actor_name
         if name:
-            actor.error = self._gone(id)
             self.desk.send(HEAD, NameFree(name, Ref(actor.id, self.desk.place)))
         self._change(actor, "dead")
 

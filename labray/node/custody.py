@@ -57,6 +57,8 @@ class Custody:
         task = self.record(spec, mine=True)
         for index in range(spec.returns):
             id = result_id(spec.id, index)
+            if spec.actor_name and self.node.naming.made(id):
+                continue
             objects.own(id, holds=1)
             given[id] = given.get(id, 0) + 1
         for ref in pinned(spec):
@@ -105,10 +107,10 @@ class Custody:
         self._consider(task, known)
 
     def _consider(self, task: TaskRecord, known: list[Known] | tuple[Known, ...]) -> None:
-        deps = tuple(dep_fact(r.id, k) for r, k in zip(task.spec.deps, known, strict=True))  # type: ignore[arg-type]
-        self.node.mind.consider(task, deps)
         if not self.node.mind.feasible(task.spec) and self.node.impossible.ends(task):
             return
+        deps = tuple(dep_fact(r.id, k) for r, k in zip(task.spec.deps, known, strict=True))  # type: ignore[arg-type]
+        self.node.mind.consider(task, deps)
 
     # ------------------------------------------------------------ decided
 
@@ -202,10 +204,10 @@ class Custody:
             self._come_to_actor(task)
         else:
             self._consider(task, self._known_now(task))
-        if task.cancelled is not None:  # whoever sent it counts it as under way, until the agent tells
-            self.node.cancels.act(task)
         if task.state is State.OVER:  # nobody can run it
             return
+        if task.cancelled is not None:  # whoever sent it counts it as under way, until the agent tells
+            self.node.cancels.act(task)
         elif not task.mine and spec.owner == self.place:  # our own, given up while it was away: likewise
             self.node.mind.withdraw(task)
             task.step(State.OVER)

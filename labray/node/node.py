@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.ids import HEAD, ClientID, ObjectID, Place, result_id
+from labray.ids import ClientID, ObjectID, Place, result_id
 from labray.node.callers import Callers
 from labray.node.cancels import Cancels
 from labray.node.checks import check
@@ -25,6 +25,7 @@ from labray.node.losses import place_lost
 from labray.node.mail import mailboxes
 from labray.node.mind import LocalView, Mind
 from labray.node.names import Directory
+from labray.node.naming import Naming
 from labray.node.objects import ObjectTable
 from labray.node.records import ObjectRecord, size_of
 from labray.node.requests import Desks
@@ -91,6 +92,7 @@ class Node:
         view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
         self.mind = Mind(self.desk, scheduler, cluster, view, rng, self.custody)
         self.names = Directory(self.desk)
+        self.naming = Naming(self)
         self.alarmed = False
         self._handlers = mailboxes(self)
 
@@ -211,30 +213,19 @@ class Node:
         if task.fact is not None:
             self.desk.tell_agent(TaskUnblocked(task.fact))
 
+    def abandon(self, sender: ClientID, message: m.Abandon) -> None:
+        self.clients.abandon(sender, message.request)
+        self.naming.abandoned(sender, message.request)
+
+    def _left(self, client: ClientID) -> None:
+        self.naming.left(client)
+
     def kill(self, sender: ClientID, message: m.Kill) -> None:
         actor = message.actor
         if actor.owner == self.place:
             self.creations.settle(actor.id, self.callers.kill(actor.id, message.no_restart))
         else:
             self.desk.send(actor.owner, m.KillActor(actor.id, message.no_restart))
-
-    def register(self, sender: ClientID, x: m.Register) -> None:
-        self.desk.send(HEAD, m.NameWanted(sender, x.request, x.name, x.actor, x.handle))
-
-    def lookup(self, sender: ClientID, x: m.Lookup) -> None:
-        self.desk.send(HEAD, m.NameSought(sender, x.request, x.name))
-
-    def found(self, sender: Place, x: m.NameFound) -> None:
-        """The directory holds no ref: the finder's place takes a loan of its own."""
-        client = self.clients.clients.get(x.client)
-        if client is None:
-            return
-        if x.actor is not None:
-            self.clients.give(client, x.actor)
-            if x.actor.owner != self.place:
-                self.objects.records[x.actor.id].given += 1
-                self.desk.send(x.actor.owner, m.Lent(x.actor.id, self.place))
-        self.desk.send(x.client, m.Found(x.request, x.actor, x.handle))
 
     # ------------------------------------------------------------ the world
 
