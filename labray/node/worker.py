@@ -29,9 +29,7 @@ class Worker:
         self.blocked = 0
         self.recalling = 0
         self.unwilling = False  # it had nothing to give back when last asked, and its pipe is still the same
-        self.refuses = (
-            False  # it gave back what nobody had asked for: it waits in a call, and would do so again
-        )
+        self.refuses = False  # it gave back what nobody asked for: it waits in a call, and would again
         self.since = 0.0
         self.started = False
 
