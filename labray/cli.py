@@ -91,8 +91,9 @@ def whatif(recording: Path, **asked: Any) -> None:
 )
 @click.option("--case", "case_text", help="Run this case, as an earlier failure printed it.")
 @click.option("--minutes", type=float, help="Stop after so many minutes, whatever seeds are left.")
+@click.option("--most", type=int, help="Stop after so many failures.")
 @click.option("--shrink/--no-shrink", default=True, help="Cut failing cases down before they are shown.")
-def fuzz(seeds: str, case_text: str | None, minutes: float | None, shrink: bool) -> None:
+def fuzz(seeds: str, case_text: str | None, minutes: float | None, most: int | None, shrink: bool) -> None:
     """Run random programs with faults in the simulator and check every invariant; a failure is a seed."""
     fuzzing = import_module("labray.fuzz")
     if case_text is not None:
@@ -104,8 +105,9 @@ def fuzz(seeds: str, case_text: str | None, minutes: float | None, shrink: bool)
             raise click.ClickException(found[1])
         click.echo("this case runs well.")
         return
-    summary = fuzzing.fuzz(_seeds(seeds), shrinking=shrink, tell=click.echo, minutes=minutes)
+    summary = fuzzing.fuzz(_seeds(seeds), shrinking=shrink, tell=click.echo, minutes=minutes, most=most)
     click.echo(str(summary))
+    click.echo(fuzzing.table(summary.tally))
     if summary.failures:
         raise SystemExit(1)
 

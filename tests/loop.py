@@ -43,7 +43,8 @@ def spec(task: TaskID, parent: TaskID, owner: Place, **fields: Any) -> m.Spec:
     fields.setdefault("name", "f")
     fields.setdefault("kind", "task")
     fields.setdefault("args", EMPTY)
-    return m.Spec(id=task, parent=parent, owner=owner, function=None, **fields)
+    fields.setdefault("function", None)
+    return m.Spec(id=task, parent=parent, owner=owner, **fields)
 
 
 class LoopWorker:

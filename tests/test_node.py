@@ -609,3 +609,29 @@ def test_held_task_is_named_among_what_is_pending() -> None:
     bench = Bench(policy=Always(lambda id: ()))
     assert bench.submit(task("d-0", args=EMPTY)) == []
     assert bench.node.pending() == ["<f d-0 #0 HELD> at n0"]
+
+
+# ---------------------------------------------------------------- code, and what is given back
+
+
+def test_code_comes_with_every_run_until_one_that_needs_it_has_ended_well() -> None:
+    """Fuzz seed 511140: a blocked worker gave back the run that brought the code, and kept the next one."""
+    bench, code = Bench(), m.Ref(ObjectID("d-f0"), N0)
+    bench.hear(D, m.Put(code.id, VALUE, DRIVER, True))
+    brought = []
+    for at, values in enumerate([(m.Failed(m.ErrorInfo("task", "raised")),), (VALUE,), (VALUE,)]):
+        made = task(f"d-{at}", function=code)
+        [sent] = bench.submit(made)
+        assert isinstance(sent, m.Send) and isinstance(sent.message, m.Run)
+        brought.append(sent.message.function is not None)
+        bench.finish(W0, made, values=values)
+    assert brought == [True, True, False]
+
+
+def test_a_worker_that_gives_back_unasked_is_sent_no_more_until_it_has_ended_a_task() -> None:
+    """Fuzz seed 964: it waited for the head's answer, and the same run went to and fro without end."""
+    bench, made, _ = known(SHORT_S)
+    behind = (made[1].id, made[2].id)
+    assert bench.hear(W0, m.Recalled(behind)) == []
+    assert bench.submit(task("d-9")) == []
+    assert bench.finish(W0, made[0])[0] == run(W0, made[1])

@@ -60,6 +60,7 @@ class Callers:
         self.carrier = carrier
         self.known: dict[ObjectID, Acquaintance] = {}
         self.owned: dict[ObjectID, OwnedActor] = {}
+        self.expected: dict[ObjectID, dict[Place, None]] = {}  # not submitted yet: their watchers
 
     # ------------------------------------------------------------ the caller's part
 
@@ -84,10 +85,7 @@ class Callers:
         if task.state is not State.CALLING:
             task.step(State.CALLING)
         task.fetches += 1  # what was sent for there is nothing to wait for now
-        view = self.known[actor.id]
-        if view.error is not None:
-            self.carrier.fail(task, view.error)
-            return
+        view = self.known.setdefault(actor.id, Acquaintance(actor))
         insort(view.pending, task, key=lambda t: t.seq)
         view.at = None
         self._seek(actor)
@@ -105,6 +103,8 @@ class Callers:
             return
         view.error = message.error
         view.at = None if message.at in self.desk.dead else message.at  # the owner is about to hear of it too
+        if view.error is not None:
+            del self.known[message.actor]  # who calls it once more asks once more
         while view.pending and (view.at is not None or view.error is not None):  # a call may bounce at once
             task = view.pending.pop(0)
             if view.error is not None:
@@ -140,20 +140,33 @@ class Callers:
 
     # ------------------------------------------------------------ the owner's part
 
+    def expect(self, id: ObjectID) -> None:
+        """An actor has a name already, by which others may find it, and is not here yet."""
+        self.expected[id] = {}
+
+    def disappoint(self, id: ObjectID, error: ErrorInfo) -> None:
+        """It will not come."""
+        for place in self.expected.pop(id):
+            self._tell(place, Located(id, None, error))
+
     def created(self, creation: TaskRecord) -> None:
         id = ObjectID(f"{creation.id}.0")
         self.owned[id] = OwnedActor(id, creation)
+        self.owned[id].watchers = self.expected.pop(id, {})
 
     def sought(self, id: ObjectID, by: Place) -> None:
         actor = self.owned.get(id)
+        if id in self.expected:
+            self.expected[id][by] = None
+            return
         if actor is None:
-            gone = Located(
-                id, None, ErrorInfo("actor_died", f"the actor {id} is gone: no handle to it was left.")
-            )
-            self._tell(by, gone)
+            self._tell(by, Located(id, None, self._gone(id)))
             return
         actor.watchers[by] = None
         self._tell(by, Located(id, actor.at, actor.error))
+
+    def _gone(self, id: ObjectID) -> ErrorInfo:
+        return ErrorInfo("actor_died", f"the actor {id} is gone: no handle to it was left.")
 
     def alive(self, id: ObjectID, at: Place, attempt: int) -> None:
         actor = self.owned.get(id)
@@ -164,10 +177,10 @@ class Callers:
         self._change(actor, "alive")
 
     def unwanted(self, id: ObjectID, at: Place, attempt: int) -> None:
-        """A constructor ended that its owner had given up: the actor that it made is ended too."""
+        """A constructor that its owner had given up has made an actor: that is ended too."""
         actor = self.owned.get(id)
         if actor is None or actor.state == "dead" or actor.creation.attempt != attempt:
-            self._stop(id, at, attempt, actor.error if actor else None)
+            self._stop(id, at, attempt, actor.error if actor is not None else None)
 
     def died(self, id: ObjectID, attempt: int, error: ErrorInfo, may_restart: bool = True) -> Failed | None:
         """At the owner: its process is gone. Restarted if it may be; else the error that its calls end in."""
@@ -185,8 +198,9 @@ class Callers:
         return Failed(actor.error)
 
     def kill(self, id: ObjectID, no_restart: bool) -> Failed | None:
+        """Where it may be restarted and is about to start anyway, there is nothing to do."""
         actor = self.owned.get(id)
-        if actor is None or actor.state == "dead":
+        if actor is None or actor.state == "dead" or (actor.state != "alive" and not no_restart):
             return None
         error = ErrorInfo(
             "actor_died", f"the actor {actor.creation.spec.name} ({id}) was killed by labray.kill."
@@ -204,9 +218,10 @@ class Callers:
         actor = self.owned[id]
         if actor.state != "dead":
             at, actor.at = actor.at or actor.creation.at, None
-            if at is not None:
+            if at is not None:  # if its constructor is still on the way there: see `unwanted`
                 self._stop(id, at, actor.creation.attempt, None)
-            self._bury(actor)  # its constructor may be on the way somewhere: see `unwanted`
+            actor.error = self._gone(id)
+            self._bury(actor)
         del self.owned[id]
 
     def _stop(self, id: ObjectID, at: Place, attempt: int, error: ErrorInfo | None) -> None:

@@ -22,7 +22,6 @@ from labray.messages import (
     Run,
     Spec,
     Stored,
-    Warn,
 )
 from labray.node.mind import dep_fact
 from labray.node.notes import note_needs
@@ -41,14 +40,12 @@ NOWHERE = Remote(0, ())
 class Custody:
     """All tasks that this node owns or has been assigned."""
 
-    def __init__(self, node: Node, strict: bool) -> None:
+    def __init__(self, node: Node) -> None:
         self.node = node
         self.desk = node.desk
         self.objects = node.objects
         self.place = node.desk.place
         self.tasks: dict[TaskID, TaskRecord] = {}
-        self.strict = strict
-        self.warned: set[object] = set()  # only asked for membership
         self.seq = 0
 
     # ------------------------------------------------------------ submitted here
@@ -60,6 +57,8 @@ class Custody:
         task = self.record(spec, mine=True)
         for index in range(spec.returns):
             id = result_id(spec.id, index)
+            if spec.actor_name and self.node.naming.made(id):
+                continue
             objects.own(id, holds=1)
             given[id] = given.get(id, 0) + 1
         for ref in pinned(spec):
@@ -105,27 +104,13 @@ class Custody:
                 self.desk.defer(self.node.endings.fail, task, value.error)
                 return
             known.append(value)
-        if not self.node.mind.feasible(task.spec.demand) and not self._infeasible(task):
-            return
         self._consider(task, known)
 
     def _consider(self, task: TaskRecord, known: list[Known] | tuple[Known, ...]) -> None:
+        if not self.node.mind.feasible(task.spec) and self.node.impossible.ends(task):
+            return
         deps = tuple(dep_fact(r.id, k) for r, k in zip(task.spec.deps, known, strict=True))  # type: ignore[arg-type]
         self.node.mind.consider(task, deps)
-
-    def _infeasible(self, task: TaskRecord) -> bool:
-        """No node could ever run it: an error where that is strict, else one warning, and it waits."""
-        demand = ", ".join(f"{name}: {amount / 10_000:g}" for name, amount in task.spec.demand)
-        text = (
-            f"no node of the cluster can ever run {task.spec.name} ({task.id}), which asks for {{{demand}}}."
-        )
-        if self.strict:
-            self.node.endings.fail(task, ErrorInfo("unschedulable", text))
-            return False
-        if task.spec.demand not in self.warned:
-            self.warned.add(task.spec.demand)
-            self.desk.do(Warn(text + " It waits until such a node joins."))
-        return True
 
     # ------------------------------------------------------------ decided
 
@@ -219,6 +204,8 @@ class Custody:
             self._come_to_actor(task)
         else:
             self._consider(task, self._known_now(task))
+        if task.state is State.OVER:  # nobody can run it
+            return
         if task.cancelled is not None:  # whoever sent it counts it as under way, until the agent tells
             self.node.cancels.act(task)
         elif not task.mine and spec.owner == self.place:  # our own, given up while it was away: likewise
@@ -294,7 +281,6 @@ class Custody:
             record = self.objects.records[spec.function.id]
             assert type(record.value) is Inline, f"the code of {spec.name} is not here"
             code = record.value.payload
-            worker.known[record.id] = task.id
         if spec.kind == "actor":
             self.node.residents.moves_in(task, worker)
         return Run(spec, task.attempt, tuple(args), code)

@@ -61,6 +61,9 @@ class Endings:
         note_sizes(self.desk, task.spec, message.values)
         for ref in message.kept:
             self.node.clients.give(self.node.clients.clients[sender], ref)
+        code = task.spec.function
+        if code is not None and message.values and type(message.values[0]) is not Failed:
+            worker.known[code.id] = None
         pool.ended(worker, task, seconds)
         if task.fact is not None:
             self.desk.tell_agent(TaskFinished(task.fact, seconds))

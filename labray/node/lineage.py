@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 
 class Origin:
-    """A task that ended. users: its results that live, and remembered tasks that were given one of them.
+    """A task that ended. results: the large ones. users: those that live, and remembered tasks that were given one.
 
     held: its small arguments, kept so that it can run again.
     """
 
-    __slots__ = ("attempt", "held", "spec", "users")
+    __slots__ = ("attempt", "held", "results", "spec", "users")
 
-    def __init__(self, spec: Spec, attempt: int, users: int) -> None:
+    def __init__(self, spec: Spec, attempt: int, results: list[ObjectID]) -> None:
         self.spec = spec
         self.attempt = attempt
-        self.users = users
+        self.results = results
+        self.users = len(results)
         self.held: list[ObjectID] = []
 
 
@@ -51,7 +52,7 @@ class Lineage:
         if known is not None:
             known.attempt = task.attempt
             return
-        origin = self.origins[task.id] = Origin(spec, task.attempt, len(results))
+        origin = self.origins[task.id] = Origin(spec, task.attempt, results)
         for ref in dict.fromkeys(spec.deps):
             record = self.objects.records[ref.id]
             if type(record.value) is Inline:
@@ -62,7 +63,8 @@ class Lineage:
 
     def freed(self, id: ObjectID) -> None:
         """An object owned here is gone: so is the need to know where it came from."""
-        todo = [id]
+        made = self._origin(id)
+        todo = [id] if made is not None and id in made.results else []
         while todo:
             task = creator(todo.pop())
             origin = self.origins.get(task)

@@ -29,12 +29,12 @@ def from_clients(node: Node) -> Mailboxes:
         m.Put: node.put,
         m.Drop: lambda s, x: clients.drop(s, x.ids),
         m.Unpin: lambda s, x: clients.unpin(s, x.ids),
-        m.Abandon: lambda s, x: clients.abandon(s, x.request),
+        m.Abandon: node.abandon,
         m.Recalled: lambda s, x: recalled(node, s, x),
         m.Kill: node.kill,
         m.Cancel: node.cancels.asked,
-        m.Register: node.register,
-        m.Lookup: node.lookup,
+        m.Register: node.naming.register,
+        m.Lookup: node.naming.lookup,
     }
 
 
@@ -61,9 +61,9 @@ def from_places(node: Node) -> Mailboxes:
         m.CancelTask: node.cancels.passed_on,
         m.Withdraw: node.cancels.withdrawn,
         m.NameWanted: lambda s, x: node.names.wanted(s, x),
-        m.NameGiven: lambda s, x: node.desk.send(x.client, m.Registered(x.request, x.accepted)),
+        m.NameGiven: lambda s, x: node.naming.given(x),
         m.NameSought: lambda s, x: node.names.sought(s, x),
-        m.NameFound: node.found,
+        m.NameFound: node.naming.found,
         m.NameFree: lambda s, x: node.names.free(x),
         m.Suspected: lambda s, x: node.inquiry.suspected(),
         m.WhoWaits: lambda s, x: node.desk.send(s, node.suspicion.asked(x)),

@@ -14,7 +14,7 @@ import msgspec
 
 from labray.errors import SchedulerError
 from labray.ids import HEAD, Place, TaskID
-from labray.messages import Alarm, Demand, Told
+from labray.messages import Alarm, Demand, Spec, Told
 from labray.node.desk import Desk
 from labray.node.objects import ObjectTable
 from labray.node.queue import Queued, ReadyQueue
@@ -30,6 +30,7 @@ from labray.schedulers.interface import (
     MessageReceived,
     NodeInfo,
     NodeJoined,
+    NodeLost,
     Scheduler,
     Task,
     TaskArrived,
@@ -92,16 +93,27 @@ class Mind:
         self.agent = scheduler.agent(desk.place, cluster, view, rng)
         self.encoder = msgspec.msgpack.Encoder()
         self.decoder = msgspec.msgpack.Decoder(reduce(or_, scheduler.words)) if scheduler.words else None
-        self.shapes: dict[Demand, bool] = {}
+        self.shapes: dict[tuple[Demand, str], bool] = {}
         self.shapes_here: dict[Demand, bool] = {}
         self.withdrawn: dict[TaskID, None] = {}
 
-    def feasible(self, demand: Demand) -> bool:
-        """Whether any node of the cluster could ever run this."""
-        answer = self.shapes.get(demand)
+    def feasible(self, spec: Spec) -> bool:
+        """Whether any node that lives could ever run this, where its strategy allows."""
+        shape = (spec.demand, spec.strategy)
+        answer = self.shapes.get(shape)
         if answer is None:
-            answer = self.shapes[demand] = any(node.fits(demand) for node in self.cluster.nodes)
+            how, _, wanted = spec.strategy.partition(":")
+            answer = self.shapes[shape] = any(
+                node.fits(spec.demand)
+                for node in self.cluster.nodes
+                if node.place not in self.desk.dead and (how != "node" or node.place == wanted)
+            )
         return answer
+
+    def lost(self, place: Place) -> None:
+        """One place less that tasks can be sent to: what only it could run, none can now."""
+        self.shapes.clear()
+        self.desk.tell_agent(NodeLost(place))
 
     def _fits_here(self, demand: Demand) -> bool:
         """Whether this node could ever run this."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.ids import HEAD, ClientID, ObjectID, Place, result_id
+from labray.ids import ClientID, ObjectID, Place, result_id
 from labray.node.callers import Callers
 from labray.node.cancels import Cancels
 from labray.node.checks import check
@@ -20,11 +20,13 @@ from labray.node.deadlocks import Inquiry, Suspicion
 from labray.node.desk import Desk
 from labray.node.endings import Endings
 from labray.node.fetching import Fetching
+from labray.node.impossible import Impossible
 from labray.node.lineage import Lineage
 from labray.node.losses import place_lost
 from labray.node.mail import mailboxes
 from labray.node.mind import LocalView, Mind
 from labray.node.names import Directory
+from labray.node.naming import Naming
 from labray.node.objects import ObjectTable
 from labray.node.records import ObjectRecord, size_of
 from labray.node.requests import Desks
@@ -37,7 +39,6 @@ from labray.schedulers.interface import (
     Fact,
     NodeInfo,
     NodeJoined,
-    NodeLost,
     Scheduler,
     TaskArrived,
     TaskBlocked,
@@ -74,8 +75,9 @@ class Node:
         self.prestart = cpus if prestart is None else prestart
         self.hop_limit = 2 * len(cluster.nodes) + 16
         self.objects = ObjectTable(self.desk, self._freed, lambda id: self.callers.forget(id), self._unknown)
-        self.clients = Desks(self.desk, self.objects, self._block, self._unblock)
-        self.custody = Custody(self, strict)
+        self.clients = Desks(self.desk, self.objects, self._block, self._unblock, self._left)
+        self.custody = Custody(self)
+        self.impossible = Impossible(self, strict)
         self.fetching = Fetching(self)
         self.lineage = Lineage(self)
         self.creations = Creations(self)
@@ -94,6 +96,7 @@ class Node:
         view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
         self.mind = Mind(self.desk, scheduler, cluster, view, rng, self.custody)
         self.names = Directory(self.desk)
+        self.naming = Naming(self)
         self.suspicion = Suspicion(self, suspect_s)
         self.inquiry = Inquiry(self)
         self.alarmed = False
@@ -193,30 +196,19 @@ class Node:
         if task.fact is not None:
             self.desk.tell_agent(TaskUnblocked(task.fact))
 
+    def abandon(self, sender: ClientID, message: m.Abandon) -> None:
+        self.clients.abandon(sender, message.request)
+        self.naming.abandoned(sender, message.request)
+
+    def _left(self, client: ClientID) -> None:
+        self.naming.left(client)
+
     def kill(self, sender: ClientID, message: m.Kill) -> None:
         actor = message.actor
         if actor.owner == self.place:
             self.creations.settle(actor.id, self.callers.kill(actor.id, message.no_restart))
         else:
             self.desk.send(actor.owner, m.KillActor(actor.id, message.no_restart))
-
-    def register(self, sender: ClientID, x: m.Register) -> None:
-        self.desk.send(HEAD, m.NameWanted(sender, x.request, x.name, x.actor, x.handle))
-
-    def lookup(self, sender: ClientID, x: m.Lookup) -> None:
-        self.desk.send(HEAD, m.NameSought(sender, x.request, x.name))
-
-    def found(self, sender: Place, x: m.NameFound) -> None:
-        """The directory holds no ref: the finder's place takes a loan of its own."""
-        client = self.clients.clients.get(x.client)
-        if client is None:
-            return
-        if x.actor is not None:
-            self.clients.give(client, x.actor)
-            if x.actor.owner != self.place:
-                self.objects.records[x.actor.id].given += 1
-                self.desk.send(x.actor.owner, m.Lent(x.actor.id, self.place))
-        self.desk.send(x.client, m.Found(x.request, x.actor, x.handle))
 
     # ------------------------------------------------------------ the world
 
@@ -243,7 +235,7 @@ class Node:
         self.desk.note("lost", message.place, "")
         self.names.place_lost(message.place)
         self.inquiry.place_lost(message.place)
-        self.desk.tell_agent(NodeLost(message.place))  # before it is asked where to now
+        self.mind.lost(message.place)  # before it is asked where to now
         self.objects.place_lost(message.place)  # first: what starts anew must know what is gone
         self.callers.place_lost(message.place)
         place_lost(self, message.place)

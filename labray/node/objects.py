@@ -235,7 +235,15 @@ class ObjectTable:
     def watch(self, record: ObjectRecord) -> None:
         if record.owner != self.place and not record.watched:
             record.watched = True
-            self.desk.send(record.owner, Watch(record.id))
+            if record.owner in self.desk.dead:  # a ref of it has come from somebody who does not know yet
+                self.desk.defer(self._orphaned, record)
+            else:
+                self.desk.send(record.owner, Watch(record.id))
+
+    def _orphaned(self, record: ObjectRecord) -> None:
+        if record.value is None:
+            error = ErrorInfo("owner_died", f"the owner of object {record.id}, {record.owner}, is lost.")
+            self.settle(record, Failed(error))
 
     def _tell(self, to: Place, record: ObjectRecord) -> None:
         known = self.known(record)
@@ -257,13 +265,13 @@ class ObjectTable:
         for record in list(self.records.values()):
             if record.loans and record.loans.pop(lost, None):
                 self.collect(record)
-                if record.id not in self.records:
-                    continue
+            if self.records.get(record.id) is not record:  # it was let go of, here or by what ended before
+                continue
             if record.owner == lost:
                 if record.value is None or (type(record.value) is Remote and record.local is None):
-                    record.pulling = None
-                    error = ErrorInfo("owner_died", f"the owner of object {record.id}, {lost}, is lost.")
-                    self.settle(record, Failed(error))
+                    self._release_contents(record)
+                    record.pulling = record.value = None
+                    self._orphaned(record)
                 else:
                     self.collect(record)
             elif record.pulling == lost:

@@ -20,9 +20,6 @@ def recalled(node: Node, sender: ClientID, message: Recalled) -> None:
     if worker.actor is not None and back:
         node.residents.give_back(worker, back)
     for task in back:
-        function = task.spec.function
-        if function is not None and worker.known.get(function.id) == task.id:
-            del worker.known[function.id]
         for ref in task.spec.deps:
             record = node.objects.records.get(ref.id)
             if record is not None and type(record.here) is Stored:

@@ -39,7 +39,8 @@ class Client:
 class Desks:
     """All clients of a node and their open requests.
 
-    block and unblock are called with a client when the first request makes it wait, and when the last is over.
+    block and unblock are called with a client when the first request makes it wait, and when the last is over;
+    left when it is gone, and has let go of all that it held.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Desks:
         objects: ObjectTable,
         block: Callable[[ClientID], bool],
         unblock: Callable[[ClientID], None],
+        left: Callable[[ClientID], None],
     ) -> None:
         self.desk = desk
         self.objects = objects
         self.clients: dict[ClientID, Client] = {}
         self.block = block
         self.unblock = unblock
+        self.left = left
 
     def join(self, id: ClientID) -> None:
         self.clients[id] = Client(id)
@@ -71,6 +74,7 @@ class Desks:
             self.objects.unpin(object_id, count)
         for object_id, count in client.given.items():
             self.objects.release(object_id, count)
+        self.left(id)
 
     # ------------------------------------------------------------ what it holds
 

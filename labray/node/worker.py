@@ -16,18 +16,20 @@ class Worker:
     """
 
     __slots__ = (
-        "actor", "blocked", "held", "id", "known", "pipe", "recalling", "since", "started", "unwilling",
+        "actor", "blocked", "held", "id", "known", "pipe", "recalling", "refuses", "since",
+        "started", "unwilling",
     )  # fmt: skip
 
     def __init__(self, id: ClientID) -> None:
         self.id = id
         self.pipe: deque[TaskRecord] = deque()
         self.held: Demand | None = None
-        self.known: dict[ObjectID, TaskID] = {}  # code it has, and the task that brought it
+        self.known: dict[ObjectID, None] = {}  # code that it surely has: a task has ended well with it
         self.actor: ObjectID | None = None
         self.blocked = 0
         self.recalling = 0
         self.unwilling = False  # it had nothing to give back when last asked, and its pipe is still the same
+        self.refuses = False  # it gave back what nobody asked for: it waits in a call, and would again
         self.since = 0.0
         self.started = False
 

@@ -80,8 +80,12 @@ class Pool:
         if len(worker.pipe) > 1:
             self.deep -= 1
         if worker.held is not None:
-            self.resources.give(self._now_held(worker))
-            worker.held = None
+            self._give_back(worker)
+
+    def _give_back(self, worker: Worker) -> None:
+        self.resources.give(self._now_held(worker))
+        worker.held = None
+        self._room_changed()
 
     def stop(self, worker: Worker) -> None:
         self.lost(worker)
@@ -151,7 +155,7 @@ class Pool:
         long_ago = self.desk.now - LONG_S
         depth, worker = PIPE_LIMIT, None
         for each in busy.values():
-            if len(each.pipe) < depth and each.since > long_ago:
+            if len(each.pipe) < depth and each.since > long_ago and not each.refuses:
                 depth, worker = len(each.pipe), each
         if worker is None or worker.recalling:
             return None
@@ -180,25 +184,19 @@ class Pool:
         pipe = worker.pipe
         if len(pipe) == 2:
             self.deep -= 1
-        if pipe[0] is task:
-            pipe.popleft()
-        else:
-            pipe.remove(task)
+        pipe.remove(task)  # nearly always the first
         if seconds is not None:
-            worker.unwilling = False
+            worker.unwilling = worker.refuses = False
             worker.since = self.desk.now
             self.durations.learn(task, seconds)
         if not pipe and worker.actor is None:
             self._free(worker)
 
     def _free(self, worker: Worker) -> None:
-        assert worker.held is not None
         self._leave_busy(worker)
-        self.resources.give(self._now_held(worker))
-        worker.held = None
         worker.recalling = 0
         self.idle.append(worker)
-        self._room_changed()
+        self._give_back(worker)
 
     def _room_changed(self) -> None:
         if not self.desk.events or type(self.desk.events[-1]) is not RoomChanged:
@@ -234,6 +232,7 @@ class Pool:
     def recalled(self, worker: Worker, ids: tuple[TaskID, ...]) -> list[TaskRecord]:
         """The records of what was given back, out of the pipe."""
         self.queue.stirred = True
+        worker.refuses = worker.refuses or bool(ids and not worker.recalling)
         worker.recalling = max(worker.recalling - 1, 0)  # a blocked worker gives back unasked
         worker.unwilling = not ids
         back = set(ids)

@@ -204,7 +204,7 @@ class Head:
         if isinstance(event, TaskWithdrawn):
             self._line(event.task).waiting.pop(event.task.id, None)
         elif isinstance(event, NodeLost):
-            self._lost(event.place)
+            return self._lost(event.place)
         elif isinstance(event, NodeJoined):
             self._joined(event.node)
         return ()
@@ -225,6 +225,10 @@ class Head:
         desk.update(word)
         for _, line in self._through.get(place, ()):
             line.came_free(place)
+        return self._fill(desk)
+
+    def _fill(self, desk: Desk) -> list[Decision]:
+        """Send a node what it has room for."""
         decisions: list[Decision] = []
         while (task := self._next(desk)) is not None:
             decisions.append(send(task, desk))
@@ -260,16 +264,21 @@ class Head:
             self._lines.clear()
             self._through.clear()
 
-    def _lost(self, place: Place) -> None:
+    def _lost(self, place: Place) -> Sequence[Decision]:
+        """The lines are made anew. What would rather have run there may now go anywhere, and somebody may have room."""
         self._roster.lose(place)
         if self._desks.pop(place, None) is None:
-            return
+            return ()
+        waiting = {shape: line.waiting for shape, line in self._lines.items() if line.waiting}
+        self._lines.clear()
         self._through.clear()
-        for shape, line in self._lines.items():
-            survivor = Line([desk for desk in line.desks if desk.place != place], line.spread)
-            survivor.waiting = line.waiting
-            self._lines[shape] = survivor
-            self._lay(shape[0], survivor)
+        for tasks in waiting.values():
+            _, task = next(iter(tasks.values()))
+            self._line(task).waiting = tasks
+        decisions: list[Decision] = []
+        for desk in self._desks.values():
+            decisions += self._fill(desk)
+        return decisions
 
 
 def send(task: Task, desk: Desk) -> Forward:

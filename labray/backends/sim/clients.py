@@ -15,6 +15,7 @@ from greenlet import getcurrent
 from simpy.core import EmptySchedule
 
 from labray import messages as m
+from labray.backends.sim.late import given_back
 from labray.backends.sim.network import CODE_BYTES, grains, size_of
 from labray.errors import DeadlockError
 from labray.ids import ObjectID, Place
@@ -82,12 +83,7 @@ class Client(ABC):
 
     def ask(self, message: m.Call, request: int, timeout: float | None) -> m.Notice | None:
         self.check()
-        while self._late and self._process is not None:
-            late = self._late.pop(0)
-            pins = self._process.unread(late) if type(late) is m.Values else ()
-            if pins:
-                self.outbox.append((self.place, self.client, m.Unpin(pins)))
-            self._process.discard(late)
+        self._give_back_late()
         self.outbox.append((self.place, self.client, message))
         self.debt_s += self._cost(message)
         self.awaiting, self._answer = request, None
@@ -218,7 +214,7 @@ class Client(ABC):
     # ------------------------------------------------------------ answers
 
     def _answered(self, notice: Any) -> None:
-        """A notice that answers a request; late ones wait for the client's next call."""
+        """A notice that answers a request; late ones wait for the next call, or until it is idle."""
         if notice.request != self.awaiting:
             self._late.append(notice)
             return
@@ -226,6 +222,11 @@ class Client(ABC):
         values = len(notice.values) if type(notice) is m.Values else 1
         cpu_s = self._profile.answered_s + values * self._profile.answer_s
         self._work(self._wake_s(), cpu_s, self._resume)
+
+    def _give_back_late(self) -> None:
+        """What came with answers that nobody waited for any more."""
+        late, self._late = self._late, []
+        self.outbox += [(self.place, self.client, word) for word in given_back(self._process, late)]
 
     def _expire(self, moment: Any, request: int) -> None:
         if self.awaiting != request:  # the answer is on its way

@@ -96,6 +96,7 @@ class Worker(Client):
 
     def _next(self, wake_s: float, taken_s: float = 0.0) -> None:
         """Nothing runs: begin what waits, or send what is left to say. For waking: elapsed, and CPU."""
+        self._give_back_late()
         now = self._agenda.now
         if not self._queue:
             self._asleep_since = now

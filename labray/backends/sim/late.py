@@ -1,0 +1,23 @@
+"""Answers that came when nobody waited for them any more: what a simulated client says to give back what they gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from labray import messages as m
+
+if TYPE_CHECKING:
+    from labray.process import Process
+
+
+def given_back(process: Process | None, late: Sequence[m.Notice]) -> Iterator[m.Call]:
+    """The views that were pinned, and then the refs that were given."""
+    if process is None or not late:
+        return
+    for notice in late:
+        if type(notice) is m.Values and (pins := process.unread(notice)):
+            yield m.Unpin(pins)
+        process.questions.take_back(notice)
+    if drops := process.handles.drops():
+        yield m.Drop(drops)

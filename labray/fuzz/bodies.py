@@ -1,0 +1,185 @@
+"""What the tasks and actors of random programs do. They know nothing of what should come of it.
+
+The last letters of a function's name say how often its tasks may be retried (`r2`), so that a trace can be judged.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import labray as ray
+from labray import port
+
+LARGE_BYTES = 150_000
+"""Larger than what travels inside messages: such values live in stores and move by pull."""
+MODULUS = 1_000_003
+remote: Callable[..., Callable[[Any], Any]] = ray.remote
+
+
+def attempt() -> str:
+    """The task that runs, and the how-manieth time: `d-3 0`."""
+    at: Any = port.current()
+    return str(at.attempt)
+
+
+class OrderBrokenError(Exception):
+    """An actor saw its caller's calls out of order, or one of them twice."""
+
+
+class AskedError(ValueError):
+    """What a task raises because the program says so."""
+
+
+class Fat:
+    """Refs inside a value that is large itself."""
+
+    def __init__(self, refs: list[Any]) -> None:
+        self.refs = refs
+        self.weight = np.zeros(LARGE_BYTES, np.uint8)
+
+
+def made(value: int, large: bool) -> Any:
+    return np.full(LARGE_BYTES // 4, value, np.int32) if large else value
+
+
+def number_in(value: Any) -> int:
+    """The number that a value stands for: an array is full of it, a list of refs holds what they come to."""
+    if isinstance(value, Fat):
+        value = value.refs
+    if isinstance(value, list):
+        return sum(number_in(inner) for inner in ray.get(value)) % MODULUS
+    return int(np.asarray(value).ravel()[0])
+
+
+def shallow(value: Any) -> int:
+    """The same for an actor, which must not wait for what may need it."""
+    return 0 if isinstance(value, list | Fat) else number_in(value)
+
+
+@remote(max_retries=-1)
+def leaf(value: int, large: bool, seconds: float) -> Any:
+    ray.spend(seconds)
+    return made(value, large)
+
+
+@remote(max_retries=-1)
+def add(large: bool, *values: Any) -> Any:
+    return made(sum(map(number_in, values)) % MODULUS, large)
+
+
+@remote(max_retries=-1, num_returns=2)
+def pair(value: int, large: bool) -> Any:
+    return made(value, large), value + 1
+
+
+@remote(max_retries=-1)
+def nest(tree: tuple[int, ...], value: int, large: bool) -> int:
+    """As many children as the tree's first number, each with the rest of it; waits for all."""
+    if not tree:
+        return value
+    children = [nest.remote(tree[1:], value + at, large) for at in range(tree[0])]
+    children.append(leaf.remote(value, large, 0.0))
+    ray.wait(children, num_returns=len(children))
+    return number_in(ray.get(add.remote(False, *children)))
+
+
+@remote(max_retries=-1)
+def spawn(value: int, large: bool, refs: list[Any], fat: bool) -> Any:
+    """Refs inside a value: of a child that this place owns, and those it was given."""
+    refs = [leaf.remote(value, large, 0.001), *refs]
+    return Fat(refs) if fat else refs
+
+
+@remote(max_retries=-1)
+def patient(value: int, seconds: float, refs: list[Any]) -> int:
+    """Waits as long as it is told to, and goes on."""
+    try:
+        ray.get(refs, timeout=seconds)
+    except ray.exceptions.GetTimeoutError:
+        ray.wait(refs, num_returns=len(refs), timeout=seconds)
+    return value
+
+
+@remote(max_retries=-1)
+def nap(value: int, seconds: float, stubborn: bool) -> int:
+    """Sleeps, so that it can be interrupted; it may return all the same."""
+    try:
+        ray.sleep(seconds)
+    except KeyboardInterrupt:
+        if not stubborn:
+            raise
+    return value
+
+
+@remote(max_retries=1)
+def crash() -> None:
+    os._exit(1)
+
+
+@remote(max_retries=0)
+def fail() -> None:
+    raise AskedError("as asked")
+
+
+@remote
+def flaky(value: int, failures: int) -> int:
+    """Raises in its first attempts."""
+    if int(attempt().split()[-1]) < failures:
+        raise AskedError("not yet")
+    return value
+
+
+@remote(num_cpus=0, max_restarts=1)
+class Keeper:
+    """Checks that each caller's calls come once and in order, if it is strict: one that retries calls cannot be."""
+
+    def __init__(self, strict: bool, fails: bool = False) -> None:
+        if fails:
+            raise AskedError("as asked")
+        self.strict = strict
+        self.last: dict[str, int] = {}
+        self.totals: dict[str, int] = {}
+        self.refs: list[Any] = []
+
+    def add(self, caller: str, number: int, value: Any) -> int:
+        """The sum of this caller's values so far."""
+        if self.strict and number <= self.last.get(caller, -1):
+            raise OrderBrokenError(f"call {number} of {caller} came after call {self.last[caller]}")
+        self.last[caller] = number
+        self.totals[caller] = (self.totals.get(caller, 0) + shallow(value)) % MODULUS
+        return self.totals[caller]
+
+    def keep(self, refs: list[Any]) -> None:
+        self.refs += refs
+
+    def kept(self) -> list[Any]:
+        return self.refs
+
+    def large(self) -> Any:
+        return made(7, True)
+
+    def crash(self) -> None:
+        os._exit(1)
+
+    def relay(self, other: Any, value: Any) -> int:
+        """An actor calls another."""
+        return int(ray.get(other.add.remote(attempt(), 0, value)))
+
+
+@remote(max_retries=0)
+def use(keeper: Any, caller: str, value: Any) -> Any:
+    """A task calls an actor."""
+    refs = [keeper.add.remote(caller, at, value) for at in range(3)]
+    return ray.get(refs[-1])
+
+
+@remote(max_retries=0)
+def meet(name: str, caller: str) -> int:
+    """Tasks that all want the one actor of a name."""
+    maker: Any = Keeper
+    keeper = maker.options(name=name, get_if_exists=True, max_restarts=0).remote(True)
+    return int(ray.get(keeper.add.remote(caller, 0, 1)))

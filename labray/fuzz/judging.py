@@ -1,0 +1,110 @@
+"""What must hold of any run, whatever the program was: in its trace, and of what is left when all is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from labray.fuzz.driver import Wrong
+from labray.trace import Event
+
+
+def judge_trace(events: Sequence[Event]) -> None:
+    """Each attempt runs and ends once; what failed stays so; nobody is retried more often, or less, than he may be."""
+    judge = Judge()
+    for _, kind, _, subject, detail in events:
+        look = getattr(judge, kind, None)
+        if look is not None:
+            look(subject, detail)
+
+
+RETRIES = {"use": 0, "meet": 0, "fail": 0}
+"""Of the tasks in bodies.py whose names do not say: without end, but for these."""
+
+
+class Judge:
+    """Follows the tasks of a run. most: how often each may be retried. begun: whose current attempt was dispatched."""
+
+    def __init__(self) -> None:
+        self._most: dict[str, int] = {}
+        self._attempts: dict[str, int] = {}
+        self._begun: set[str] = set()
+        self._ran: set[tuple[str, int]] = set()
+        self._ended: set[tuple[str, int]] = set()
+        self._failed: set[str] = set()
+
+    def submitted(self, task: str, detail: Any) -> None:
+        name, kind = detail[:2]
+        if task in self._attempts:
+            raise Wrong(f"{task} was submitted twice")
+        self._attempts[task] = 0
+        if kind == "task":
+            plain, _, retries = name.rpartition(" r")
+            self._most[task] = int(retries) if plain else RETRIES.get(name, -1)
+
+    def dispatched(self, task: str, worker: str) -> None:
+        self._begun.add(task)
+
+    def recalled(self, task: str, worker: str) -> None:
+        self._begun.discard(task)
+
+    def ran(self, task: str, detail: Any) -> None:
+        worker, attempt = detail[:2]
+        if (task, attempt) in self._ran:
+            raise Wrong(f"attempt {attempt} of {task} ran twice, the second time in {worker}")
+        self._ran.add((task, attempt))
+
+    def retried(self, task: str, attempt: int) -> None:
+        if task in self._failed:
+            raise Wrong(f"{task} was retried after it had failed")
+        if attempt != self._attempts[task] + 1 or 0 <= self._most.get(task, -1) < attempt:
+            raise Wrong(f"{task}, which may be retried {self._most.get(task)} times, is in attempt {attempt}")
+        self._attempts[task] = attempt
+        self._begun.discard(task)
+
+    def finished(self, task: str, attempt: int) -> None:
+        self._once(task, f"finished {attempt}")
+        if (task, attempt) in self._ended:
+            raise Wrong(f"attempt {attempt} of {task} ended twice")
+        self._ended.add((task, attempt))
+
+    def failed(self, task: str, kind: str) -> None:
+        self._once(task, f"failed {kind}")
+        self._failed.add(task)
+        most, attempt = self._most.get(task, 0), self._attempts[task]
+        if kind == "worker_crashed" and task in self._begun and (most < 0 or attempt < most):
+            raise Wrong(f"{task} failed in attempt {attempt}, and may be retried {most} times")
+
+    def _once(self, task: str, how: str) -> None:
+        if task in self._failed:
+            raise Wrong(f"{task} ended again ({how}) after it had failed")
+
+
+def nothing_left(world: Any) -> None:
+    """All resources are back, and nobody holds anything."""
+    for node in world.every_node():
+        _no_objects_left(node)
+        free, totals = node.pool.resources.free, node.pool.resources.totals
+        if free != totals:
+            raise Wrong(f"{node.place} has {free} free of {totals}")
+        tasks = node.custody.tasks
+        if tasks:
+            raise Wrong(f"{node.place} still has tasks: {', '.join(node.pending()) or list(tasks)}")
+        for what, left in (
+            ("actors", node.callers.owned),
+            ("actors' processes", node.residents.here),
+            ("names", node.names.names),
+            ("lineage", node.lineage.origins),
+        ):
+            if left:
+                raise Wrong(f"{node.place} still has {what}: {', '.join(left)}")
+        for client in node.clients.clients.values():
+            given = [id for id in client.given if "-f" not in id]
+            if client.requests or client.pins or len(given) > 1:
+                raise Wrong(f"{client.id} still has {client.requests}, {client.pins}, {given}")
+
+
+def _no_objects_left(node: Any) -> None:
+    left = sorted(id for id in node.objects.records if "-f" not in id)
+    if len(left) > 1:  # the one that was just put
+        raise Wrong(f"{node.place} still has {', '.join(left)}")

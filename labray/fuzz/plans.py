@@ -1,0 +1,107 @@
+"""What a seed stands for: a program, a cluster, a policy and a fault plan."""
+
+from __future__ import annotations
+
+from random import Random
+
+from msgspec import Struct
+
+from labray.faults import Crash, Cut, Death, Delay, Faults, Mtbf, Slow, Stragglers
+from labray.fuzz.program import Step, drawn
+from labray.schedulers import NAMES as POLICIES
+
+
+class Setup(Struct, frozen=True, omit_defaults=True):
+    """The cluster of a case: arguments of init()."""
+
+    nodes: int = 1
+    num_cpus: int = 1
+    scheduler: str = "bottom_up"
+    profile: str = "free"
+    host_cores: int | None = None
+    latency_s: float = 0.0
+    bandwidth_Bps: float = 1.25e9
+    network: str = "maxmin"
+    pulls: int | None = None
+    head: str = "n0"
+
+
+class Case(Struct, frozen=True, omit_defaults=True):
+    """All that decides a run."""
+
+    seed: int
+    setup: Setup
+    steps: tuple[Step, ...]
+    faults: Faults = Faults()
+
+    def names(self) -> list[str]:
+        """Of the nodes."""
+        return [f"n{at}" for at in range(self.setup.nodes)]
+
+    def fatal(self) -> bool:
+        """Whether the driver's node or the head dies: then the session ends with one clear error."""
+        drawn = self.faults.mtbf.nodes if self.faults.mtbf is not None else ()
+        return not {"n0", "head"}.isdisjoint((*drawn, *(death.node for death in self.faults.deaths)))
+
+
+def case_of(seed: int) -> Case:
+    """The case that a seed stands for."""
+    rng = Random(seed)
+    faults = Faults() if rng.random() < 0.25 else None
+    setup = Setup(
+        rng.randrange(1, 5),
+        rng.randrange(1, 4),
+        rng.choice(["bottom_up", "centralized", *POLICIES]),
+        rng.choice(["free", "default"]),
+        rng.choice([None, None, 2]),
+        rng.choice([0.0, 50e-6, 1e-3]),
+        rng.choice([1.25e9, 1e7]),
+        rng.choice(["maxmin", "maxmin", "simple", "instant"]),
+        rng.choice([None, None, 1]),
+        rng.choice(["n0", "n0", "own"]),
+    )
+    return Case(seed, setup, drawn(rng, setup.nodes), faults or plan(rng, setup))
+
+
+def plan(rng: Random, setup: Setup) -> Faults:
+    """A few faults of each kind; the driver's node and the head stay alive, but for one plan in thirty."""
+    names = [f"n{at}" for at in range(setup.nodes)]
+    others = names[1:]
+    listed = [
+        Death(rng.choice(others), _when(rng), rng.choice([None, _when(rng)]))
+        for _ in range(rng.randrange(3))
+        if others
+    ]
+    if rng.random() < 1 / 30:
+        listed.append(Death(rng.choice(["n0", "head"]) if setup.head == "own" else "n0", _when(rng)))
+    crashes = [_crash(rng, names) for _ in range(rng.randrange(3))]
+    pairs = [tuple(rng.sample(names, 2)) for _ in range(rng.randrange(3)) if others]
+    begins = [_when(rng) for _ in pairs]
+    cuts = [
+        Cut(a, b, at, at + _when(rng), rng.choice([0.0, 0.1]))
+        for (a, b), at in zip(pairs, begins, strict=True)
+    ]
+    often = Mtbf(rng.choice([0.05, 0.2]), rng.choice([0.001, 0.05]), 0.3)
+    return Faults(
+        tuple(listed),
+        tuple(crashes),
+        tuple(cuts),
+        tuple(Delay(a, b, _when(rng), share=0.3, ends=1.0) for a, b in pairs[:1]),
+        tuple(Slow(name, 0.5) for name in names if setup.host_cores is None and rng.random() < 0.1),
+        Stragglers(0.2) if rng.random() < 0.2 else None,
+        often if others and rng.random() < 0.1 else None,
+        rng.choice([0.0, 0.001, 0.05]),
+        rng.choice([0.0, 0.02]),
+        rng.randrange(1000),
+    )
+
+
+def _when(rng: Random) -> float:
+    return round(rng.expovariate(20.0), 4)
+
+
+def _crash(rng: Random, names: list[str]) -> Crash:
+    """Of whichever worker of a node begins the k-th task there, or of the k-th task of one worker."""
+    node = rng.choice(names)
+    where = rng.choice([node, node, f"{node}/w0"])
+    return Crash(where, rng.randrange(1, 12), rng.choice([0.0, _when(rng)]))

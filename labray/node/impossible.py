@@ -1,0 +1,41 @@
+"""Requests that no living node could ever meet: a task ends there, or waits for a node that can."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labray.messages import Demand, ErrorInfo, Warn
+from labray.node.tasks import State, TaskRecord
+
+if TYPE_CHECKING:
+    from labray.node.node import Node
+
+
+class Impossible:
+    """strict: whether it is an error at once. Else there is one warning for each shape."""
+
+    def __init__(self, node: Node, strict: bool) -> None:
+        self.node = node
+        self.strict = strict
+        self.warned: set[Demand] = set()  # only asked for membership
+
+    def ends(self, task: TaskRecord) -> bool:
+        """Whether the task ended: where that is strict, or the one node that it may run on is not there."""
+        spec = task.spec
+        demand = ", ".join(f"{name}: {amount / 10_000:g}" for name, amount in spec.demand)
+        how, _, wanted = spec.strategy.partition(":")
+        where = f" on {wanted}" if how == "node" else ""
+        text = f"no node of the cluster can ever run {spec.name} ({task.id}), which asks for {{{demand}}}{where}."
+        if self.strict or where:
+            self.node.endings.end_with(task, ErrorInfo("unschedulable", text))
+            return True
+        if spec.demand not in self.warned:
+            self.warned.add(spec.demand)
+            self.node.desk.do(Warn(text + " It waits until such a node joins."))
+        return False
+
+    def place_lost(self) -> None:
+        """What an agent still holds may have lost the last node that could run it."""
+        for task in list(self.node.custody.tasks.values()):
+            if task.state is State.HELD and not self.node.mind.feasible(task.spec):
+                self.ends(task)
