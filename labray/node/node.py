@@ -223,9 +223,8 @@ class Node:
     def booted(self, sender: str, message: m.Booted) -> None:
         for _ in range(self.prestart):
             self.pool.start_worker()
-        for node in self.cluster.nodes:
-            if node.place == self.place:
-                self.desk.tell_agent(NodeJoined(node))
+        if (own := self.cluster.places.get(self.place)) is not None:
+            self.desk.tell_agent(NodeJoined(own))
 
     def worker_started(self, sender: str, message: m.WorkerStarted) -> None:
         if message.worker in self.pool.workers:
@@ -250,7 +249,7 @@ class Node:
 
     def place_joined(self, sender: str, message: m.PlaceJoined) -> None:
         info = NodeInfo(message.place, message.totals)
-        self.cluster = Cluster((*self.cluster.nodes, info), self.cluster.head)
+        self.cluster = self.cluster.joined(info)
         self.mind.joined(info)
 
     def woke(self, sender: str, message: m.Woke) -> None:

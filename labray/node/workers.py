@@ -180,10 +180,7 @@ class Pool:
         pipe = worker.pipe
         if len(pipe) == 2:
             self.deep -= 1
-        if pipe[0] is task:
-            pipe.popleft()
-        else:
-            pipe.remove(task)
+        pipe.remove(task)  # nearly always the first
         if seconds is not None:
             worker.unwilling = False
             worker.since = self.desk.now
@@ -226,7 +223,7 @@ class Pool:
 
     def recall(self, worker: Worker, keep: int = 1) -> None:
         """Ask for all but the first few back. (Asking twice does no harm: an earlier call may have been for fewer.)"""
-        tasks = tuple(task.id for task in list(worker.pipe)[keep:])
+        tasks = tuple(task.id for task in worker.pipe[keep:])
         if tasks and worker.actor is None:
             worker.recalling += 1
             self.desk.send(worker.id, Recall(tasks))

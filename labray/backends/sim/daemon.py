@@ -34,6 +34,7 @@ class Daemon:
         self.deaf_to: dict[Place, None] = {}  # places it has been told are dead
         self.busy = False
         self.busy_s = 0.0
+        self.handled = 0  # messages that its nodes took
         self._world = world
         self._agenda = world.agenda
         self._mail: list[Mail] = []
@@ -60,7 +61,8 @@ class Daemon:
             return
         self._mail.extend(mail)
         if not self.busy and self._mail:
-            self._begin(self._waking_s(self.host.busy(), self._agenda.now - self._idle_since))
+            asleep_s = self._agenda.now - self._idle_since
+            self._begin(0.0 if self._world.booting else self._waking_s(self.host.busy(), asleep_s))
 
     def die(self) -> None:
         """The process ends in the middle of whatever it does: nothing it has not said is said any more."""
@@ -94,6 +96,7 @@ class Daemon:
                     outgoing[to, effect.to] = [effect.message]
                 else:
                     letters.append(effect.message)
+        self.handled += len(mail)
         for node in nodes.values():
             if node.log:
                 self._world.write(node.take_log())

@@ -6,7 +6,6 @@ spent when it has run. A modelled task never enters the fiber, and is one event.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
 from time import thread_time
@@ -29,10 +28,15 @@ if TYPE_CHECKING:
 class Worker(Client):
     """One worker process. Its fiber is made with its first body and reused for all of them."""
 
+    __slots__ = (
+        "_begun", "_clocked", "_cpu_s", "_entered", "_exiting", "_fiber", "_queue", "_since", "alive", "in_body",
+        "interrupted", "running",
+    )  # fmt: skip
+
     def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
         super().__init__(world, client, place, daemon)
         self.alive = True
-        self._queue: deque[m.Run] = deque()
+        self._queue: list[m.Run] = []
         self.running: m.Run | None = None
         self._begun = 0.0
         self._since = 0.0  # when the oldest waiting post was posted
@@ -72,7 +76,7 @@ class Worker(Client):
     def _give_back(self, recall: m.Recall) -> m.Recalled:
         wanted = set(recall.tasks)
         back = tuple(run.spec.id for run in self._queue if run.spec.id in wanted)
-        self._queue = deque(run for run in self._queue if run.spec.id not in wanted)
+        self._queue = [run for run in self._queue if run.spec.id not in wanted]
         return m.Recalled(back)
 
     def _interrupt(self, notice: m.Interrupt) -> None:
@@ -103,7 +107,7 @@ class Worker(Client):
             return
         if self.outbox and now - self._since >= self._profile.flush_s:
             self.send_posts()
-        run = self.running = self._queue.popleft()
+        run = self.running = self._queue.pop(0)
         if self._world.fate is not None:
             self._world.fate.task_begins(self, run)
         self._begun = now + wake_s
