@@ -170,11 +170,11 @@ class Mind:
 
     def _judge_keep(self, decision: Keep) -> None:
         task = self.hands.tasks.get(decision.task)
-        if decision.task in self.withdrawn:
+        if self.withdrawn and decision.task in self.withdrawn:
             return
         if task is None or task.state is not State.HELD:
             raise self._breach(decision, f"but {self._state(task)}; only a held task can be kept")
-        if not self._fits_here(task.spec.demand):
+        if not (self.shapes_here.get(task.spec.demand) or self._fits_here(task.spec.demand)):
             raise self._breach(decision, f"but {self.desk.place} could never run {task.spec.demand}")
         self.hands.keep(task, decision.priority)
 

@@ -202,7 +202,7 @@ class Client(ABC):
 
     def _cost(self, message: m.Call) -> float:
         profile = self._profile
-        if isinstance(message, m.Submit):
+        if type(message) is m.Submit:
             refs, size = len(message.spec.deps), grains(len(message.spec.args.data))
             return profile.submit_s + refs * profile.submit_dep_s + size / profile.codec_Bps
         if isinstance(message, m.Drop | m.Unpin):

@@ -79,14 +79,13 @@ class Daemon:
             mail, self._mail = waiting, []
         outgoing, deeds = self._outgoing, self._deeds
         now, nodes, service = self._agenda.now, self.nodes, self._service
-        cost_s = self._batch_s
+        cost_s, quiet = self._batch_s, True
         for to, sender, message in mail:
             kind = type(message)
             cost_s += service[kind] if sender not in nodes else service[kind] * self._inside_share
             if kind is m.Submit:
                 cost_s += len(message.spec.deps) * self._dep_s
-            if kind is not m.Woke and kind is not m.Told:
-                self._agenda.quiet_alarms = 0
+            quiet = quiet and (kind is m.Woke or kind is m.Told)
             for effect in nodes[to].handle(sender, message, now):
                 if type(effect) is not m.Send:
                     deeds.append((to, effect))
@@ -97,6 +96,8 @@ class Daemon:
                 else:
                     letters.append(effect.message)
         self.handled += len(mail)
+        if not quiet:
+            self._agenda.quiet_alarms = 0
         for node in nodes.values():
             if node.log:
                 self._world.write(node.take_log())

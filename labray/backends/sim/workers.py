@@ -130,12 +130,20 @@ class Worker(Client):
         run = self.running
         assert run is not None
         spec = run.spec
-        for ref, value in zip(spec.deps, run.args, strict=False):
+        if run.args:
+            self._unpin(run)
+        values = small_values(spec.model or ())
+        if values is None:
+            values = tuple(
+                [self._model_value(spec, index, size) for index, size in enumerate(spec.model or ())]
+            )
+        self._hand_in(m.Finished(spec.id, run.attempt, values, self._begun, self._agenda.now, self._cpu_s))
+        self._next(0.0)
+
+    def _unpin(self, run: m.Run) -> None:
+        for ref, value in zip(run.spec.deps, run.args, strict=False):
             if type(value) is m.Stored:
                 self.outbox.append((self.place, self.client, m.Unpin(((ref.id, 1),))))
-        values = tuple(self._model_value(spec, index, size) for index, size in enumerate(spec.model or ()))
-        self._hand_in(m.Finished(spec.id, run.attempt, values, self._begun, moment.env.now, self._cpu_s))
-        self._next(0.0)
 
     def _model_value(self, spec: m.Spec, index: int, size: int) -> m.Value:
         if size <= m.INLINE_LIMIT_BYTES:
@@ -231,6 +239,8 @@ class Worker(Client):
         self._enter(moment)
 
     def check(self) -> None:
+        if self.alive and not self._world.closed and getcurrent() is self._fiber:
+            return  # a fiber runs on no other thread than its own
         if not self.alive:
             raise GreenletExit  # a killed process makes no calls, not even from its finally blocks
         self._world.check(self.on_fiber())
@@ -277,6 +287,14 @@ class Worker(Client):
 
 def _weight(run: m.Run) -> int:
     return grains(len(run.spec.args.data)) + (size_of(run.args) if run.args else 0)
+
+
+@lru_cache(maxsize=1024)
+def small_values(sizes: tuple[int, ...]) -> tuple[m.Value, ...] | None:
+    """What a modelled task makes, if all of it travels inside messages: the same for all that make the like."""
+    if any(size > m.INLINE_LIMIT_BYTES for size in sizes):
+        return None
+    return tuple(m.Inline(placeholder(size)) for size in sizes)
 
 
 @lru_cache(maxsize=1024)
