@@ -22,6 +22,7 @@ from labray.schedulers.interface import (
     Keep,
     MessageReceived,
     NodeInfo,
+    NodeJoined,
     NodeLost,
     ObjectStored,
     RoomChanged,
@@ -308,13 +309,21 @@ def test_bottom_up_alone_keeps_all_and_never_wakes():
 
 
 def test_bottom_up_heartbeats_follow_changes_and_then_stop():
-    agent, _ = keeper(BottomUp(heartbeat=0.5), 1, 1)
+    agent, view = keeper(BottomUp(heartbeat=0.5), 1, 1)
     assert feed(agent, *arrivals("a")) == [Keep("a"), Wake(0.5)]
-    assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(0, 1, 0, 0.0, 0.0)), Wake(0.5)]
+    view.free["CPU"] -= UNIT
+    assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(0, 0, 0, 0.0, 0.0)), Wake(0.5)]
+    view.free["CPU"] += UNIT
     assert feed(agent, TaskFinished(task("a"), 2.0)) == []
     assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(0, 1, 0, 2.0, 0.0)), Wake(0.5)]
     assert feed(agent, TimerFired(0)) == []
     assert feed(agent, TaskBlocked(task("b"))) == [Wake(0.5)]
+
+
+def test_bottom_up_tells_nothing_of_a_node_that_is_as_the_head_takes_it_to_be():
+    agent, _ = keeper(BottomUp(), 1, 1)
+    assert feed(agent, NodeJoined(node(0, 1)), NodeJoined(node(2, 1))) == []
+    assert feed(agent, *arrivals("a"), TimerFired(0)) == [Keep("a"), Wake(0.1)]
 
 
 def test_bottom_up_averages_task_time_and_bandwidth_exponentially():

@@ -126,7 +126,7 @@ class Cancels:
             self.desk.send(worker.id, Interrupt(task.id, task.attempt))
 
     def _kill(self, worker: Worker, task: TaskRecord) -> None:
-        waiting = list(worker.pipe)[1:]
+        waiting = worker.pipe[1:]
         self.node.pool.stop(worker)
         worker.pipe.clear()
         for other in waiting:

@@ -19,10 +19,23 @@ from labray.trace import Event
 class Desk:
     """now: the time of the input that is being handled, in the world's seconds."""
 
-    __slots__ = ("dead", "effects", "events", "interest", "later", "log", "now", "place", "timers", "tokens")
+    __slots__ = (
+        "dead",
+        "effects",
+        "events",
+        "interest",
+        "later",
+        "log",
+        "now",
+        "place",
+        "timers",
+        "tokens",
+        "traced",
+    )
 
-    def __init__(self, place: Place, interest: frozenset[type[Fact]]) -> None:
+    def __init__(self, place: Place, interest: frozenset[type[Fact]], traced: bool = True) -> None:
         self.place = place
+        self.traced = traced
         self.interest = interest
         self.now = 0.0
         self.effects: list[Effect] = []
@@ -50,8 +63,9 @@ class Desk:
         self.effects.append(Alarm(seconds, self.tokens))
 
     def note(self, kind: str, subject: str, detail: Any = None) -> None:
-        """Write a trace event."""
-        self.log.append((self.now, kind, self.place, subject, detail))
+        """Write a trace event, if anybody will read it."""
+        if self.traced:
+            self.log.append((self.now, kind, self.place, subject, detail))
 
     def tell_agent(self, event: SchedulerEvent) -> None:
         """Queue an event for the agent, if its policy wants that kind."""

@@ -29,7 +29,8 @@ class Impossible:
         if self.strict or where:
             self.node.endings.end_with(task, ErrorInfo("unschedulable", text))
             return True
-        if spec.demand not in self.warned:
+        told = not task.mine and task.state is not State.HELD  # by its owner, before it was forwarded
+        if not told and spec.demand not in self.warned:
             self.warned.add(spec.demand)
             self.node.desk.do(Warn(text + " It waits until such a node joins."))
         return False

@@ -88,7 +88,6 @@ class Mind:
         self.desk = desk
         self.policy = repr(scheduler)
         self.cluster = cluster
-        self.places = {node.place: node for node in cluster.nodes}
         self.hands = hands
         self.agent = scheduler.agent(desk.place, cluster, view, rng)
         self.encoder = msgspec.msgpack.Encoder()
@@ -119,14 +118,13 @@ class Mind:
         """Whether this node could ever run this."""
         answer = self.shapes_here.get(demand)
         if answer is None:
-            here = self.places.get(self.desk.place)
+            here = self.cluster.places.get(self.desk.place)
             answer = self.shapes_here[demand] = here is not None and here.fits(demand)
         return answer
 
     def joined(self, info: NodeInfo) -> None:
         """One more place that tasks can be sent to."""
-        self.cluster = Cluster((*self.cluster.nodes, info), self.cluster.head)
-        self.places[info.place] = info
+        self.cluster = self.cluster.joined(info)
         self.shapes.clear()
         self.shapes_here.clear()
         self.desk.tell_agent(NodeJoined(info))
@@ -184,11 +182,11 @@ class Mind:
 
     def _judge_keep(self, decision: Keep) -> None:
         task = self.hands.tasks.get(decision.task)
-        if decision.task in self.withdrawn:
+        if self.withdrawn and decision.task in self.withdrawn:
             return
         if task is None or task.state is not State.HELD:
             raise self._breach(decision, f"but {self._state(task)}; only a held task can be kept")
-        if not self._fits_here(task.spec.demand):
+        if not (self.shapes_here.get(task.spec.demand) or self._fits_here(task.spec.demand)):
             raise self._breach(decision, f"but {self.desk.place} could never run {task.spec.demand}")
         self.hands.keep(task, decision.priority)
 
@@ -201,13 +199,13 @@ class Mind:
                 decision, f"but {self._state(task)}; only what has not started can be forwarded"
             )
         to = decision.to
-        if to == self.desk.place or (to not in self.places and to != HEAD):
+        if to == self.desk.place or (to not in self.cluster.places and to != HEAD):
             raise self._breach(decision, f"but {to!r} is not another place of this cluster")
         self.hands.forward(task, to)
 
     def _tell(self, decision: Tell) -> None:
         to = decision.to
-        if self.decoder is None or to == self.desk.place or (to not in self.places and to != HEAD):
+        if self.decoder is None or to == self.desk.place or (to not in self.cluster.places and to != HEAD):
             raise self._breach(decision, "needs `words` in the policy and another place to tell")
         self.desk.send(to, Told(self.encoder.encode(decision.body)))
 

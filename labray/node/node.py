@@ -59,18 +59,18 @@ class Node:
 
     totals: its resources in 1e-4. strict: what no node could ever run is an error instead of waiting.
     prestart: how many workers it starts at boot (its CPUs, by default). suspect_s: after how long a task that waits
-    makes it ask for a cycle; None: never.
+    makes it ask for a cycle; None: never. traced: whether it writes down what happens.
     """
 
     def __init__(
         self, place: Place, cluster: Cluster, totals: m.Demand, scheduler: Scheduler, rng: Random, *,
         strict: bool = False, max_workers: int = 512, prestart: int | None = None,
-        suspect_s: float | None = None,
+        suspect_s: float | None = None, traced: bool = True,
     ) -> None:  # fmt: skip
         interest: frozenset[type[Fact]] = frozenset((TaskArrived, TaskWithdrawn, *scheduler.interest))
         self.place = place
         self.cluster = cluster
-        self.desk = Desk(place, interest)
+        self.desk = Desk(place, interest, traced)
         cpus = -(-dict(totals).get("CPU", 0) // m.UNIT)
         self.prestart = cpus if prestart is None else prestart
         self.hop_limit = 2 * len(cluster.nodes) + 16
@@ -114,14 +114,10 @@ class Node:
         desk = self.desk
         desk.now = now
         self._handlers[type(message)](sender, message)
-        self._follow_up()
-        effects, desk.effects = desk.effects, []
-        return effects
-
-    def _follow_up(self) -> None:
-        """What follows from any input: decisions, then work for idle workers, until nothing more does."""
-        desk, pool = self.desk, self.pool
-        while True:
+        pool = self.pool
+        while (
+            True
+        ):  # what follows from any input: decisions, then work for idle workers, until nothing more does
             while desk.later:
                 act, arguments = desk.later.popleft()
                 act(*arguments)
@@ -136,6 +132,8 @@ class Node:
         if pool.deep and not self.alarmed:
             self.alarmed = True
             desk.do(m.Alarm(LONG_S, PIPE_ALARM))
+        effects, desk.effects = desk.effects, []
+        return effects
 
     def take_log(self) -> list[Event]:
         """The trace events since the last call."""
@@ -215,9 +213,8 @@ class Node:
     def booted(self, sender: str, message: m.Booted) -> None:
         for _ in range(self.prestart):
             self.pool.start_worker()
-        for node in self.cluster.nodes:
-            if node.place == self.place:
-                self.desk.tell_agent(NodeJoined(node))
+        if (own := self.cluster.places.get(self.place)) is not None:
+            self.desk.tell_agent(NodeJoined(own))
 
     def worker_started(self, sender: str, message: m.WorkerStarted) -> None:
         if message.worker in self.pool.workers:
@@ -242,7 +239,7 @@ class Node:
 
     def place_joined(self, sender: str, message: m.PlaceJoined) -> None:
         info = NodeInfo(message.place, message.totals)
-        self.cluster = Cluster((*self.cluster.nodes, info), self.cluster.head)
+        self.cluster = self.cluster.joined(info)
         self.mind.joined(info)
 
     def woke(self, sender: str, message: m.Woke) -> None:
@@ -256,8 +253,10 @@ class Node:
 
     def _freed(self, id: ObjectID) -> None:
         """An object was freed. If it stands for an actor, no handle to it is left."""
-        self.creations.retire(id)
-        self.lineage.freed(id)
+        if id in self.callers.owned:
+            self.creations.retire(id)
+        if self.lineage.origins:
+            self.lineage.freed(id)
 
     def _unknown(self, record: ObjectRecord) -> None:
         """No copy of an object is left, as far as this place knows. What is owned here is made again."""

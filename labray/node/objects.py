@@ -142,7 +142,7 @@ class ObjectTable:
 
     def forget(self, record: ObjectRecord) -> None:
         """Drop the record, or keep it as a mere block while views are on it."""
-        refs = record.refs()
+        refs = refs_in(record.value)
         if record.pins:
             record.value = None
             record.owner = Place("")

@@ -44,9 +44,9 @@ class ReadyQueue:
     def first(self, shape: Demand) -> TaskRecord | None:
         heap = self.shapes[shape]
         while heap:
-            entry = heap[0]
-            if alive(entry):
-                return entry[3]
+            _, _, ticket, task = heap[0]
+            if task.state is State.READY and task.ticket == ticket:
+                return task
             heappop(heap)
         return None
 

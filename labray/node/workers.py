@@ -152,15 +152,20 @@ class Pool:
             return None
         if self.resources.free.get("CPU", 0) < 0:  # an overdraft: what is in use must become less
             return None
+        estimate = self.durations.estimate(task)
+        if estimate is None or estimate + estimate > PIPE_S:  # too long for any pipe
+            return None
         long_ago = self.desk.now - LONG_S
         depth, worker = PIPE_LIMIT, None
         for each in busy.values():
             if len(each.pipe) < depth and each.since > long_ago and not each.refuses:
                 depth, worker = len(each.pipe), each
+                if depth == 1:
+                    break
         if worker is None or worker.recalling:
             return None
-        estimate, ahead = self.durations.estimate(task), self.durations.estimate(worker.pipe[-1])
-        if estimate is None or ahead is None or depth * max(ahead, estimate) + estimate > PIPE_S:
+        ahead = self.durations.estimate(worker.pipe[-1])
+        if ahead is None or depth * max(ahead, estimate) + estimate > PIPE_S:
             return None
         return worker
 
@@ -173,8 +178,8 @@ class Pool:
             self.deep += 1
         self.desk.send(worker.id, self.make_run(task, worker))
         self.desk.note("dispatched", task.id, worker.id)
-        if task.fact is not None:
-            self.desk.tell_agent(TaskStarted(task.fact))
+        if task.fact is not None and TaskStarted in self.desk.interest:
+            self.desk.events.append(TaskStarted(task.fact))
 
     # ------------------------------------------------------------ ends, blocks, recalls
 
@@ -199,8 +204,10 @@ class Pool:
         self._give_back(worker)
 
     def _room_changed(self) -> None:
+        if RoomChanged not in self.desk.interest:
+            return
         if not self.desk.events or type(self.desk.events[-1]) is not RoomChanged:
-            self.desk.tell_agent(RoomChanged())
+            self.desk.events.append(RoomChanged())
 
     def rest(self) -> None:
         """After dispatch: what is idle now takes over from deep pipes, or ends if there is plenty."""
@@ -224,7 +231,7 @@ class Pool:
 
     def recall(self, worker: Worker, keep: int = 1) -> None:
         """Ask for all but the first few back. (Asking twice does no harm: an earlier call may have been for fewer.)"""
-        tasks = tuple(task.id for task in list(worker.pipe)[keep:])
+        tasks = tuple(task.id for task in worker.pipe[keep:])
         if tasks and worker.actor is None:
             worker.recalling += 1
             self.desk.send(worker.id, Recall(tasks))
@@ -295,4 +302,6 @@ class Pool:
         worker.held = lifetime
 
     def _leave_busy(self, worker: Worker) -> None:
-        self.busy.get(worker.held or (), {}).pop(worker.id, None)
+        busy = self.busy.get(worker.held or ())
+        if busy is not None:
+            busy.pop(worker.id, None)

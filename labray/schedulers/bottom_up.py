@@ -3,8 +3,8 @@
 Ray's scheduler as its paper describes it (Moritz et al., OSDI'18, section 4.2.2); the code shipped then left out
 where the data is, and counted tasks instead of seconds. Two details are ours. A heartbeat says how many tasks
 from the head had arrived, so the head counts exactly those still on their way. And heartbeats stop when
-nothing changes, so that an idle cluster is idle; the first task that a node passes on is preceded by one, lest
-the head judge a burst by news from before it.
+nothing changes, so that an idle cluster is idle, and a node that never had work says nothing; the first task that a
+node passes on is preceded by one, lest the head judge a burst by news from before it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Keeper:
         self._policy = policy
         self._head = cluster.head
         self._view = view
-        self._info = next(node for node in cluster.nodes if node.place == view.place)
+        self._info = cluster.places[view.place]
         self._cores = dict(self._info.totals).get("CPU", 0) / UNIT
         self._alone = len(cluster.nodes) == 1  # no one else could take a task, and no one wants the news
         self._fits: dict[Demand, bool] = {}
@@ -108,7 +108,7 @@ class Keeper:
         self._bandwidth = Average(policy.alpha)
         self._pulling: dict[ObjectID, float] = {}  # since when
         self._received = 0
-        self._told: Load | None = None
+        self._told = Load(0, self._view.free.get("CPU", 0) // UNIT, 0, 0.0, 0.0)  # as the head takes it to be
         self._spoke = False  # since the last heartbeat was due
         self._armed = self._alone
 
@@ -126,15 +126,17 @@ class Keeper:
         elif isinstance(event, TimerFired):
             return self._beat()
         elif isinstance(event, NodeJoined):
-            self._joined(event.node.place)
+            return self._joined(event.node.place)
         elif isinstance(event, (MessageReceived, NodeLost)):
             return ()
         return () if self._armed else (self._arm(),)
 
-    def _joined(self, place: Place) -> None:
+    def _joined(self, place: Place) -> Sequence[Decision]:
         """From now on others can take tasks, and want the news."""
-        if self._alone and place != self._view.place:
-            self._alone = self._armed = False
+        if not self._alone or place == self._view.place:
+            return ()
+        self._alone = False
+        return (self._arm(),)
 
     def _arrived(self, task: Task, now: float) -> Sequence[Decision]:
         if not self._keeps(task):

@@ -12,6 +12,7 @@ SchedulerError naming the policy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -39,9 +40,29 @@ class NodeInfo(Fact, frozen=True, gc=False):
         return all(totals.get(name, 0) >= amount for name, amount in demand)
 
 
-class Cluster(Fact, frozen=True, gc=False):
+class Cluster(Fact, frozen=True, gc=True, dict=True):
+    """The nodes that live, in order, and the head. One value serves all who live in one process: ten thousand nodes
+    that each kept a table of ten thousand would fill its memory.
+    """
+
     nodes: tuple[NodeInfo, ...]
     head: Place
+
+    @cached_property
+    def places(self) -> Mapping[Place, NodeInfo]:
+        """The nodes by their place."""
+        return {node.place: node for node in self.nodes}
+
+    def joined(self, node: NodeInfo) -> Cluster:
+        """With one node more: the same value for all who hear of it."""
+        larger = self._larger.get(node.place)
+        if larger is None:
+            larger = self._larger[node.place] = Cluster((*self.nodes, node), self.head)
+        return larger
+
+    @cached_property
+    def _larger(self) -> dict[Place, Cluster]:
+        return {}
 
 
 class Dep(Fact, frozen=True, gc=False):

@@ -110,7 +110,7 @@ class Asker:
         self._place = view.place
         self._rng = rng
         self._roster = Roster(cluster)
-        own = next(node for node in cluster.nodes if node.place == view.place)
+        own = cluster.places[view.place]
         self._cores = max(dict(own.totals).get("CPU", 0) / UNIT, 1.0)
         self._here: dict[TaskID, None] = {}  # kept, and not yet ended
         self._inquiries: dict[int, Inquiry] = {}

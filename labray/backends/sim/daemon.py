@@ -34,6 +34,7 @@ class Daemon:
         self.deaf_to: dict[Place, None] = {}  # places it has been told are dead
         self.busy = False
         self.busy_s = 0.0
+        self.handled = 0  # messages that its nodes took
         self._world = world
         self._agenda = world.agenda
         self._mail: list[Mail] = []
@@ -60,7 +61,8 @@ class Daemon:
             return
         self._mail.extend(mail)
         if not self.busy and self._mail:
-            self._begin(self._waking_s(self.host.busy(), self._agenda.now - self._idle_since))
+            asleep_s = self._agenda.now - self._idle_since
+            self._begin(0.0 if self._world.booting else self._waking_s(self.host.busy(), asleep_s))
 
     def die(self) -> None:
         """The process ends in the middle of whatever it does: nothing it has not said is said any more."""
@@ -77,14 +79,13 @@ class Daemon:
             mail, self._mail = waiting, []
         outgoing, deeds = self._outgoing, self._deeds
         now, nodes, service = self._agenda.now, self.nodes, self._service
-        cost_s = self._batch_s
+        cost_s, quiet = self._batch_s, True
         for to, sender, message in mail:
             kind = type(message)
             cost_s += service[kind] if sender not in nodes else service[kind] * self._inside_share
             if kind is m.Submit:
                 cost_s += len(message.spec.deps) * self._dep_s
-            if kind is not m.Woke and kind is not m.Told:
-                self._agenda.quiet_alarms = 0
+            quiet = quiet and (kind is m.Woke or kind is m.Told)
             for effect in nodes[to].handle(sender, message, now):
                 if type(effect) is not m.Send:
                     deeds.append((to, effect))
@@ -94,6 +95,9 @@ class Daemon:
                     outgoing[to, effect.to] = [effect.message]
                 else:
                     letters.append(effect.message)
+        self.handled += len(mail)
+        if not quiet:
+            self._agenda.quiet_alarms = 0
         for node in nodes.values():
             if node.log:
                 self._world.write(node.take_log())

@@ -88,4 +88,7 @@ class Machines:
         config = self._world.config
         rng = Random(f"{config.seed}/{place}")
         kind = ValidatedNode if self._settings.validate else Node
-        return kind(place, self.cluster, totals, config.scheduler, rng, strict=True, max_workers=MOST_WORKERS)
+        return kind(
+            place, self.cluster, totals, config.scheduler, rng, strict=True, max_workers=MOST_WORKERS,
+            traced=config.trace,
+        )  # fmt: skip

@@ -6,7 +6,6 @@ spent when it has run. A modelled task never enters the fiber, and is one event.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
 from time import thread_time
@@ -29,10 +28,15 @@ if TYPE_CHECKING:
 class Worker(Client):
     """One worker process. Its fiber is made with its first body and reused for all of them."""
 
+    __slots__ = (
+        "_begun", "_clocked", "_cpu_s", "_entered", "_exiting", "_fiber", "_queue", "_since", "alive", "in_body",
+        "interrupted", "running",
+    )  # fmt: skip
+
     def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
         super().__init__(world, client, place, daemon)
         self.alive = True
-        self._queue: deque[m.Run] = deque()
+        self._queue: list[m.Run] = []
         self.running: m.Run | None = None
         self._begun = 0.0
         self._since = 0.0  # when the oldest waiting post was posted
@@ -72,7 +76,7 @@ class Worker(Client):
     def _give_back(self, recall: m.Recall) -> m.Recalled:
         wanted = set(recall.tasks)
         back = tuple(run.spec.id for run in self._queue if run.spec.id in wanted)
-        self._queue = deque(run for run in self._queue if run.spec.id not in wanted)
+        self._queue = [run for run in self._queue if run.spec.id not in wanted]
         return m.Recalled(back)
 
     def _interrupt(self, notice: m.Interrupt) -> None:
@@ -104,7 +108,7 @@ class Worker(Client):
             return
         if self.outbox and now - self._since >= self._profile.flush_s:
             self.send_posts()
-        run = self.running = self._queue.popleft()
+        run = self.running = self._queue.pop(0)
         if self._world.fate is not None:
             self._world.fate.task_begins(self, run)
         self._begun = now + wake_s
@@ -127,12 +131,20 @@ class Worker(Client):
         run = self.running
         assert run is not None
         spec = run.spec
-        for ref, value in zip(spec.deps, run.args, strict=False):
+        if run.args:
+            self._unpin(run)
+        values = small_values(spec.model or ())
+        if values is None:
+            values = tuple(
+                [self._model_value(spec, index, size) for index, size in enumerate(spec.model or ())]
+            )
+        self._hand_in(m.Finished(spec.id, run.attempt, values, self._begun, self._agenda.now, self._cpu_s))
+        self._next(0.0)
+
+    def _unpin(self, run: m.Run) -> None:
+        for ref, value in zip(run.spec.deps, run.args, strict=False):
             if type(value) is m.Stored:
                 self.outbox.append((self.place, self.client, m.Unpin(((ref.id, 1),))))
-        values = tuple(self._model_value(spec, index, size) for index, size in enumerate(spec.model or ()))
-        self._hand_in(m.Finished(spec.id, run.attempt, values, self._begun, moment.env.now, self._cpu_s))
-        self._next(0.0)
 
     def _model_value(self, spec: m.Spec, index: int, size: int) -> m.Value:
         if size <= m.INLINE_LIMIT_BYTES:
@@ -228,6 +240,8 @@ class Worker(Client):
         self._enter(moment)
 
     def check(self) -> None:
+        if self.alive and not self._world.closed and getcurrent() is self._fiber:
+            return  # a fiber runs on no other thread than its own
         if not self.alive:
             raise GreenletExit  # a killed process makes no calls, not even from its finally blocks
         self._world.check(self.on_fiber())
@@ -274,6 +288,14 @@ class Worker(Client):
 
 def _weight(run: m.Run) -> int:
     return grains(len(run.spec.args.data)) + (size_of(run.args) if run.args else 0)
+
+
+@lru_cache(maxsize=1024)
+def small_values(sizes: tuple[int, ...]) -> tuple[m.Value, ...] | None:
+    """What a modelled task makes, if all of it travels inside messages: the same for all that make the like."""
+    if any(size > m.INLINE_LIMIT_BYTES for size in sizes):
+        return None
+    return tuple(m.Inline(placeholder(size)) for size in sizes)
 
 
 @lru_cache(maxsize=1024)

@@ -16,9 +16,10 @@ from greenlet import getcurrent
 
 from labray import messages as m
 from labray.backends.sim.agenda import Agenda
-from labray.backends.sim.clients import Client, Driver
+from labray.backends.sim.clients import Client
 from labray.backends.sim.clock import Patches
 from labray.backends.sim.daemon import Daemon
+from labray.backends.sim.driver import Driver
 from labray.backends.sim.fate import Fate
 from labray.backends.sim.interrupts import Interrupts
 from labray.backends.sim.machines import Machines
@@ -214,6 +215,10 @@ class World:
     def every_node(self) -> list[Node]:
         """The nodes and the head, in the order of their processes."""
         return self.machines.nodes()
+
+    def messages(self) -> int:
+        """How many all nodes have handled so far."""
+        return sum(daemon.handled for daemon in dict.fromkeys(self.daemons.values()))
 
     def write(self, events: list[Event]) -> None:
         """Into the trace, if one is kept."""

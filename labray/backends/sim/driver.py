@@ -1,0 +1,74 @@
+"""The driver of a simulation: the main program, on whose stack the world runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
+from simpy.core import EmptySchedule
+
+from labray import messages as m
+from labray.backends.sim.clients import Client
+from labray.errors import DeadlockError
+from labray.ids import Place
+
+if TYPE_CHECKING:
+    from labray.backends.sim.daemon import Daemon
+    from labray.backends.sim.world import World
+
+
+class Driver(Client):
+    """The main program. It turns the crank: while it waits, the world runs on its stack."""
+
+    __slots__ = ("_awake", "_stale", "process", "waiting")
+
+    def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
+        super().__init__(world, client, place, daemon)
+        self.process = self._process = world.make_process(self)
+        self._awake = False
+        self.waiting = False
+        self._stale = 0  # wakings still to come for waits that an exception ended
+
+    def receive(self, letters: Sequence[Any]) -> None:
+        for letter in letters:
+            if type(letter) is m.Warned:
+                self._world.warn(letter.text)
+            elif hasattr(letter, "request"):
+                self._answered(letter)
+
+    def check(self) -> None:
+        self._world.check(getcurrent() is self._world.hub)
+        self._world.check_whole()
+
+    def exit(self, reason: str) -> None:
+        raise SystemExit(f"the simulated driver ended: {reason}")
+
+    def _suspend(self) -> None:
+        step, interrupts = self._agenda.step, self._world.interrupts
+        self.waiting = True
+        try:
+            while not self._awake:
+                step()
+                if interrupts.pending:
+                    interrupts.check()
+        except BaseException as error:
+            if self.awaiting is not None:
+                self.awaiting = None
+            elif not isinstance(error, EmptySchedule | DeadlockError):
+                self._stale += 1
+            if isinstance(error, EmptySchedule):
+                raise self._world.deadlock() from None
+            if isinstance(error, Exception) and not isinstance(error, DeadlockError):
+                self._world.broke(error)
+            raise
+        finally:
+            self.waiting = False
+        self._awake = False
+
+    def _resume(self, moment: Any) -> None:
+        self._wait_ends()
+        if self._stale:
+            self._stale -= 1
+        else:
+            self._awake = True
