@@ -68,7 +68,7 @@ class ErrorInfo(Word, frozen=True, array_like=True, gc=False):
     """An error that can be told even where it cannot be unpickled.
 
     kind: task (the user's code raised), worker_crashed, actor_died, actor_unavailable, object_lost,
-    owner_died, cancelled, unschedulable, system.
+    owner_died, cancelled, unschedulable, out_of_memory, system.
     """
 
     kind: str
@@ -217,6 +217,13 @@ class Lookup(Tagged, frozen=True, array_like=True, gc=False):
     name: str
 
 
+class Outstanding(Tagged, frozen=True, array_like=True, gc=False):
+    """Which of these tasks, submitted here, are over? Answered by Ready, with their positions."""
+
+    request: int
+    tasks: tuple[TaskID, ...]
+
+
 class Finished(Tagged, frozen=True, array_like=True, gc=False):
     """A worker ended a task. kept: the refs among its arguments that outlive it in the worker.
 
@@ -251,6 +258,7 @@ Call = (
     | Cancel
     | Register
     | Lookup
+    | Outstanding
     | Finished
     | Recalled
 )
@@ -622,6 +630,13 @@ class PlaceJoined(Tagged, frozen=True, array_like=True, gc=False):
     totals: Demand
 
 
+class MemoryShort(Tagged, frozen=True, array_like=True, gc=False):
+    """There is too little memory left (text: how little): end one process. sizes: client, process id, bytes."""
+
+    sizes: tuple[tuple[ClientID, int, int], ...]
+    text: str
+
+
 class Arrived(Tagged, frozen=True, array_like=True, gc=False):
     """A pulled object is in this node's store now."""
 
@@ -636,7 +651,16 @@ class Woke(Tagged, frozen=True, array_like=True, gc=False):
 
 
 News = (
-    Booted | ClientJoined | ClientLost | WorkerStarted | WorkerLost | PlaceLost | PlaceJoined | Arrived | Woke
+    Booted
+    | ClientJoined
+    | ClientLost
+    | WorkerStarted
+    | WorkerLost
+    | PlaceLost
+    | PlaceJoined
+    | MemoryShort
+    | Arrived
+    | Woke
 )
 
 

@@ -92,9 +92,9 @@ class Process:
         args: Sequence[Any], kwargs: Mapping[str, Any], *, actor: Ref | None = None, method: str = "",
     ) -> list[ObjectRef[Any]]:  # fmt: skip
         """Submit a task, an actor's creation or a call; the refs of its results, of which an actor has one."""
-        cost = options.cost
-        if callable(cost):
-            cost = seconds("the cost", cost(*args, **kwargs))
+        if actor is not None and options.most_pending > 0:
+            self.questions.make_room(actor.id, options.most_pending)
+        cost = seconds("the cost", options.cost(*args, **kwargs)) if callable(options.cost) else options.cost
         call = codec.encode_call(args, kwargs)
         if call.deps or call.encoded.refs:
             self._check((*call.deps, *call.encoded.refs))
@@ -115,6 +115,8 @@ class Process:
             options.actor_name, options.strategy, cost, options.model,
         )  # fmt: skip
         self.channel.post(m.Submit(spec))
+        if actor is not None and options.most_pending > 0:
+            self.questions.called(actor.id, task)
         with self._lock:
             own = self.handles.own
             return [own(Ref(result_id(task, index), place)) for index in range(options.returns)]

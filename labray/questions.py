@@ -12,12 +12,13 @@ from typing import Any
 
 from labray import codec
 from labray import messages as m
-from labray.ids import ObjectID
+from labray.errors import PendingCallsLimitExceeded
+from labray.ids import ObjectID, TaskID
 from labray.messages import Ref
 from labray.port import Channel
 from labray.refs import KEPT_BYTES, HandleTable, ObjectRef
 
-Question = m.Get | m.Wait | m.Register | m.Lookup | m.Cancel
+Question = m.Get | m.Wait | m.Register | m.Lookup | m.Cancel | m.Outstanding
 
 
 class Questions:
@@ -29,6 +30,9 @@ class Questions:
         self._lock = lock
         self._numbers = count(1)
         self._abandoned: dict[int, tuple[Ref, ...]] = {}
+        self._calls: dict[
+            ObjectID, dict[TaskID, None]
+        ] = {}  # by actor with a limit: those not known to be over
 
     def number(self) -> int:
         """For the next question."""
@@ -90,6 +94,31 @@ class Questions:
             reply = self.ask(m.Wait(self.number(), wanted, count, True), None)
         assert isinstance(reply, m.Ready), reply
         return reply.positions
+
+    # ------------------------------------------------------------ how much waits at an actor
+
+    def make_room(self, actor: ObjectID, limit: int) -> None:
+        """Raise PendingCallsLimitExceeded if so many calls of this process at this actor are not over yet."""
+        with self._lock:
+            calls = tuple(self._calls.get(actor, ()))
+        if len(calls) < limit:
+            return
+        reply = self.ask(m.Outstanding(self.number(), calls), None)
+        assert isinstance(reply, m.Ready), reply
+        with self._lock:
+            for at in reply.positions:
+                self._calls[actor].pop(calls[at], None)
+            left = len(self._calls[actor])
+        if left >= limit:
+            raise PendingCallsLimitExceeded(
+                f"{left} calls of this process wait at actor {actor} or run, and max_pending_calls={limit}: "
+                "wait for some of them first."
+            )
+
+    def called(self, actor: ObjectID, task: TaskID) -> None:
+        """A call was made at an actor with a limit."""
+        with self._lock:
+            self._calls.setdefault(actor, {})[task] = None
 
     # ------------------------------------------------------------ answers that come too late
 

@@ -137,6 +137,30 @@ def test_a_result_that_may_not_be_made_again_says_why(cluster: Cluster) -> None:
         labray.get(array, timeout=PATIENCE_S)
 
 
+@pytest.mark.parametrize("retries", [0, 1])
+def test_an_actors_lost_result_comes_back_if_its_calls_may_be_made_again(
+    cluster: Cluster, retries: int
+) -> None:
+    node = cluster.add_node(num_cpus=1, resources={"disk": 1})
+
+    @labray.remote(resources={"disk": 1}, max_restarts=1, max_task_retries=retries)
+    class Maker:
+        def full(self, value: int) -> np.ndarray:
+            return np.full(200_000, value)
+
+    maker = Maker.remote()
+    array = maker.full.remote(4)
+    labray.wait([array], timeout=PATIENCE_S)
+    cluster.add_node(num_cpus=1, resources={"disk": 1})
+    cluster.remove_node(node)
+    if retries:
+        assert (labray.get(array, timeout=PATIENCE_S) == 4).all()
+    else:
+        with pytest.raises(ObjectLostError, match="max_task_retries=0"):
+            labray.get(array, timeout=PATIENCE_S)
+    assert labray.get(total.remote(maker.full.remote(5)), timeout=PATIENCE_S) == 1_000_000
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_killed_daemon_loses_its_node_and_nothing_else(cluster: Cluster, how: signal.Signals) -> None:
     node = cluster.add_node(num_cpus=1)

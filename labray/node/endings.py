@@ -29,8 +29,8 @@ from labray.node.mind import UNDECIDED
 from labray.node.notes import note_sizes
 from labray.node.records import refs_in
 from labray.node.residents import Resident
+from labray.node.shortage import OUT_OF_MEMORY
 from labray.node.tasks import State, TaskRecord, pinned
-from labray.node.worker import Worker
 from labray.schedulers.interface import TaskFinished
 
 if TYPE_CHECKING:
@@ -178,6 +178,9 @@ class Endings:
 
     def lost(self, task: TaskRecord, why: str, error: ErrorInfo | None = None) -> None:
         """At the owner: the process or place that ran this attempt is gone."""
+        if error is not None and error.kind == OUT_OF_MEMORY and task.cancelled is None:
+            self.node.shortage.again_later(task)
+            return
         if self._may_retry(task):
             self.again(task)
             return
@@ -190,7 +193,7 @@ class Endings:
     def _may_retry(self, task: TaskRecord) -> bool:
         if task.cancelled is not None:
             return False
-        return task.spec.retries < 0 or task.attempt < task.spec.retries
+        return task.spec.retries < 0 or task.attempt - task.excused < task.spec.retries
 
     def again(self, task: TaskRecord) -> None:
         task.attempt += 1
@@ -203,7 +206,8 @@ class Endings:
                 task.step(State.CALLING)
             self.node.callers.call(task)
             return
-        task.step(State.WAITING)
+        if task.state is not State.WAITING:
+            task.step(State.WAITING)
         self.custody.await_deps(task)
 
     def fail(self, task: TaskRecord, error: ErrorInfo) -> None:
@@ -221,26 +225,6 @@ class Endings:
         if task.spec.kind == "method":
             self.node.residents.withdraw(task)
         self._report(task, (Failed(error),) * max(task.spec.returns, 1), 0.0)
-
-    def worker_lost(self, worker: Worker, reason: str) -> None:
-        """A worker died: the task it was in is lost, those that only waited in its pipe are not."""
-        begun = list(worker.pipe)
-        self.node.pool.lost(worker)
-        self.node.clients.leave(worker.id)
-        worker.pipe.clear()
-        if worker.actor is not None:
-            worker.pipe.extend(begun)
-            self.node.residents.crashed(worker, reason)
-            return
-        for task in begun[1:]:
-            task.worker = None
-            self.node.pool.ready(task)
-        self.node.cancels.given_back(begun[1:])
-        for task in begun[:1]:
-            if task.fact is not None:
-                self.desk.tell_agent(TaskFinished(task.fact, 0.0))
-            text = f"task {task.id} ({task.spec.name}) failed: its worker died: {reason}."
-            self.lost_call(task, ErrorInfo("worker_crashed", text))
 
     def lost_call(self, task: TaskRecord, error: ErrorInfo) -> None:
         if task.mine:

@@ -1,4 +1,4 @@
-"""What the loss of a place means for the tasks and actors that this node knows."""
+"""What the loss of a worker or of a place means for the tasks and actors that this node knows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from labray.ids import Place
 from labray.messages import ErrorInfo
 from labray.node.mind import UNDECIDED
 from labray.node.tasks import State, TaskRecord
+from labray.schedulers.interface import TaskFinished
 
 if TYPE_CHECKING:
     from labray.node.node import Node
+    from labray.node.worker import Worker
 
 
 def place_lost(node: Node, lost: Place) -> None:
@@ -50,3 +52,35 @@ def _call_lost(node: Node, task: TaskRecord, lost: Place) -> None:
     owned = node.callers.owned.get(actor)
     error = (owned.error if owned is not None else None) or ErrorInfo("actor_unavailable", text)
     node.endings.lost(task, error.message, error)
+
+
+def worker_lost(
+    node: Node, worker: Worker, reason: str, error: ErrorInfo | None = None, final: bool = False
+) -> None:
+    """The task it was in is lost, those that only waited in its pipe are not.
+
+    error: what the task ends in, if not in its worker's crash. final: whatever retries it has.
+    """
+    begun = list(worker.pipe)
+    node.pool.lost(worker)
+    if not worker.started:
+        node.births.failure(reason)
+    node.clients.leave(worker.id)
+    worker.pipe.clear()
+    if worker.actor is not None:
+        worker.pipe.extend(begun)
+        node.residents.crashed(worker, reason)
+        return
+    for task in begun[1:]:
+        task.worker = None
+        node.pool.ready(task)
+    node.cancels.given_back(begun[1:])
+    for task in begun[:1]:
+        if task.fact is not None:
+            node.desk.tell_agent(TaskFinished(task.fact, 0.0))
+        text = f"task {task.id} ({task.spec.name}) failed: its worker died: {reason}."
+        told = error or ErrorInfo("worker_crashed", text)
+        if final:
+            node.endings.end_with(task, told)
+        else:
+            node.endings.lost_call(task, told)

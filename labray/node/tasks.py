@@ -42,6 +42,7 @@ class TaskRecord:
     known: what came with it of its dependencies, in order (small ones whole); () where it was submitted.
     seq: the order in which tasks came to this place. at: who has custody, when AWAY;
     via: who said so, if it was not that place itself. cancelled: (force, recursive).
+    excused: attempts that use up no retry.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class TaskRecord:
         "at",
         "attempt",
         "cancelled",
+        "excused",
         "fact",
         "fetches",
         "hops",
@@ -77,6 +79,7 @@ class TaskRecord:
         self.missing = 0
         self.fetches = 0
         self.astray = 0
+        self.excused = 0
         self.priority = 0.0
         self.known: tuple[Inline | Failed | Remote, ...] = ()
         self.fact: Task | None = None
