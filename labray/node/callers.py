@@ -133,6 +133,11 @@ class Callers:
     def _owner_lost(self, actor: Ref) -> ErrorInfo:
         return ErrorInfo("actor_died", f"the actor {actor.id} is gone with its owner, {actor.owner}.")
 
+    def forget(self, id: ObjectID) -> None:
+        """Nobody here holds the actor any more. (A call on its way holds it.)"""
+        view = self.known.pop(id, None)
+        assert view is None or not view.pending, f"{id} was let go of while calls wait for it"
+
     # ------------------------------------------------------------ the owner's part
 
     def created(self, creation: TaskRecord) -> None:
@@ -159,10 +164,10 @@ class Callers:
         self._change(actor, "alive")
 
     def unwanted(self, id: ObjectID, at: Place, attempt: int) -> None:
-        """A constructor ended that its owner had given up: if it made an actor, that is ended too."""
+        """A constructor ended that its owner had given up: the actor that it made is ended too."""
         actor = self.owned.get(id)
-        if actor is not None and (actor.state == "dead" or actor.creation.attempt != attempt):
-            self._stop(id, at, attempt, actor.error)
+        if actor is None or actor.state == "dead" or actor.creation.attempt != attempt:
+            self._stop(id, at, attempt, actor.error if actor else None)
 
     def died(self, id: ObjectID, attempt: int, error: ErrorInfo, may_restart: bool = True) -> Failed | None:
         """At the owner: its process is gone. Restarted if it may be; else the error that its calls end in."""
@@ -198,13 +203,10 @@ class Callers:
         """No handle is left anywhere: the process may go. Nothing can be waiting for it."""
         actor = self.owned[id]
         if actor.state != "dead":
-            restarting = actor.at is None
             at, actor.at = actor.at or actor.creation.at, None
             if at is not None:
                 self._stop(id, at, actor.creation.attempt, None)
-            self._bury(actor)
-            if restarting:
-                return  # its constructor may be on the way somewhere: see `unwanted`
+            self._bury(actor)  # its constructor may be on the way somewhere: see `unwanted`
         del self.owned[id]
 
     def _stop(self, id: ObjectID, at: Place, attempt: int, error: ErrorInfo | None) -> None:

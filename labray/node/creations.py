@@ -62,6 +62,7 @@ class Creations:
         if id in self.node.callers.owned:
             creation = self.node.callers.owned[id].creation
             self.node.callers.retire(id)
+            self.node.callers.forget(id)
             self._bury(creation)
 
     def process_gone(self, resident: Resident, error: ErrorInfo) -> None:

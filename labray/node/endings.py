@@ -24,6 +24,7 @@ from labray.messages import (
     Value,
 )
 from labray.node.cancels import cancelled
+from labray.node.creations import DONE_CONSTRUCTING
 from labray.node.mind import UNDECIDED
 from labray.node.notes import note_sizes
 from labray.node.records import refs_in
@@ -109,7 +110,8 @@ class Endings:
         for value in message.values:
             self.objects.receive(refs_in(value))
         if task is None or not task.mine or task.attempt != message.attempt:
-            self.node.callers.unwanted(result_id(message.task, 0), sender, message.attempt)
+            if message.values == (DONE_CONSTRUCTING,):
+                self.node.callers.unwanted(result_id(message.task, 0), sender, message.attempt)
             for value in message.values:  # an attempt that was given up: its values are not wanted
                 for ref in refs_in(value):
                     self.objects.release(ref.id)

@@ -69,7 +69,7 @@ class Node:
         cpus = -(-dict(totals).get("CPU", 0) // m.UNIT)
         self.prestart = cpus if prestart is None else prestart
         self.hop_limit = 2 * len(cluster.nodes) + 16
-        self.objects = ObjectTable(self.desk, self._freed, self._unknown)
+        self.objects = ObjectTable(self.desk, self._freed, lambda id: self.callers.forget(id), self._unknown)
         self.clients = Desks(self.desk, self.objects, self._block, self._unblock)
         self.custody = Custody(self, strict)
         self.fetching = Fetching(self)

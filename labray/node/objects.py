@@ -35,12 +35,17 @@ class ObjectTable:
     """All objects that this place owns, holds or stores."""
 
     def __init__(
-        self, desk: Desk, on_freed: Callable[[ObjectID], None], on_unknown: Callable[[ObjectRecord], None]
+        self,
+        desk: Desk,
+        on_freed: Callable[[ObjectID], None],
+        on_returned: Callable[[ObjectID], None],
+        on_unknown: Callable[[ObjectRecord], None],
     ) -> None:
         self.desk = desk
         self.place = desk.place
         self.records: dict[ObjectID, ObjectRecord] = {}
         self.on_freed = on_freed
+        self.on_returned = on_returned
         self.copies = Copies(self, on_unknown)
 
     # ------------------------------------------------------------ records and counts
@@ -124,6 +129,7 @@ class ObjectTable:
         elif record.local is None and record.pulling is None:
             del self.records[record.id]
             self._release_contents(record)
+            self.on_returned(record.id)
 
     def _free(self, record: ObjectRecord) -> None:
         self.desk.note("freed", record.id)
@@ -196,11 +202,15 @@ class ObjectTable:
         if record.on_local is None:
             record.on_local = []
         record.on_local.append((then, argument))
+        self.send_for(record)
+        return False
+
+    def send_for(self, record: ObjectRecord) -> None:
+        """Have it come here, for whoever asks again."""
         if record.value is None:
             self.watch(record)
-        else:
+        elif record.here is None:
             self.copies.pull(record)
-        return False
 
     def watched(self, ref: Ref, by: Place) -> None:
         """Another place wants to know of an object we own."""

@@ -37,6 +37,13 @@ class ObjectRecord:
         self.pulling: Place | None = None
         self.watched = False
 
+    def wait_no_more(self, argument: Any) -> None:
+        """Who was to be called with this is not."""
+        if self.on_exist:
+            self.on_exist = [entry for entry in self.on_exist if entry[1] is not argument] or None
+        if self.on_local:
+            self.on_local = [entry for entry in self.on_local if entry[1] is not argument] or None
+
     @property
     def here(self) -> Inline | Failed | Stored | None:
         """The value, if it can be read at this place now."""

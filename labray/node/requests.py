@@ -63,7 +63,10 @@ class Desks:
         client = self.clients.pop(id, None)
         if client is None:
             return
+        requests = list(client.requests.values())
         client.requests.clear()
+        for request in requests:
+            self._wait_no_more(request)
         for object_id, count in client.pins.items():
             self.objects.unpin(object_id, count)
         for object_id, count in client.given.items():
@@ -110,7 +113,7 @@ class Desks:
             return
         if message.poll:
             for record in records:
-                objects.when_local(record, _nothing, None)
+                objects.send_for(record)
             self.desk.send(id, Values(message.request, ()))
             return
         request = self._open(client, message)
@@ -157,7 +160,8 @@ class Desks:
         if there >= message.count or message.poll:
             if message.poll:
                 for record in records:
-                    self.objects.when_exists(record, _nothing, None)
+                    if record.value is None:
+                        self.objects.watch(record)
             if there >= message.count:
                 self._note(client, message, self.desk.now)
             self._tell_ready(client, message, records)
@@ -202,7 +206,12 @@ class Desks:
         del request.client.requests[request.message.request]
         if request.lends:
             self.unblock(request.client.id)
+        if request.missing or type(request.message) is Wait:
+            self._wait_no_more(request)
 
-
-def _nothing(argument: None, record: ObjectRecord) -> None:
-    """A poll only sets things in motion."""
+    def _wait_no_more(self, request: Request) -> None:
+        """For what has not come: a program that polls would otherwise pile up its questions there."""
+        for ref in request.message.refs:
+            record = self.objects.records.get(ref.id)
+            if record is not None and (record.on_exist or record.on_local):
+                record.wait_no_more(request)
