@@ -14,6 +14,7 @@ from labray.ids import ObjectID, Place, TaskID
 from labray.messages import Call, Notice, Payload, Ref, Stored
 
 if TYPE_CHECKING:
+    from labray.holdings import Held
     from labray.options import Options
     from labray.refs import ObjectRef
     from labray.trace import Event
@@ -123,6 +124,14 @@ class Elastic(Protocol):
 
     def remove_node(self, name: str) -> None:
         """As if it had been killed; the others have been told when this returns."""
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A session that can be asked what is held, for tests."""
+
+    def held(self) -> Sequence[Held]:
+        """What each living place holds, the head's too."""
 
 
 _current: Port | None = None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from labray.probe import Holdings
     from labray.session import Context
 
 SEED = "LABRAY_SEED"
@@ -103,6 +104,20 @@ def disturbed(seed: int, nodes: int) -> dict[str, Any]:
         "speeds": {f"n{at}": 2 ** random.uniform(-1, 1) for at in range(nodes)},
         "costs": Jittered(Declared(), 10 ** random.uniform(-5, -2), seed),
     }
+
+
+def held() -> Holdings:
+    """What every place of the running session holds, and why. Nothing is asked of the program itself."""
+    from labray import probe
+
+    return probe.held()
+
+
+def released(timeout: float = 10.0) -> Holdings:
+    """Wait until nothing is held anywhere; TimeoutError after so many of the world's seconds, with all that is."""
+    from labray import probe
+
+    return probe.released(timeout)
 
 
 @pytest.fixture

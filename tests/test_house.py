@@ -25,6 +25,7 @@ FLOORS: dict[str, int] = {
     "trace": 0,
     "costs": 0,
     "faults": 0,
+    "holdings": 0,
     # 1 body: the state machines, and the graph
     "node": 1,
     "graphs": 1,
@@ -42,6 +43,7 @@ FLOORS: dict[str, int] = {
     "actors": 4,
     "session": 4,
     "testing": 4,
+    "probe": 4,
     "whatif_report": 4,
     "whatif": 4,
     "recording": 4,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from labray.backends.cluster.frames import ROSTER, TRACE, Entry, encode
+from labray.backends.cluster.frames import HELD, ROSTER, TRACE, Account, Entry, encode
 from labray.backends.cluster.spool import Spool
+from labray.node.holdings import held
 
 if TYPE_CHECKING:
     from labray.backends.cluster.post import Post
@@ -39,3 +41,7 @@ class Answers:
         dead = node.desk.dead
         entries = [Entry(info.place, info.totals, info.place not in dead) for info in node.cluster.nodes]
         self._post.reply([ROSTER, encode(entries)])
+
+    def held(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
+        account = Account(os.getpid(), tuple(held(node) for node in self._nodes))
+        self._post.reply([HELD, encode(account)])

@@ -20,6 +20,7 @@ from labray.backends.cluster import errands
 from labray.backends.cluster.answers import Answers
 from labray.backends.cluster.crew import Crew
 from labray.backends.cluster.frames import (
+    HELD,
     LETTERS,
     PUSH,
     ROSTER,
@@ -112,6 +113,7 @@ class Daemon:
             WARN: self._on_warn,
             TRACE: self._answers.trace,
             ROSTER: self._answers.roster,
+            HELD: self._answers.held,
         }
 
     # ------------------------------------------------------------ the loop
@@ -268,7 +270,7 @@ class Daemon:
     def _on_frame(self, sender: str, frame: bytes, rest: list[bytes]) -> None:
         hear = self._hear.get(frame[:1])
         try:
-            if hear is None or (sender.endswith("+trace") and frame[:1] not in (TRACE, ROSTER)):
+            if hear is None or (sender.endswith("+trace") and frame[:1] not in (TRACE, ROSTER, HELD)):
                 raise msgspec.DecodeError(f"unknown kind {frame[:1]!r}")
             hear(sender, memoryview(frame)[1:], rest)
         except msgspec.MsgspecError as error:

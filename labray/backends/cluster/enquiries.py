@@ -1,4 +1,4 @@
-"""What a driver asks daemons beside its program: who is there, and what has happened.
+"""What a driver asks daemons beside its program: who is there, what has happened, and what is held.
 
 Over a zmq socket of its own to each daemon, so that a long answer holds up nothing. Who asks a daemon that is lost
 is told so by the first node, and not kept waiting.
@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from labray.backends.cluster.frames import ROSTER, TRACE, Entry, decode_roster
+from labray.backends.cluster.frames import (
+    HELD,
+    ROSTER,
+    TRACE,
+    Account,
+    Entry,
+    decode_account,
+    decode_roster,
+)
 from labray.backends.cluster.spool import read_chunk
 from labray.backends.cluster.wires import dealer
 from labray.errors import SessionError
@@ -66,6 +74,19 @@ class Enquiries:
         except Lost:  # it went while it was telling: what it had told is true
             return events
         return events
+
+    def accounts(self) -> dict[str, Account]:
+        """What the living nodes hold, by node; one that goes meanwhile is left out."""
+        found: dict[str, Account] = {}
+        with self._one:
+            for entry in self.roster():
+                try:
+                    if entry.alive:
+                        (answer,) = self._ask(entry.place, HELD, 1)
+                        found[entry.place] = decode_account(answer)
+                except Lost:
+                    continue
+        return found
 
     def await_places(self, places: set[str], alive: bool, timeout: float) -> None:
         """Until the first node knows these to be alive (and they are up), or to be lost. Raises TimeoutError."""

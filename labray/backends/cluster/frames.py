@@ -10,6 +10,7 @@ from typing import NewType
 
 import msgspec
 
+from labray.holdings import Held
 from labray.messages import Block, Call, Demand, Letter, Notice, Ref, Tagged, Word
 
 Kind = NewType("Kind", bytes)
@@ -21,6 +22,8 @@ WARN = Kind(b"W")  # daemon -> the driver's daemon: text for the user
 TRACE = Kind(b"T")  # driver -> daemon: give your events. Back: one frame a chunk, an empty one ends
 ROSTER = Kind(b"R")  # driver -> daemon: who is there? Back: list[Entry]
 
+HELD = Kind(b"H")  # driver -> daemon: what do you hold? Back: Account
+
 
 class Entry(Word, frozen=True, array_like=True, gc=False):
     """A place as a daemon knows it."""
@@ -28,6 +31,13 @@ class Entry(Word, frozen=True, array_like=True, gc=False):
     place: str
     totals: Demand
     alive: bool
+
+
+class Account(Word, frozen=True, array_like=True, gc=False):
+    """What the places in one daemon hold, and the number of its process."""
+
+    pid: int
+    places: tuple[Held, ...]
 
 
 class Hello(Tagged, frozen=True, array_like=True, gc=False):
@@ -70,4 +80,5 @@ decode_notices = msgspec.msgpack.Decoder(list[Notice]).decode
 decode_notice = msgspec.msgpack.Decoder(Notice).decode
 decode_mail = msgspec.msgpack.Decoder(Mail).decode
 decode_shipment = msgspec.msgpack.Decoder(Shipment).decode
+decode_account = msgspec.msgpack.Decoder(Account).decode
 decode_roster = msgspec.msgpack.Decoder(list[Entry]).decode

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from labray.config import Config
+    from labray.holdings import Held
     from labray.port import Port
     from labray.trace import Event
 
@@ -85,6 +86,15 @@ class ClusterSession:
             return list(self._past)
         self._past = self._enquiries.events()
         return list(self._past)
+
+    def held(self) -> Sequence[Held]:
+        """What each living place holds, the head's too."""
+        return [held for account in self._enquiries.accounts().values() for held in account.places]
+
+    def processes(self) -> Mapping[str, int]:
+        """The numbers of the living daemons' processes, by node, and of the template that all others come from."""
+        daemons = {place: account.pid for place, account in self._enquiries.accounts().items()}
+        return {**daemons, "template": self._template.pid}
 
     # ------------------------------------------------------------ nodes
 

@@ -28,8 +28,10 @@ from labray.backends.sim.watchdog import Watchdog
 from labray.backends.sim.workers import Worker
 from labray.config import Config
 from labray.errors import DeadlockError, LabraySystemError, NotInitializedError
+from labray.holdings import Held
 from labray.ids import ClientID, Place
 from labray.node import Node
+from labray.node.holdings import held
 from labray.process import Process
 from labray.trace import Event
 
@@ -237,6 +239,10 @@ class World:
 
     def trace(self) -> Sequence[Event]:
         return list(self._log)  # one world, one clock: it was written in order
+
+    def held(self) -> Sequence[Held]:
+        """What each place holds, the head's too."""
+        return [held(node) for node in self.every_node()]
 
     def validate(self) -> None:
         """Every node's invariants hold."""

@@ -1,0 +1,132 @@
+"""Everything that a node holds and why, read off its tables. It changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from labray.holdings import Held, HeldActor, HeldClient, HeldObject, HeldPipe, HeldTask
+from labray.ids import Place, is_code
+from labray.messages import Failed, Inline, Remote
+from labray.node.records import ObjectRecord, size_of
+from labray.node.tasks import TaskRecord, pinned
+
+if TYPE_CHECKING:
+    from labray.ids import ObjectID
+    from labray.messages import Demand, Ref
+    from labray.node.node import Node
+
+Count = Counter["ObjectID"]
+
+
+def held(node: Node) -> Held:
+    """All that this place holds at this moment."""
+    return Held(
+        node.place,
+        _objects(node),
+        tuple(
+            HeldClient(c.id, tuple(c.given.items()), tuple(c.pins.items()), len(c.requests))
+            for c in node.clients.clients.values()
+        ),
+        tuple(
+            HeldTask(t.id, t.spec.name, t.state.name, t.attempt, t.mine, t.at)
+            for t in node.custody.tasks.values()
+        ),
+        _actors(node),
+        tuple(
+            HeldPipe(w.id, tuple(t.id for t in w.pipe), w.actor, w.held or ())
+            for w in node.pool.workers.values()
+        ),
+        _in_use(node),
+        tuple(node.pending()),
+        _tables(node),
+    )
+
+
+def _objects(node: Node) -> tuple[HeldObject, ...]:
+    handles: Count = Counter()
+    for client in node.clients.clients.values():
+        handles.update(client.given)
+    arguments: Count = Counter(ref.id for task in node.custody.tasks.values() for ref in needs(task))
+    records = node.objects.records.values()
+    nested: Count = Counter(ref.id for record in records for ref in record.refs())
+    lineage: Count = Counter(id for origin in node.lineage.origins.values() for id in origin.held)
+    return tuple(
+        HeldObject(
+            r.id, r.owner, *_known(r), r.holds, handles[r.id], arguments[r.id], nested[r.id], lineage[r.id],
+            int(is_code(r.id) and r.holds > 0), r.pins, r.given, tuple((r.loans or {}).items()),
+        )
+        for r in records
+    )  # fmt: skip
+
+
+def needs(task: TaskRecord) -> list[Ref]:
+    """What a task on record holds at this place: see Custody.submit, assigned and forget."""
+    if task.mine:
+        return list(pinned(task.spec))
+    refs = list(task.spec.args.refs)
+    for ref, value in zip(task.spec.deps, task.known or (None,) * len(task.spec.deps), strict=True):
+        refs += value.payload.refs if type(value) is Inline else (ref,)
+    return refs
+
+
+def _known(record: ObjectRecord) -> tuple[str, int, tuple[Place, ...]]:
+    """State, size and the stores that have it."""
+    value = record.value
+    if record.local is not None:
+        where = value.places if type(value) is Remote else ()
+        return ("stored" if record.owner else "block"), record.local.size, where
+    if value is None:
+        return "pending", 0, ()
+    if type(value) is Remote:
+        return "remote", value.size, value.places
+    return ("failed" if type(value) is Failed else "inline"), size_of(value), ()
+
+
+def _actors(node: Node) -> tuple[HeldActor, ...]:
+    callers = node.callers
+    return (
+        *(HeldActor(a.id, "owned", a.state, a.at) for a in callers.owned.values()),
+        *(
+            HeldActor(r.id, "resident", "alive" if r.born else "starting", node.place)
+            for r in node.residents.here.values()
+        ),
+        *(
+            HeldActor(id, "known", "dead" if k.error is not None else "alive" if k.at else "sought", k.at)
+            for id, k in callers.known.items()
+        ),
+    )
+
+
+def _in_use(node: Node) -> Demand:
+    resources = node.pool.resources
+    in_use = ((name, total - resources.free[name]) for name, total in resources.totals.items())
+    return tuple((name, amount) for name, amount in in_use if amount)
+
+
+def _tables(node: Node) -> tuple[tuple[str, int], ...]:
+    pool, mind = node.pool, node.mind
+    records = node.objects.records.values()
+    tables: dict[str, int] = {
+        "objects": len(node.objects.records),
+        "code": sum(is_code(record.id) for record in records),
+        "waiting for an object": sum(len(r.on_exist or ()) + len(r.on_local or ()) for r in records),
+        "tasks": len(node.custody.tasks),
+        "shapes warned of": len(node.custody.warned),
+        "origins": len(node.lineage.origins),
+        "actors owned": len(node.callers.owned),
+        "actors known": len(node.callers.known),
+        "residents": len(node.residents.here),
+        "clients": len(node.clients.clients),
+        "workers": len(pool.workers),
+        "code known to workers": sum(len(worker.known) for worker in pool.workers.values()),
+        "busy shapes": len(pool.busy),
+        "queued shapes": len(pool.queue.shapes),
+        "durations": len(pool.durations.recent),
+        "names": len(node.names.names),
+        "lost places": len(node.desk.dead),
+        "withdrawn": len(mind.withdrawn),
+        "demands": len(mind.shapes) + len(mind.shapes_here),
+        "log": len(node.log),
+    }
+    return tuple(tables.items())

@@ -1,0 +1,70 @@
+"""The probe: what every place of the running session holds, and why. For tests; a program has no use for it.
+
+held = probe.held()             # now, with this process's dead handles told
+held = probe.released()         # when nothing is held any more, or TimeoutError with all that still is
+"""
+
+from __future__ import annotations
+
+import gc
+
+from msgspec import Struct
+
+from labray import api, port, session
+from labray.holdings import Held, HeldObject, at_odds
+from labray.port import Probed
+from labray.refs import ObjectRef
+
+PAUSE_S = 0.01
+
+
+class Holdings(Struct, frozen=True):
+    """The places, the lost ones left out; the head is one."""
+
+    places: tuple[Held, ...]
+
+    def of(self, ref: ObjectRef[object] | str) -> dict[str, HeldObject]:
+        """An object at each place that has it on record."""
+        id = ref.id if isinstance(ref, ObjectRef) else ref
+        return {held.place: each for held in self.places for each in held.objects if each.id == id}
+
+    def at(self, place: str) -> Held:
+        """KeyError if there is none of that name."""
+        return {str(held.place): held for held in self.places}[place]
+
+    def left(self) -> list[str]:
+        """A sentence for each thing that would not be there if nothing were needed any more."""
+        return [line for held in self.places for line in (*held.left(), *held.wrong())] or self.at_odds()
+
+    def wrong(self) -> list[str]:
+        """A sentence for each object that is held oftener, or less often, than anybody needs it."""
+        return [line for held in self.places for line in held.wrong()]
+
+    def at_odds(self) -> list[str]:
+        """Where a lender and a borrower disagree; while letters are under way they may."""
+        return at_odds(self.places)
+
+    def waiting(self) -> list[str]:
+        """What waits, at all places, in words."""
+        return [line for held in self.places for line in held.waiting]
+
+
+def held() -> Holdings:
+    """What every place holds now. NotImplementedError where the backend cannot tell."""
+    running = session.running()
+    if not isinstance(running, Probed):
+        raise NotImplementedError("this backend cannot tell what is held.")
+    port.current().lookup("")  # the answer comes after all that this process had said before is done
+    return Holdings(tuple(running.held()))
+
+
+def released(timeout: float = 10.0) -> Holdings:
+    """Wait until nothing is held anywhere; TimeoutError after so many of the world's seconds, with all that is."""
+    gc.collect()  # handles in cycles
+    deadline = api.now() + timeout
+    while left := (found := held()).left():
+        if api.now() > deadline:
+            more = f"\n  and {len(left) - 40} more" if len(left) > 40 else ""
+            raise TimeoutError(f"after {timeout:g} s this is still held:\n  " + "\n  ".join(left[:40]) + more)
+        api.sleep(PAUSE_S)
+    return found
