@@ -252,7 +252,9 @@ class InlineSession:
             outcome = worker.executor.run(run)
         except BaseException as error:
             self.workers.pop(channel.client, None)
-            self.deliver(channel.place, "", m.WorkerLost(channel.client, f"it raised {type(error).__name__}"))
+            self.deliver(
+                channel.place, "", m.WorkerLost(channel.client, f"it raised {type(error).__name__}", 1)
+            )
             if not isinstance(error, SystemExit):
                 raise
         else:

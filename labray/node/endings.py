@@ -180,6 +180,12 @@ class Endings:
             return
         if task.cancelled is not None:
             error = cancelled(task)
+        if error is None and task.spec.kind == "method":
+            text = (
+                f"{why[:1].upper()}{why[1:]}: the call {task.id} ({task.spec.name}) may or may not have run."
+            )
+            self.node.callers.uncertain(task, ErrorInfo("actor_unavailable", text))
+            return
         self.fail(
             task, error or ErrorInfo("worker_crashed", f"task {task.id} ({task.spec.name}) failed: {why}.")
         )
@@ -219,21 +225,21 @@ class Endings:
             self.node.residents.withdraw(task)
         self._report(task, (Failed(error),) * max(task.spec.returns, 1), 0.0)
 
-    def worker_lost(self, worker: Worker, reason: str) -> None:
-        """A worker died: the task it was in is lost, those that only waited in its pipe are not."""
-        begun = list(worker.pipe)
+    def worker_lost(self, worker: Worker, reason: str, begun: int | None) -> None:
+        """A worker died: the tasks that it had begun are lost, those that only waited in its pipe are not."""
+        pipe = list(worker.pipe)
         self.node.pool.lost(worker)
         self.node.clients.leave(worker.id)
-        worker.pipe.clear()
         if worker.actor is not None:
-            worker.pipe.extend(begun)
-            self.node.residents.crashed(worker, reason)
+            self.node.residents.crashed(worker, reason, begun)
             return
-        for task in begun[1:]:
+        worker.pipe.clear()
+        count = len(pipe) if begun is None else begun
+        for task in pipe[count:]:
             task.worker = None
             self.node.pool.ready(task)
-        self.node.cancels.given_back(begun[1:])
-        for task in begun[:1]:
+        self.node.cancels.given_back(pipe[count:])
+        for task in pipe[:count]:
             if task.fact is not None:
                 self.desk.tell_agent(TaskFinished(task.fact, 0.0))
             text = f"task {task.id} ({task.spec.name}) failed: its worker died: {reason}."

@@ -253,7 +253,7 @@ class Node:
         worker = self.pool.workers.get(message.worker)
         if worker is not None:
             self.desk.note("lost", message.worker, message.reason)
-            self.endings.worker_lost(worker, message.reason)
+            self.endings.worker_lost(worker, message.reason, message.begun)
 
     def place_lost(self, sender: str, message: m.PlaceLost) -> None:
         self.desk.dead[message.place] = None
