@@ -613,10 +613,14 @@ class WorkerStarted(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class WorkerLost(Tagged, frozen=True, array_like=True, gc=False):
-    """A worker process died. What it had not begun was given back before: the first in its pipe is lost with it."""
+    """A worker process died. begun: how many in its pipe it had begun; all, if None: the others were given back before.
+
+    More than one: it had ended those in front, and what came of them died with it.
+    """
 
     worker: ClientID
     reason: str
+    begun: int | None = None
 
 
 class PlaceLost(Tagged, frozen=True, array_like=True, gc=False):

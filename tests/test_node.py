@@ -409,9 +409,18 @@ def test_task_of_a_lost_worker_runs_again_until_its_retries_are_used_up() -> Non
 def test_task_that_only_waited_in_a_lost_workers_pipe_loses_no_attempt() -> None:
     bench, made, _ = known(SHORT_S, more=2)
     bench.hear(D, m.Get(1, (ref(made[0]),)))
-    first, second = bench.hear("", m.WorkerLost(W0, "gone"))
+    first, second = bench.hear("", m.WorkerLost(W0, "gone", begun=1))
     assert error([first]).kind == "worker_crashed"
     assert second == run(W1, made[1], attempt=0)
+
+
+def test_what_a_lost_worker_had_ended_and_not_told_was_begun_as_well() -> None:
+    bench, made, _ = known(SHORT_S, more=2)
+    bench.hear(D, m.Get(1, (ref(made[0]),)))
+    bench.hear(D, m.Get(2, (ref(made[1]),)))
+    effects = bench.hear("", m.WorkerLost(W0, "gone"))
+    assert [error([effect]).kind for effect in effects[:2]] == ["worker_crashed"] * 2
+    assert not any(isinstance(effect, m.Send) and isinstance(effect.message, m.Run) for effect in effects)
 
 
 def test_late_word_of_a_stopped_worker_is_not_heard() -> None:
@@ -547,7 +556,7 @@ def test_call_under_way_when_its_actor_dies_is_not_made_twice_and_those_behind_i
     bench.submit(first)
     bench.submit(second)
     bench.hear(D, m.Get(1, (ref(first),)))
-    effects = bench.hear("", m.WorkerLost(W0, "gone"))
+    effects = bench.hear("", m.WorkerLost(W0, "gone", begun=1))
     assert [e for e in effects if isinstance(e.message, m.Run)] == [run(W1, actor, attempt=1)]
     assert error([e for e in effects if e.to == D]).kind == "actor_unavailable"
     assert bench.finish(W1, actor, attempt=1) == [run(W1, second)]

@@ -253,7 +253,8 @@ class InlineSession:
             outcome = worker.executor.run(run)
         except BaseException as error:
             self.workers.pop(channel.client, None)
-            self.deliver(channel.place, "", m.WorkerLost(channel.client, f"it raised {type(error).__name__}"))
+            lost = m.WorkerLost(channel.client, f"it raised {type(error).__name__}", begun=1)
+            self.deliver(channel.place, "", lost)
             if not isinstance(error, SystemExit):
                 raise
         else:

@@ -186,6 +186,12 @@ class Endings:
             return
         if task.cancelled is not None:
             error = cancelled(task)
+        if error is None and task.spec.kind == "method":
+            text = (
+                f"{why[:1].upper()}{why[1:]}: the call {task.id} ({task.spec.name}) may or may not have run."
+            )
+            self.node.callers.uncertain(task, ErrorInfo("actor_unavailable", text))
+            return
         self.fail(
             task, error or ErrorInfo("worker_crashed", f"task {task.id} ({task.spec.name}) failed: {why}.")
         )

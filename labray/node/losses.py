@@ -26,7 +26,7 @@ def place_lost(node: Node, lost: Place) -> None:
             node.creations.settle(actor.id, node.callers.died(actor.id, actor.creation.attempt, error))
     for task in list(node.custody.tasks.values()):
         if task.spec.kind == "method" and _was_there(task, lost):
-            _call_lost(node, task, lost)
+            node.endings.lost(task, f"its node {lost} is lost")
     for resident in list(node.residents.here.values()):
         if resident.creation.spec.owner == lost:
             error = ErrorInfo("actor_died", f"the actor {resident.id} died with its owner, {lost}.")
@@ -44,38 +44,33 @@ def _was_there(task: TaskRecord, lost: Place) -> bool:
     return task.mine and task.state is State.AWAY and lost in (task.at, task.via)
 
 
-def _call_lost(node: Node, task: TaskRecord, lost: Place) -> None:
-    """Whether its actor lives on is for the actor's owner to say: here, it has said so already."""
-    assert task.spec.actor is not None
-    actor = task.spec.actor.id
-    text = f"the actor {actor} was at {lost}, which is lost. The call may or may not have run."
-    owned = node.callers.owned.get(actor)
-    error = (owned.error if owned is not None else None) or ErrorInfo("actor_unavailable", text)
-    node.endings.lost(task, error.message, error)
-
-
 def worker_lost(
-    node: Node, worker: Worker, reason: str, error: ErrorInfo | None = None, final: bool = False
+    node: Node,
+    worker: Worker,
+    reason: str,
+    begun: int | None,
+    error: ErrorInfo | None = None,
+    final: bool = False,
 ) -> None:
-    """The task it was in is lost, those that only waited in its pipe are not.
+    """The tasks that it had begun (None: all in its pipe) are lost, those that only waited there are not.
 
-    error: what the task ends in, if not in its worker's crash. final: whatever retries it has.
+    error: what the tasks end in, if not in their worker's crash. final: whatever retries they have.
     """
-    begun = list(worker.pipe)
+    pipe = list(worker.pipe)
     node.pool.lost(worker)
     if not worker.started:
         node.births.failure(reason)
     node.clients.leave(worker.id)
-    worker.pipe.clear()
     if worker.actor is not None:
-        worker.pipe.extend(begun)
-        node.residents.crashed(worker, reason)
+        node.residents.crashed(worker, reason, begun)
         return
-    for task in begun[1:]:
+    worker.pipe.clear()
+    count = len(pipe) if begun is None else begun
+    for task in pipe[count:]:
         task.worker = None
         node.pool.ready(task)
-    node.cancels.given_back(begun[1:])
-    for task in begun[:1]:
+    node.cancels.given_back(pipe[count:])
+    for task in pipe[:count]:
         if task.fact is not None:
             node.desk.tell_agent(TaskFinished(task.fact, 0.0))
         text = f"task {task.id} ({task.spec.name}) failed: its worker died: {reason}."

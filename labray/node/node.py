@@ -230,7 +230,7 @@ class Node:
         worker = self.pool.workers.get(message.worker)
         if worker is not None:
             self.desk.note("lost", message.worker, message.reason)
-            worker_lost(self, worker, message.reason)
+            worker_lost(self, worker, message.reason, message.begun)
 
     def place_lost(self, sender: str, message: m.PlaceLost) -> None:
         self.desk.dead[message.place] = None

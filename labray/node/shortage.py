@@ -79,7 +79,7 @@ class Shortage:
         text = f"{name} was ended for its memory: {message.text}.\n{self._table(message)}"
         self.desk.do(Stop(worker.id))
         self.desk.note("lost", worker.id, OUT_OF_MEMORY)
-        worker_lost(self.node, worker, text, ErrorInfo(OUT_OF_MEMORY, text), final=not again)
+        worker_lost(self.node, worker, text, 1, ErrorInfo(OUT_OF_MEMORY, text), final=not again)
 
     def _candidate(self, worker: Worker) -> Candidate:
         if worker.actor is not None:

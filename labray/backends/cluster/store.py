@@ -165,9 +165,19 @@ class Reader:
         key = (block.writer, block.segment)
         room = self._maps.get(key)
         if room is None:
+            self._let_go()
             fd = os.open(link(self._directory, *key), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 room = self._maps[key] = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
             finally:
                 os.close(fd)
         return room
+
+    def _let_go(self) -> None:
+        """Of segments that are gone with their writer: a mapping holds a descriptor, and what pages it has touched."""
+        for key in [key for key in self._maps if not os.path.lexists(link(self._directory, *key))]:
+            try:
+                self._maps[key].close()
+            except BufferError:  # there is a view on it
+                continue
+            del self._maps[key]

@@ -264,6 +264,11 @@ class Worker(Client):
         self._wait_ends()
         self._world.worker_lost(self, reason)
 
+    def begun(self) -> int:
+        """How many tasks: the one that runs, and those that ended and are not told of yet."""
+        unsaid = sum(type(message) is m.Finished for _, _, message in self.outbox)
+        return unsaid + (self.running is not None)
+
     def die(self) -> None:
         """Unwind the fiber; nothing it does is heard any more. From the hub."""
         self.alive = False

@@ -154,8 +154,9 @@ class World:
     def worker_lost(self, client: Worker, reason: str) -> None:
         """A worker process ended by itself: unwind it, and tell its node."""
         if self.clients.pop(ClientID(client.client), None) is not None:
+            begun = client.begun()
             client.die()
-            client.daemon.receive([(client.place, "", m.WorkerLost(ClientID(client.client), reason))])
+            client.daemon.receive([(client.place, "", m.WorkerLost(ClientID(client.client), reason, begun))])
 
     # ------------------------------------------------------------ who may call, and when it is over
 
