@@ -169,7 +169,7 @@ class Process:
         """The values, in order; raises as soon as one has failed. timeout in seconds; 0 polls."""
         if not refs:
             return []
-        if len(refs) == 1 and (kept := self.handles.values.get(refs[0].id)) is not None:
+        if len(refs) == 1 and (kept := self.questions.kept(refs[0].id)) is not None:
             self._check(refs)
             return [codec.decode(kept, self.handles.adopt)]
         places: dict[ObjectRef[Any], int] = {}

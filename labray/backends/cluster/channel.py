@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from labray.backends.cluster.frames import Segment
 from labray.backends.cluster.outbox import Outbox
+from labray.backends.cluster.own import Own
 from labray.backends.cluster.store import Reader, Writer
 from labray.backends.cluster.waiter import Waiter
 from labray.errors import LabrayError
-from labray.ids import ObjectID, Place
+from labray.ids import ObjectID, Place, is_put
 from labray.messages import (
     Get,
     Recalled,
@@ -74,9 +75,10 @@ class WireChannel:
         self._requests = 0
         self._writer = Writer(client, self._publish)
         self._reader = Reader(directory)
+        self._own = Own(self._reader, self._writer.free)
         self._on: dict[type, Callable[..., None]] = {
             Run: self._on_run,
-            Reclaim: lambda notice: self._writer.free(notice.block),
+            Reclaim: lambda notice: self._own.reclaim(notice.block),
             Warned: lambda notice: warnings.warn(notice.text, stacklevel=2),
         }
 
@@ -233,12 +235,19 @@ class WireChannel:
                 self._read(0)
             finally:
                 self._pass_baton()
-        block = self._writer.write(parts)
-        return Stored(size, block, payload.refs)
+        stored = Stored(size, self._writer.write(parts), payload.refs)
+        if is_put(object_id):
+            self._own.wrote(object_id, stored)
+        return stored
 
     def load(self, object_id: ObjectID, stored: Stored) -> Payload:
         """The stored payload as read-only views; Unpin is posted when the last one dies."""
         return self._reader.load(object_id, stored, self._unpin)
+
+    def reread(self, object_id: ObjectID) -> Payload | None:
+        """What this process put itself, if it still lies where it was written."""
+        self._check()
+        return self._own.read(object_id)
 
     def _unpin(self, object_id: ObjectID) -> None:
         if self._closed is None and os.getpid() == self._pid:
