@@ -159,8 +159,12 @@ class Get(Tagged, frozen=True, array_like=True, gc=False):
     lends: bool = False
 
 
+NO_ANSWER = 0
+"""The request number of a question whose answer is known: it is said for the trace."""
+
+
 class Wait(Tagged, frozen=True, array_like=True, gc=False):
-    """Answered by Ready when at least `count` exist (failed ones count); at once if poll."""
+    """Answered by Ready when at least `count` exist (failed ones count); at once if poll; not if NO_ANSWER."""
 
     request: int
     refs: tuple[Ref, ...]

@@ -85,7 +85,7 @@ class Questions:
                 found.append(at)
                 if len(found) == count:
                     wanted = tuple([refs[at].ref for at in found])
-                    self.channel.post(m.Wait(self.number(), wanted, count, True))
+                    self.channel.post(m.Wait(m.NO_ANSWER, wanted, count, True))
                     break
         return found
 

@@ -67,7 +67,8 @@ class WireChannel:
         self._outbox = Outbox(wire.send, self._end)
         self._baton = threading.Lock()
         self._waiters: dict[int, Waiter] = {}
-        self._taker: Waiter | None = None
+        self._taking = Waiter()
+        self._taker: Waiter | None = None  # the same, while it waits
         self._calls: deque[Run] = deque()  # an actor's, read while it was blocked: nobody else could run them
         self._late: dict[int, Call | Segment] = {}
         self._discard_refs: Callable[[Notice], None] | None = None
@@ -118,7 +119,8 @@ class WireChannel:
 
     def take(self) -> Run:
         """The next task for this worker's main thread. A worker ends with its wire, not by word."""
-        taker = Waiter()
+        taker = self._taking
+        taker.notice = None
         self._taker = taker
         try:
             if self._calls:
@@ -168,13 +170,14 @@ class WireChannel:
 
     def _wake_next(self) -> None:
         """Somebody who still waits must read. Whoever stops waiting calls this: it may have been the one chosen."""
+        if self._waiters and not self._baton.locked():
+            for waiter in list(self._waiters.values()):
+                if waiter.notice is None:
+                    waiter.wake()
+                    return
         taker = self._taker
-        if self._baton.locked() or not (self._waiters or taker):
-            return
-        for waiter in [*self._waiters.values(), *([taker] if taker else [])]:
-            if waiter.notice is None:
-                waiter.wake()
-                return
+        if taker is not None and taker.notice is None and not self._baton.locked():
+            taker.wake()
 
     def _read(self, timeout: float | None) -> None:
         try:

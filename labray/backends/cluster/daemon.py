@@ -1,9 +1,8 @@
 """A node's daemon: the loop that feeds one `Node` (the first daemon: the head's as well) and obeys its effects.
 
 It reads all that waits, handles each input, then flushes what is to be said, grouped by destination: batching is
-the design (7,000 tasks/s one message at a time on a prototype, 27,000 in small batches). It opens no value and
-never unpickles, except a user's own scheduler, once. An exception in here is a bug or a bad policy: it is told
-to the driver, which raises it in every call, and the session ends.
+the design (7,000 tasks/s one message at a time on a prototype, 27,000 in small batches). It opens no value. An
+exception in here is a bug or a bad policy: it is told to the driver, which raises it in every call.
 """
 
 from __future__ import annotations
@@ -87,8 +86,7 @@ class Daemon:
         self._boot = boot
         self._place = place
         self._template = template
-        self._nodes = nodes
-        self._main = nodes[place]
+        self._nodes, self._main = nodes, nodes[place]
         self._loop = Loop()
         self._crew = Crew(self._loop, template, self._on_call)
         self._line = Line(self._loop, line, boot.driver, self._on_call)
