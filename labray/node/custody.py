@@ -24,7 +24,7 @@ from labray.messages import (
     Stored,
 )
 from labray.node.mind import dep_fact
-from labray.node.notes import USUAL_DEMAND, note_needs
+from labray.node.notes import note_needs
 from labray.node.records import ObjectRecord
 from labray.node.tasks import State, TaskRecord, pinned
 from labray.node.worker import Worker
@@ -63,11 +63,9 @@ class Custody:
             given[id] = given.get(id, 0) + 1
         for ref in pinned(spec):
             objects.hold(ref)
-        deps = tuple([ref.id for ref in spec.deps]) if spec.deps else ()
-        actor = spec.actor.id if spec.actor is not None else ""
+        deps, actor = tuple([ref.id for ref in spec.deps]), spec.actor.id if spec.actor is not None else ""
         self.desk.note("submitted", task.id, (spec.name, spec.kind, spec.parent, deps, actor, spec.cost))
-        if spec.demand != USUAL_DEMAND or spec.lifetime:
-            note_needs(self.desk, spec)
+        note_needs(self.desk, spec)
         if spec.kind == "actor":
             self.node.callers.created(task)
         self.await_deps(task)
@@ -111,9 +109,8 @@ class Custody:
     def _consider(self, task: TaskRecord, known: list[Known] | tuple[Known, ...]) -> None:
         if not self.node.mind.feasible(task.spec) and self.node.impossible.ends(task):
             return
-        refs = task.spec.deps
-        deps = tuple([dep_fact(r.id, k) for r, k in zip(refs, known, strict=True)]) if refs else ()  # type: ignore[arg-type]
-        self.node.mind.consider(task, deps)
+        deps = [dep_fact(r.id, k) for r, k in zip(task.spec.deps, known, strict=True)]  # type: ignore[arg-type]
+        self.node.mind.consider(task, tuple(deps))
 
     # ------------------------------------------------------------ decided
 
