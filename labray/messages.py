@@ -185,6 +185,12 @@ class Drop(Tagged, frozen=True, array_like=True, gc=False):
     ids: tuple[tuple[ObjectID, int], ...]
 
 
+class Pin(Tagged, frozen=True, array_like=True, gc=False):
+    """The client views these stored objects, which it put itself, without having been given them by Values."""
+
+    ids: tuple[ObjectID, ...]
+
+
 class Unpin(Tagged, frozen=True, array_like=True, gc=False):
     """No view on these stored objects is left in the client (each was delivered n times)."""
 
@@ -257,6 +263,7 @@ Call = (
     | Wait
     | Abandon
     | Drop
+    | Pin
     | Unpin
     | Kill
     | Cancel

@@ -88,7 +88,7 @@ class Channel(Protocol):
         """The stored payload; its buffers are read-only views, and Unpin is posted when the last one dies."""
 
     def reread(self, object_id: ObjectID) -> Payload | None:
-        """A stored payload that this process put itself, if it can be read unasked. No Unpin follows."""
+        """A stored payload that this process put itself, if it can be read unasked; with Pin and Unpin."""
 
     def now(self) -> float: ...
 

@@ -95,6 +95,11 @@ class Desks:
         self.objects.records[id].pins += 1
         client.pins[id] = client.pins.get(id, 0) + 1
 
+    def pinned(self, id: ClientID, ids: Iterable[ObjectID]) -> None:
+        """It views these unasked. It has a handle of each, so there is a record; the block may have moved meanwhile."""
+        for object_id in ids:
+            self.pin(self.clients[id], object_id)
+
     def unpin(self, id: ClientID, ids: Iterable[tuple[ObjectID, int]]) -> None:
         client = self.clients[id]
         for object_id, count in ids:

@@ -76,10 +76,10 @@ class WireChannel:
         self._requests = 0
         self._writer = Writer(client, self._publish)
         self._reader = Reader(directory)
-        self._own = Own(self._reader, self._writer.free)
+        self._own = Own(self._reader, self._writer, self._outbox.add, self._unpin)
         self._on: dict[type, Callable[..., None]] = {
             Run: self._on_run,
-            Reclaim: lambda notice: self._own.reclaim(notice.block),
+            Reclaim: self._own.reclaim,
             Warned: lambda notice: warnings.warn(notice.text, stacklevel=2),
         }
 
@@ -284,6 +284,8 @@ class WireChannel:
         self._outbox.close()
         for waiter in list(self._waiters.values()):
             waiter.wake()
+        self._writer.close()
+        self._reader.close()
 
     def _check(self) -> None:
         if self._closed is not None:

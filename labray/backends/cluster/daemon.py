@@ -39,7 +39,7 @@ from labray.backends.cluster.line import Line
 from labray.backends.cluster.loop import Loop
 from labray.backends.cluster.post import Post, complain
 from labray.backends.cluster.rounds import Rounds
-from labray.backends.cluster.sharing import MANY, Sharing
+from labray.backends.cluster.sharing import Sharing
 from labray.backends.cluster.spool import CHUNK
 from labray.backends.cluster.store import Reader, Segments, Writer
 from labray.ids import ClientID, ObjectID, Place
@@ -63,7 +63,6 @@ from labray.messages import (
     Start,
     Stop,
     Stored,
-    Submit,
     Warn,
     Warned,
     Woke,
@@ -96,7 +95,7 @@ class Daemon:
         self._segments = Segments(boot.directory)
         self._reader = Reader(boot.directory)
         self._writer = Writer(place, self._publish)
-        self._sharing = Sharing()
+        self._sharing = Sharing(self._main)
         self._answers = Answers(nodes, self._post, boot.trace)
         hear = partial(self._handle, self._main, "")
         self._rounds = Rounds(boot, self._main, self._post, self._crew, template, self._line, hear)
@@ -229,8 +228,7 @@ class Daemon:
         elif type(message) is Segment:
             self._on_segment(client, message)
         else:
-            if type(message) is Submit and len(self._main.custody.tasks) > MANY:
-                self._sharing.slim(message.spec)
+            self._sharing.slim(message)
             self._handle(self._main, client, message)
 
     def _on_segment(self, client: str, message: Segment) -> None:
