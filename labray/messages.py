@@ -159,8 +159,12 @@ class Get(Tagged, frozen=True, array_like=True, gc=False):
     lends: bool = False
 
 
+NO_ANSWER = 0
+"""The request number of a question whose answer is known: it is said for the trace."""
+
+
 class Wait(Tagged, frozen=True, array_like=True, gc=False):
-    """Answered by Ready when at least `count` exist (failed ones count); at once if poll."""
+    """Answered by Ready when at least `count` exist (failed ones count); at once if poll; not if NO_ANSWER."""
 
     request: int
     refs: tuple[Ref, ...]
@@ -179,6 +183,12 @@ class Drop(Tagged, frozen=True, array_like=True, gc=False):
     """The client holds no handle of these any more, and had been given each of them n times."""
 
     ids: tuple[tuple[ObjectID, int], ...]
+
+
+class Pin(Tagged, frozen=True, array_like=True, gc=False):
+    """The client views these stored objects, which it put itself, without having been given them by Values."""
+
+    ids: tuple[ObjectID, ...]
 
 
 class Unpin(Tagged, frozen=True, array_like=True, gc=False):
@@ -253,6 +263,7 @@ Call = (
     | Wait
     | Abandon
     | Drop
+    | Pin
     | Unpin
     | Kill
     | Cancel

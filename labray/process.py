@@ -98,8 +98,7 @@ class Process:
         call = codec.encode_call(args, kwargs)
         if call.deps or call.encoded.refs:
             self._check((*call.deps, *call.encoded.refs))
-        if self.handles.dying:
-            self.flush()
+        self.flush()
         if codec.size_of(call.encoded.payload) > m.INLINE_LIMIT_BYTES:
             call = codec.slim(args, kwargs, m.INLINE_LIMIT_BYTES, self._put)
         with self._lock:
@@ -169,7 +168,7 @@ class Process:
         """The values, in order; raises as soon as one has failed. timeout in seconds; 0 polls."""
         if not refs:
             return []
-        if len(refs) == 1 and (kept := self.handles.values.get(refs[0].id)) is not None:
+        if len(refs) == 1 and (kept := self.questions.kept(refs[0].id)) is not None:
             self._check(refs)
             return [codec.decode(kept, self.handles.adopt)]
         places: dict[ObjectRef[Any], int] = {}
@@ -288,6 +287,8 @@ class Process:
 
     def flush(self) -> None:
         """Tell the node which handles are gone. Every call does; a world does when a worker has ended a task."""
+        if not self.handles.stirred():
+            return
         with self._lock:
             drops = self.handles.drops()
         if drops:

@@ -13,8 +13,8 @@ from typing import Any
 from labray import codec
 from labray import messages as m
 from labray.errors import PendingCallsLimitExceeded
-from labray.ids import ObjectID, TaskID
-from labray.messages import Ref
+from labray.ids import ObjectID, TaskID, is_put
+from labray.messages import Payload, Ref
 from labray.port import Channel
 from labray.refs import KEPT_BYTES, HandleTable, ObjectRef
 
@@ -65,6 +65,11 @@ class Questions:
                 with self._lock:
                     self.handles.remember(id, value.payload)
 
+    def kept(self, id: ObjectID) -> Payload | None:
+        """What can be read unasked: small values that came lately, and large ones that this process put itself."""
+        kept = self.handles.values.get(id)
+        return self.channel.reread(id) if kept is None and is_put(id) else kept
+
     def known_to_exist(self, refs: Sequence[ObjectRef[Any]], count: int) -> list[int]:
         """The positions of the first `count` of these that an earlier wait told of, or fewer.
 
@@ -80,7 +85,7 @@ class Questions:
                 found.append(at)
                 if len(found) == count:
                     wanted = tuple([refs[at].ref for at in found])
-                    self.channel.post(m.Wait(self.number(), wanted, count, True))
+                    self.channel.post(m.Wait(m.NO_ANSWER, wanted, count, True))
                     break
         return found
 

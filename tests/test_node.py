@@ -162,6 +162,15 @@ def test_wait_is_answered_when_enough_exist_and_a_poll_at_once() -> None:
     assert bench.finish(W1, made[1]) == [m.Send(D, m.Ready(1, (1,)))]
 
 
+def test_a_wait_whose_answer_is_known_is_noted_and_not_answered() -> None:
+    bench = Bench()
+    made = task("d-0")
+    bench.submit(made)
+    bench.finish(W0, made)
+    assert bench.hear(D, m.Wait(m.NO_ANSWER, (ref(made),), 1, poll=True)) == []
+    assert bench.node.take_log()[-1][1:] == ("waited", N0, D, (bench.now, 1, (ref(made).id,)))
+
+
 def test_task_is_handed_to_the_agent_when_its_dependencies_exist() -> None:
     asked: list[TaskID] = []
     bench = Bench(cpus=2, policy=Always(lambda id: asked.append(id) or (Keep(id),)))

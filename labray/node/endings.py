@@ -79,13 +79,11 @@ class Endings:
         self, task: TaskRecord, values: tuple[Value, ...], seconds: float, retry: bool = False
     ) -> None:
         if task.mine:
-            locals_: list[Stored | None] = [None] * len(values)
-            for index, value in enumerate(values):
+            for value in values:
                 for ref in refs_in(value):
                     self.objects.hold(ref)
-                if type(value) is Stored:
-                    locals_[index] = value
             known = tuple([self._as_known(value) for value in values])
+            locals_ = [value if type(value) is Stored else None for value in values]
             self._ended(task, known, retry, self.place, locals_)
             return
         owner = task.spec.owner
@@ -141,15 +139,14 @@ class Endings:
         if spec.kind == "actor":
             self.node.creations.made(task, values, at)
             return
+        ids = [result_id(spec.id, index) for index in range(spec.returns)]
         failed: Failed | None = None
         large = []
-        ids = [result_id(spec.id, index) for index in range(spec.returns)]
-        for value in reversed(values):
-            if type(value) is Failed:
-                failed = value
         for id, value in zip(ids, values, strict=False):
             if type(value) is Remote:
                 large.append(id)
+            elif type(value) is Failed:
+                failed = failed or value
         if failed is None:
             self.desk.note("finished", task.id, task.attempt)
         else:

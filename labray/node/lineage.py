@@ -63,6 +63,8 @@ class Lineage:
 
     def freed(self, id: ObjectID) -> None:
         """An object owned here is gone: so is the need to know where it came from."""
+        if not self.origins:
+            return
         made = self._origin(id)
         todo = [id] if made is not None and id in made.results else []
         while todo:

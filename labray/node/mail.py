@@ -29,6 +29,7 @@ def from_clients(node: Node) -> Mailboxes:
         m.Wait: clients.wait,
         m.Put: node.put,
         m.Drop: lambda s, x: clients.drop(s, x.ids),
+        m.Pin: lambda s, x: clients.pinned(s, x.ids),
         m.Unpin: lambda s, x: clients.unpin(s, x.ids),
         m.Abandon: node.abandon,
         m.Recalled: lambda s, x: recalled(node, s, x),

@@ -1,9 +1,8 @@
 """A node's daemon: the loop that feeds one `Node` (the first daemon: the head's as well) and obeys its effects.
 
 It reads all that waits, handles each input, then flushes what is to be said, grouped by destination: batching is
-the design (7,000 tasks/s one message at a time on a prototype, 27,000 in small batches). It opens no value and
-never unpickles, except a user's own scheduler, once. An exception in here is a bug or a bad policy: it is told
-to the driver, which raises it in every call, and the session ends.
+the design (7,000 tasks/s one message at a time on a prototype, 27,000 in small batches). It opens no value. An
+exception in here is a bug or a bad policy: it is told to the driver, which raises it in every call.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ from labray.backends.cluster.line import Line
 from labray.backends.cluster.loop import Loop
 from labray.backends.cluster.post import Post, complain
 from labray.backends.cluster.rounds import Rounds
+from labray.backends.cluster.sharing import Sharing
 from labray.backends.cluster.spool import CHUNK
 from labray.backends.cluster.store import Reader, Segments, Writer
 from labray.ids import ClientID, ObjectID, Place
@@ -85,8 +85,7 @@ class Daemon:
         self._boot = boot
         self._place = place
         self._template = template
-        self._nodes = nodes
-        self._main = nodes[place]
+        self._nodes, self._main = nodes, nodes[place]
         self._loop = Loop()
         self._crew = Crew(self._loop, template, self._on_call)
         self._line = Line(self._loop, line, boot.driver, self._on_call)
@@ -96,6 +95,7 @@ class Daemon:
         self._segments = Segments(boot.directory)
         self._reader = Reader(boot.directory)
         self._writer = Writer(place, self._publish)
+        self._sharing = Sharing(self._main)
         self._answers = Answers(nodes, self._post, boot.trace)
         hear = partial(self._handle, self._main, "")
         self._rounds = Rounds(boot, self._main, self._post, self._crew, template, self._line, hear)
@@ -228,6 +228,7 @@ class Daemon:
         elif type(message) is Segment:
             self._on_segment(client, message)
         else:
+            self._sharing.slim(message)
             self._handle(self._main, client, message)
 
     def _on_segment(self, client: str, message: Segment) -> None:

@@ -73,6 +73,10 @@ class Writer:
         """The block may be written again. Never waits: whoever reads the wire calls this."""
         self._freed.append(block)
 
+    def close(self) -> None:
+        """Let go of all memory; nothing is written any more."""
+        self._maps.clear()
+
     def _settle(self) -> None:
         while self._freed:
             block = self._freed.popleft()
@@ -156,6 +160,10 @@ class Reader:
             parts.append(view[offset : offset + size])
             offset += aligned(size)
         return Payload(parts[0], tuple(parts[1:]), stored.refs)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Let go of all memory that no view is on."""
+        self._maps.clear()
 
     def _died(self, watch: _Watch) -> None:
         self._watches.discard(watch)
