@@ -17,7 +17,7 @@ from simpy.events import EventPriority
 
 from labray.errors import DeadlockError
 
-YOUNG_EVERY = 1 << 15
+YOUNG_EVERY = 1 << 16
 """Events between two collections of the young generations."""
 FULL_EVERY = 1 << 21
 """Events between two full collections."""
