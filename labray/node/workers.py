@@ -260,7 +260,7 @@ class Pool:
             assert worker.held is not None
             self.resources.take(lendable(worker.held))
             self.busy.setdefault(worker.held, {})[worker.id] = worker
-            if self.resources.free.get("CPU", 0) < 0:  # an overdraft: what waits in pipes must not start
+            if self.deep and self.resources.free.get("CPU", 0) < 0:  # an overdraft: what waits must not start
                 self._recall_pipes()
 
     def _recall_pipes(self) -> None:
