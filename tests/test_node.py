@@ -14,7 +14,7 @@ from labray.errors import SchedulerError
 from labray.ids import DRIVER, HEAD, ClientID, ObjectID, Place, TaskID
 from labray.node import Node
 from labray.node.node import PIPE_ALARM
-from labray.node.workers import LONG_S
+from labray.node.pipes import LONG_S
 from labray.schedulers.interface import Cluster, Decision, Event, Fact, Forward, Keep, NodeInfo, TaskArrived
 from tests.loop import EMPTY, spec
 

@@ -58,15 +58,16 @@ class Endings:
             return  # it was stopped, or the task taken from it, while the message was under way
         seconds = message.ended - message.begun
         self.desk.note("ran", task.id, (sender, task.attempt, message.begun, message.ended, message.cpu))
-        note_sizes(self.desk, task.spec, message.values)
+        if self.desk.traced:
+            note_sizes(self.desk, task.spec, message.values)
         for ref in message.kept:
             self.node.clients.give(self.node.clients.clients[sender], ref)
         code = task.spec.function
         if code is not None and message.values and type(message.values[0]) is not Failed:
             worker.known[code.id] = None
         pool.ended(worker, task, seconds)
-        if task.fact is not None:
-            self.desk.tell_agent(TaskFinished(task.fact, seconds))
+        if task.fact is not None and TaskFinished in self.desk.interest:
+            self.desk.events.append(TaskFinished(task.fact, seconds))
         if task.spec.kind == "actor":
             failed = type(message.values[0]) is Failed
             self.node.residents.constructed(worker, task.spec.lifetime, failed)

@@ -29,13 +29,14 @@ from labray.node.mind import LocalView, Mind
 from labray.node.names import Directory
 from labray.node.naming import Naming
 from labray.node.objects import ObjectTable
+from labray.node.pipes import LONG_S
 from labray.node.records import ObjectRecord, size_of
 from labray.node.requests import Desks
 from labray.node.residents import Residents
 from labray.node.shortage import Shortage
 from labray.node.tasks import State
 from labray.node.waits import pending
-from labray.node.workers import LONG_S, Pool
+from labray.node.workers import Pool
 from labray.schedulers.interface import (
     Cluster,
     Fact,
@@ -131,7 +132,7 @@ class Node:
                 pool.dispatch()
             if not desk.events and not desk.later:
                 break
-        if pool.idle:
+        if pool.idle and (pool.deep or len(pool.idle) > pool.spare):
             pool.rest()
         if pool.deep and not self.alarmed:
             self.alarmed = True

@@ -187,7 +187,8 @@ class Client(ABC):
             self._agenda.live -= 1
 
     def _work(self, delay_s: float, cpu_s: float, call: Callable[[Any], None]) -> None:
-        self._wait_begins()
+        self._waits += 1
+        self._agenda.live += 1
         self.host.work(delay_s, cpu_s, call)
 
     def _flush(self, moment: Any) -> None:

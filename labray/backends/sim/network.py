@@ -227,6 +227,9 @@ read from a cache, and on where its file lies: a trace must not.
 GRAIN_BYTES = 1_024
 """Pickled arguments and values are weighed in these, as a class pickled by value among them has the same fault."""
 
+LEAST_WEIGHED_BYTES = GRAIN_BYTES // 2
+"""Less is nothing."""
+
 
 def grains(size: int) -> int:
     return (size + GRAIN_BYTES // 2) // GRAIN_BYTES * GRAIN_BYTES

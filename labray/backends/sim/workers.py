@@ -7,7 +7,6 @@ spent when it has run. A modelled task never enters the fiber, and is one event.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from time import thread_time
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from labray import messages as m
 from labray import port
 from labray.backends.sim.bodies import Body, Cancelled
-from labray.backends.sim.clients import NOTHING, SIM, Client
-from labray.backends.sim.network import grains, size_of
+from labray.backends.sim.clients import SIM, Client
+from labray.backends.sim.modelled import placeholder, small_values
+from labray.backends.sim.network import LEAST_WEIGHED_BYTES, grains, size_of
 from labray.ids import Place, result_id
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ class Worker(Client):
             self._world.fate.task_begins(self, run)
         self._begun = now + wake_s
         taken_s += len(run.args) * self._profile.task_dep_s
-        cpu_s = self.debt_s + taken_s + self._profile.task_s + _weight(run) / self._profile.codec_Bps
+        cpu_s = self.debt_s + taken_s + self._profile.task_s
+        if run.args or len(run.spec.args.data) >= LEAST_WEIGHED_BYTES:
+            cpu_s += _weight(run) / self._profile.codec_Bps
         self.debt_s = 0.0
         if run.spec.model is None:
             self._work(wake_s, cpu_s, self._enter)
@@ -293,17 +295,3 @@ class Worker(Client):
 
 def _weight(run: m.Run) -> int:
     return grains(len(run.spec.args.data)) + (size_of(run.args) if run.args else 0)
-
-
-@lru_cache(maxsize=1024)
-def small_values(sizes: tuple[int, ...]) -> tuple[m.Value, ...] | None:
-    """What a modelled task makes, if all of it travels inside messages: the same for all that make the like."""
-    if any(size > m.INLINE_LIMIT_BYTES for size in sizes):
-        return None
-    return tuple(m.Inline(placeholder(size)) for size in sizes)
-
-
-@lru_cache(maxsize=1024)
-def placeholder(size: int) -> m.Payload:
-    """A value of this size in which there is nothing."""
-    return m.Payload(NOTHING.data, (bytes(max(0, size - len(NOTHING.data))),)) if size > 64 else NOTHING
