@@ -1,6 +1,6 @@
 """Fit the profile to both ends of the Ownership paper's curves, predict what lies between, and show both.
 
-    python -m papers.ownership [--seed 0] [--out papers/ownership] [--rounds 10] [--tasks 200]
+    python -m papers.ownership [--seed 0] [--out papers/ownership] [--rounds 10] [--tasks 100]
 
 Writes rows.csv, figure.png and table.md. Everything of ours is simulated; a number of theirs is one trial.
 """
@@ -79,7 +79,7 @@ def table(rows: list[Row]) -> str:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("papers/ownership"),
               show_default=True)  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1), default=10, show_default=True, help="As theirs.")
-@click.option("--tasks", type=click.IntRange(1), default=200, show_default=True,
+@click.option("--tasks", type=click.IntRange(1), default=100, show_default=True,
               help="A node and round; theirs: 2000.")  # fmt: skip
 def main(seed: int, out: Path, rounds: int, tasks: int) -> None:
     console = Console()

@@ -37,7 +37,7 @@ class Load(Struct, frozen=True):
     """How much is submitted. Theirs: 10 rounds of 2,000 tasks."""
 
     rounds: int = 10
-    tasks: int = 200
+    tasks: int = 100
 
 
 class Run(Struct, frozen=True):
