@@ -28,7 +28,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         )
     known = [row for row in rows if row["what"] != "what if" and not row["why"]]
     for row, marker in ((row, {"measured": "*"}.get(row["what"], "x")) for row in known):
-        where = f"the recorded cluster, {row['num_cpus']:g} CPUs a node"
+        where = f"the recorded cluster, {row['nodes']} x {row['num_cpus']:g} CPU"
         label = f"{row['what']}, {where}" if row["what"] == "measured" else f"simulated, {where}"
         left.plot(row["nodes"], row["makespan_s"], marker, color="black", markersize=10, label=label)
     cpus = asked[0]["num_cpus"] if asked else 0

@@ -135,7 +135,7 @@ def test_the_files_that_are_changed_here_are_read_as_they_are(name):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_a_document_with_anything_wrong_in_it_is_read_or_refused_by_name(name, data):
     valid, reader = READERS[name]
@@ -144,7 +144,7 @@ def test_a_document_with_anything_wrong_in_it_is_read_or_refused_by_name(name, d
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_text_cut_or_overwritten_anywhere_is_read_or_refused_by_name(name, data):
     valid, reader = READERS[name]
@@ -160,7 +160,7 @@ def texts(draw: Any, valid: str) -> str:
     return valid[:at] + put + valid[at + cut :]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(texts(STG))
 def test_a_standard_task_graph_with_anything_wrong_in_it_is_read_or_refused_by_name(text):
     read_or_refused(lambda: stg.parse(text))
@@ -219,7 +219,7 @@ def originals(tmp_path_factory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["graph.zip", "run.lab", "graph.stg", "graph.json"])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused_with_its_name(originals, tmp_path_factory, name, data):
     whole = originals[name]
