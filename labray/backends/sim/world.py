@@ -29,6 +29,7 @@ from labray.backends.sim.watchdog import Watchdog
 from labray.backends.sim.workers import Worker
 from labray.config import Config
 from labray.errors import DeadlockError, LabraySystemError, NotInitializedError
+from labray.faults import Faults
 from labray.holdings import Held
 from labray.ids import ClientID, Place
 from labray.node import Node
@@ -236,11 +237,35 @@ class World:
 
     @property
     def resources(self) -> Mapping[str, float]:
-        return self.config.total_resources()
+        return self.machines.resources()
 
     @property
     def nodes(self) -> Sequence[Mapping[str, Any]]:
-        return self.config.describe_nodes()
+        return self.machines.describe()
+
+    def add_node(self, num_cpus: float, resources: Mapping[str, float]) -> str:
+        """A new machine, here and now: in virtual time it takes none to start."""
+        self.check(getcurrent() is self.hub)
+        info = self.machines.named(num_cpus, resources)
+        self._may_change().join(info)
+        return info.place
+
+    def remove_node(self, name: str) -> None:
+        """Killed now; what everybody is told of it later is told when this returns, in virtual time."""
+        self.check(getcurrent() is self.hub)
+        if self.driver.daemon.name == name:
+            raise ValueError(f"{name} runs the head and the main program's side: it ends with the session.")
+        if not self.machines.lives(name):
+            raise ValueError(f"there is no living node {name!r}.")
+        fate = self._may_change()
+        fate.kill(name)
+        self.driver.sleep(fate.told_after_s)
+
+    def _may_change(self) -> Fate:
+        """Without a plan of what goes wrong nothing but what is asked for does."""
+        if self.fate is None:
+            self.fate = Fate(self, Faults(), self.machines.by_name())
+        return self.fate
 
     def trace(self) -> Sequence[Event]:
         return list(self._log)  # one world, one clock: it was written in order
