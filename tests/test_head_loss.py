@@ -8,6 +8,8 @@ import labray as ray
 from labray import session
 from labray.errors import ActorDiedError, DeadlockError, SessionError, WorkerCrashedError
 from labray.faults import Death, Faults
+from labray.fuzz.case import run
+from labray.fuzz.plans import case_of
 from tests.test_faults import end, simulate, work
 
 POLICIES = (
@@ -159,3 +161,10 @@ def test_losing_the_main_programs_node_ends_the_session_with_one_clear_error(hea
         work()
     with pytest.raises(SessionError, match=r"died at t=0\.3"):
         ray.put(1)
+
+
+@pytest.mark.parametrize("seed", [145, 271, 1115, 1743, 2478])
+def test_random_programs_come_to_what_was_promised_when_the_head_dies(seed):
+    case = case_of(seed)
+    assert "head" in case.faults.named() and not case.fatal()
+    run(case)
