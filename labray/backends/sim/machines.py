@@ -60,8 +60,7 @@ class Machines:
 
     def new_head(self) -> Daemon:
         """The head's machine starts again, as what it was: it knows who lives now."""
-        living = tuple(info for info in self.cluster.nodes if not self.daemons[info.place].dead)
-        self.cluster = Cluster(living, self.cluster.head)
+        self.cluster = Cluster(tuple(self._living()), self.cluster.head)
         return self._raise(NodeInfo(self.cluster.head, ()), ())
 
     def again(self, name: str, place: Place) -> NodeInfo:
