@@ -379,9 +379,7 @@ class Warned(Tagged, frozen=True, array_like=True, gc=False):
     text: str
 
 
-Notice = (
-    Run | Recall | Interrupt | Values | Ready | Registered | Found | Granted | Reclaim | Trim | Warned
-)
+Notice = Run | Recall | Interrupt | Values | Ready | Registered | Found | Granted | Reclaim | Trim | Warned
 
 
 # ---------------------------------------------------------------- Letter: place -> place

@@ -63,7 +63,7 @@ class Node:
 
     totals: its resources in 1e-4. strict: what no node could ever run is an error instead of waiting.
     prestart: how many workers it starts at boot (its CPUs, by default). suspect_s: after how long a task that waits
-    makes it ask for a cycle; None: never. traced: whether it writes down what happens. store_bytes: its store's capacity.
+    makes it ask for a cycle; None: never. traced: whether it writes down what happens. store_bytes: its capacity.
     """
 
     def __init__(

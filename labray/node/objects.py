@@ -69,9 +69,9 @@ class ObjectTable:
 
     def _revive(self, record: ObjectRecord, owner: Place) -> None:
         """It was freed, and a view keeps the block: a re-run that needs it again finds it here."""
-        kept = record.kept
-        assert kept is not None
-        record.owner = owner
+        kept, record.owner = record.kept, owner
+        if kept is None:  # a process views what it put itself, and it has left our memory
+            return
         record.value = Remote(kept.size, (self.place,), kept.refs)
         for ref in kept.refs:
             self.hold(ref)

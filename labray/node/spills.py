@@ -148,8 +148,13 @@ class Spills:
 
     def restored(self, x: Restored) -> None:
         record = self.node.objects.records.get(x.id)
-        if x.id not in self.restoring or record is None:  # a pulled copy that found no memory
-            self._no_memory(x)
+        if (
+            x.id not in self.restoring or record is None
+        ):  # a pulled copy that found no memory, or one sent from disk
+            if x.lost and record is not None and record.spilled is not None and record.owner != "":
+                self._lost(record, x.error)
+            else:
+                self._no_memory(x)
             return
         del self.restoring[x.id]
         if x.value is not None:
@@ -183,6 +188,8 @@ class Spills:
         error = ErrorInfo("out_of_disk", f"object {record.id} was spilled to disk at {self.place}, and {why}")
         self.desk.do(Free(record.id, record.spilled))
         record.spilled = None
+        if record.local is not None:
+            return
         copies = self.node.objects.copies
         if record.owner == self.place:
             copies.lost_copy(record, self.place, error)

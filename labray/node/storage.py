@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labray.ids import ClientID, ObjectID, result_id
-from labray.messages import Effect, ErrorInfo, Finished, Free, Granted, Put, Room, Stored, Trim
+from labray.messages import Block, Effect, ErrorInfo, Finished, Free, Granted, Put, Room, Stored, Trim
 from labray.node.account import Account
 from labray.node.claims import FETCH, Claim, Order, describe, needed, refusal
 from labray.node.records import ObjectRecord
@@ -64,6 +64,11 @@ class Storage:
         self.progress = self.desk.now
         self.stir()
         return keep
+
+    def written_by(self, writer: ClientID) -> list[Block]:
+        """The blocks in memory that a client has written."""
+        values = [self.node.objects.records[id].local for id in self.account.held]
+        return [value.block for value in values if value is not None and value.block.writer == writer]
 
     def unwanted(self, id: ObjectID, value: Stored) -> None:
         """A copy was made that has no use here."""

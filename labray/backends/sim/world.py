@@ -48,6 +48,8 @@ class World:
         self.config = config
         self.profile = settings.profile
         self.costs = settings.body_costs()
+        self.limited = settings.object_store_memory is not None
+        self.disk_Bps = settings.disk_Bps
         self.agenda = Agenda(settings.max_events)
         self.hub = getcurrent()
         self._log: list[Event] = []
@@ -127,7 +129,10 @@ class World:
     def push(self, source: Place, effect: m.Push) -> None:
         """A stored object from one store to another."""
         origin, target = self.daemons[source], self.daemons[effect.to]
-        payload = origin.stores[effect.id]
+        value = effect.value
+        on_disk = value.block.writer == m.DISK
+        payload = origin.disk.content(effect.id) if on_disk else origin.stores[effect.id]
+        block = m.Block(effect.to, 0, 0, value.block.sizes)
         self.agenda.live += 1
 
         def arrive(moment: Any) -> None:
@@ -135,7 +140,7 @@ class World:
             if origin.dead or target.dead:
                 return
             target.stores[effect.id] = payload
-            target.receive([(effect.to, "", m.Arrived(effect.id, effect.value))])
+            target.receive([(effect.to, "", m.Arrived(effect.id, m.Stored(value.size, block, value.refs)))])
 
         leaves = 0.0 if self.fate is None else self.fate.leaves(origin.name, target.name)
         self.network.push(_route(origin, target), effect.value.size, arrive, leaves)
