@@ -92,14 +92,9 @@ class Node:
         self.cancels = Cancels(self)
         self.callers = Callers(self.desk, self.endings)
         self.pool = Pool(
-            self.desk,
-            totals,
-            max_workers,
-            max(2 * self.prestart, 4),
-            self.custody.make_run,
-            self.clients.leave,
-            self.fetching.stage,
-        )
+            self.desk, totals, max_workers, max(2 * self.prestart, 4),
+            self.custody.make_run, self.clients.leave, self.fetching.stage,
+        )  # fmt: skip
         self.residents = Residents(self.desk, self.pool, self.custody.make_run, self.endings)
         view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
         self.mind = Mind(self.desk, scheduler, cluster, view, rng, self.custody)
