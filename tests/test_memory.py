@@ -194,6 +194,20 @@ def test_freed_memory_goes_back_to_the_system_when_it_is_asked_for() -> None:
     os.close(held[0])
 
 
+def test_a_writer_that_was_interrupted_while_it_published_a_segment_makes_another() -> None:
+    held: list[int] = []
+
+    def publish(number: int, fd: int) -> None:
+        held.append(number)
+        if len(held) == 1:
+            raise KeyboardInterrupt
+
+    writer = Writer("w", publish, lambda id, size, more, most: more)
+    with pytest.raises(KeyboardInterrupt):
+        writer.write(ObjectID("a"), (bytes(MB),))
+    assert writer.write(ObjectID("a"), (bytes(MB),)).segment == held[1] != held[0]
+
+
 def test_a_writer_that_may_not_grow_has_taken_nothing() -> None:
     def refuse(id: ObjectID, size: int, more: int, most: int) -> int:
         raise ObjectStoreFullError("no")

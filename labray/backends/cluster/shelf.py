@@ -26,9 +26,12 @@ class Shelf:
         size = payload_bytes(payload)
         try:
             block = self.writer.write(id, (payload.data, *payload.buffers))
-        except NoMemory as error:
+        except BaseException as error:
             self._channel.post(Unused(id))
-            raise ObjectStoreFullError(f"object {id} of {size} bytes cannot be stored: {error}.") from error
+            if isinstance(error, NoMemory):
+                text = f"object {id} of {size} bytes cannot be stored: {error}."
+                raise ObjectStoreFullError(text) from error
+            raise
         return Stored(size, block, payload.refs)
 
     def _publish(self, number: int, fd: int) -> None:

@@ -93,7 +93,8 @@ class Writer:
         self._publish = publish
         self._ask = ask
         self._allocator = Allocator()
-        self._segments: list[Segment] = []
+        self._segments: dict[int, Segment] = {}
+        self._made = 0  # some of them for nobody: who waits for an answer may be interrupted
         self._freed: deque[Block] = deque()
         self._trimming = False
         self._lock = threading.Lock()
@@ -155,7 +156,7 @@ class Writer:
             self._allocator.free(block.segment, block.offset)
         if self._trimming:
             self._trimming = False
-            for number, segment in enumerate(self._segments):
+            for number, segment in self._segments.items():
                 segment.trim(self._allocator.end(number))
 
     def _claim(self, id: ObjectID, size: int) -> tuple[int, int]:
@@ -180,7 +181,7 @@ class Writer:
     def _grow(self, size: int, granted: int) -> None:
         size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         fd = os.memfd_create("labray-store", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        number = len(self._segments)
+        number, self._made = self._made, self._made + 1
         try:
             os.truncate(fd, size)
             room = mmap.mmap(fd, size)
@@ -192,7 +193,7 @@ class Writer:
         except BaseException:
             os.close(fd)
             raise
-        self._segments.append(Segment(fd, size, room, granted))
+        self._segments[number] = Segment(fd, size, room, granted)
         self._allocator.add_segment(number, size)
 
 
