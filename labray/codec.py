@@ -18,6 +18,7 @@ from weakref import WeakSet
 import cloudpickle
 from msgspec import Struct
 
+from labray.buffers import in_place as in_place
 from labray.buffers import settle as settle
 from labray.buffers import to_read
 from labray.messages import Payload, Ref

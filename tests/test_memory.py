@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -134,6 +135,17 @@ def test_a_result_that_finds_no_room_is_its_tasks_error(small_store: None) -> No
     assert isinstance(caught.value, RayTaskError)
     del views
     assert intact(make.remote(1, 12), 1)
+
+
+def test_a_task_that_fails_at_its_second_result_gives_the_memory_of_the_first_back(small_store: None) -> None:
+    @labray.remote(num_returns=2)
+    def half(number: int) -> tuple[np.ndarray, object]:
+        return block(number, 12), threading.Lock()
+
+    for number in range(6):
+        with pytest.raises(TypeError, match="result"):
+            labray.get(half.remote(number)[0], timeout=PATIENCE_S)
+    assert intact(make.remote(1, 24), 1) and intact(labray.put(block(2, 12)), 2)
 
 
 def test_a_get_of_more_than_the_store_holds_at_once_is_an_error_and_one_by_one_it_works(

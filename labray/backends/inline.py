@@ -1,8 +1,7 @@
 """The whole world in one process and thread: the oracle of the tests, and the place for a debugger.
 
 The same node as everywhere, with workers that are nothing but stack frames. A task runs when its turn comes
-while the caller waits in get or wait; a poll (timeout=0) lets one task run. One node, real time, no copies. Its store
-is Python's memory, which nothing limits or spills: object_store_memory is taken, and has no effect.
+while the caller waits in get or wait; a poll (timeout=0) lets one task run. One node, real time, no copies.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from typing import Any
 
 from labray import codec, port
 from labray import messages as m
-from labray.buffers import in_place
 from labray.config import Config
 from labray.errors import DeadlockError
 from labray.executor import Executor
@@ -35,7 +33,7 @@ FRAMES_A_TASK = 30
 PATIENCE = 32
 """After so many calls a task is taken to be polling for what others must do first: the oldest of them runs."""
 
-OPTIONS = ("max_workers", "object_store_memory")
+OPTIONS = ("max_workers", "object_store_memory")  # the store is Python's memory: it is not limited
 
 
 def start(config: Config) -> InlineSession:
@@ -83,8 +81,11 @@ class InlineChannel:
         return self.replies.pop(request)
 
     def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
-        payload = self.world.store[object_id] = in_place(payload)
+        payload = self.world.store[object_id] = codec.in_place(payload)
         return m.Stored(size := codec.size_of(payload), m.Block(self.client, 0, 0, (size,)), ())
+
+    def unstore(self, object_id: ObjectID, stored: m.Stored) -> None:
+        del self.world.store[object_id]
 
     def load(self, object_id: ObjectID, stored: m.Stored) -> m.Payload:
         """The bytes cannot change and are counted by Python itself: the pin is not needed."""

@@ -103,7 +103,7 @@ class Storage:
         self.stirred = True
 
     def unused(self, client: ClientID, id: ObjectID) -> None:
-        self.account.withdraw(client, id)
+        self.account.rest(client, self.account.withdraw(client, id))
         self.stir()
 
     def abandoned(self, client: ClientID, request: int) -> None:

@@ -249,6 +249,11 @@ class WireChannel:
             self._own.wrote(object_id, stored)
         return stored
 
+    def unstore(self, object_id: ObjectID, stored: Stored) -> None:
+        """Take back what was stored and the node has not been told of."""
+        self._shelf.writer.free(stored.block)
+        self.post(Unused(object_id))
+
     def load(self, object_id: ObjectID, stored: Stored) -> Payload:
         """The stored payload as read-only views; Unpin is posted when the last one dies."""
         return self._reader.load(object_id, stored, self._unpin)

@@ -117,6 +117,10 @@ class Client(ABC):
         self.charge(stored.size / self._profile.codec_Bps)
         return stored
 
+    def unstore(self, object_id: ObjectID, stored: m.Stored) -> None:
+        self.shelf.take_back(object_id, stored.size)
+        self.post(m.Unused(object_id))
+
     def load(self, object_id: ObjectID, stored: m.Stored) -> m.Payload:
         payload = self.daemon.stores[object_id]
         # Python keeps the bytes as long as a view lives, so the node may forget its copy at once

@@ -41,6 +41,13 @@ class Shelf:
         client.unsaid.append(id)
         return m.Stored(size, m.Block(client.client, 0, 0, sizes), refs)
 
+    def take_back(self, id: ObjectID, size: int) -> None:
+        """Stored, and not told."""
+        client = self._client
+        del client.daemon.stores[id]
+        client.unsaid = [other for other in client.unsaid if other != id]
+        self.idle += size
+
     def _ask(self, id: ObjectID, size: int, more: int) -> int:
         self._questions -= 1  # below zero: the questions of the process module count upwards
         asked = self._asked = self._asked or {}
