@@ -152,8 +152,10 @@ def test_a_get_of_more_than_the_store_holds_at_once_is_an_error_and_one_by_one_i
     small_store: None,
 ) -> None:
     refs = [labray.put(block(number)) for number in range(12)]
-    with pytest.raises(ObjectStoreFullError):
+    with pytest.raises(ObjectStoreFullError, match="12 objects"):
         labray.get(refs, timeout=PATIENCE_S)
+    with pytest.raises(ObjectStoreFullError, match="12 objects"):
+        labray.get(total.remote(*refs), timeout=PATIENCE_S)
     assert all(intact(ref, number) for number, ref in enumerate(refs))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from labray.ids import ClientID, ObjectID
-from labray.messages import ErrorInfo, Get
+from labray.messages import INLINE_LIMIT_BYTES, ErrorInfo, Get
+from labray.node.records import ObjectRecord, size_of
 from labray.node.tasks import State
 
 if TYPE_CHECKING:
@@ -78,6 +80,25 @@ def refusal(node: Node, claim: Claim, disk: str | None) -> ErrorInfo:
     text = (
         f"{who} object {id} of {size} bytes: {describe(node)} Nothing more can be spilled. Let go of values, or "
         "give the nodes more with init(object_store_memory=...)."
+    )
+    return ErrorInfo("store_full", text)
+
+
+def too_much(node: Node, who: str, records: Iterable[ObjectRecord]) -> ErrorInfo | None:
+    """Why these can never be in memory here together: waiting for that would be in vain."""
+    capacity = node.storage.account.capacity
+    if capacity is None:
+        return None
+    sizes = {
+        record.id: size_of(record.kept or record.value) for record in records if record.value is not None
+    }
+    large = {id: size for id, size in sizes.items() if size > INLINE_LIMIT_BYTES}
+    total = sum(large.values())
+    if total <= capacity:
+        return None
+    text = (
+        f"{node.place} cannot fetch what {who} needs at once: {len(large)} objects of {total} bytes together, and its "
+        f"whole store has {capacity}. Use fewer at a time, or give the nodes more with init(object_store_memory=...)."
     )
     return ErrorInfo("store_full", text)
 

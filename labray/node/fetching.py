@@ -35,10 +35,13 @@ class Fetching:
             task.missing = 0
         if task.missing == 0:
             self._all_here(task)
-        elif task.state is State.FETCHING and any(
-            self.objects.records[ref.id].value is None for ref in self._borrowed(task)
-        ):
+            return
+        args = [self.objects.records[ref.id] for ref in self._borrowed(task)]
+        if task.state is State.FETCHING and any(record.value is None for record in args):
             self._take_back(task)
+        elif (error := self.node.storage.too_much(task.spec.name, args)) is not None:
+            task.fetches += 1
+            self.node.endings.end_with(task, error)
 
     def _send_for(self, task: TaskRecord, from_disk: bool) -> None:
         """`missing` counts those that are not here yet."""

@@ -132,6 +132,10 @@ class Desks:
         self._fetch(self._open(client, message), records)
 
     def _fetch(self, request: Request, records: list[ObjectRecord]) -> None:
+        if (error := self.objects.storage.too_much(request.client.id, records)) is not None:
+            self._close(request)
+            self.desk.send(request.client.id, Values(request.message.request, (Failed(error),)))
+            return
         for record in dict.fromkeys(records):
             if not self.objects.when_local(record, self._came, request):
                 request.missing += 1

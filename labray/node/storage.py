@@ -8,12 +8,13 @@ after a while, with the sizes: it is never a hang.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from labray.ids import ClientID, ObjectID, result_id
 from labray.messages import Block, Effect, ErrorInfo, Finished, Free, Granted, Put, Room, Stored, Trim
 from labray.node.account import Account
-from labray.node.claims import FETCH, Claim, Order, describe, needed, refusal
+from labray.node.claims import FETCH, Claim, Order, describe, needed, refusal, too_much
 from labray.node.records import ObjectRecord
 from labray.node.spills import Spills
 
@@ -226,6 +227,10 @@ class Storage:
     def _look_again(self) -> None:
         self.alarmed = False
         self.stirred = True
+
+    def too_much(self, who: str, records: Iterable[ObjectRecord]) -> ErrorInfo | None:
+        """Why these can never be in memory here together, if so."""
+        return too_much(self.node, who, records)
 
     def describe(self) -> str:
         """What is in the store, in words."""
