@@ -77,19 +77,25 @@ def _counts(node: Node) -> None:
     for id, count in given.items():
         record = node.objects.records.get(id)
         assert record is not None and record.holds >= count, f"{id} is held by clients and was let go"
+    stored = used = 0
     for record in node.objects.records.values():
+        if record.local is not None:
+            stored += 1
+            used += record.local.size
         assert record.holds >= 0 and record.given >= 0
         assert record.pins == pins.get(record.id, 0), (
             f"{record.id}: {record.pins} pins, clients have {pins.get(record.id)}"
         )
+    account = node.storage.account
+    assert (stored, used) == (len(account.held), account.used), (
+        f"{node.place}: the account of its store is wrong"
+    )
 
 
 def _storage(node: Node) -> None:
     """The account is that of what is here; nothing waits for room that could be had, or for nothing."""
     storage = node.storage
     storage.account.validate()
-    local = {r.id: r.local.size for r in node.objects.records.values() if r.local is not None}
-    assert local == storage.account.held, f"{node.place}: the account of its store is wrong"
     for id in storage.fetches:
         record = node.objects.records.get(id)
         assert record is not None and record.local is None, f"{id} waits for room and needs none"
