@@ -22,9 +22,10 @@ import psutil
 import pytest
 
 import labray
+from labray.backends.cluster import memory
 from labray.backends.cluster import session as cluster_session
-from labray.backends.cluster import store
-from labray.backends.cluster.store import NoMemory, Writer
+from labray.backends.cluster.memory import NoMemory
+from labray.backends.cluster.store import Writer
 from labray.errors import GetTimeoutError, ObjectStoreFullError, OutOfDiskError, RayTaskError
 from labray.ids import ObjectID
 
@@ -186,7 +187,7 @@ def test_memory_that_the_system_denies_is_an_error_and_no_signal(small_store: No
 
 
 def test_pages_are_had_beforehand_on_older_kernels_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "MADV_POPULATE_WRITE", 12345)
+    monkeypatch.setattr(memory, "MADV_POPULATE_WRITE", 12345)
     held: list[int] = []
     writer = Writer("w", lambda number, fd: held.append(os.dup(fd)), lambda id, size, more, most: more)
     writer.write(ObjectID("a"), (bytes(3 * MB),))

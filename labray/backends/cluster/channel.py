@@ -76,7 +76,6 @@ class WireChannel:
         self._late: dict[int, Call | Segment] = {}
         self._discard_refs: Callable[[Notice], None] | None = None
         self._closed: BaseException | None = None
-        self._requests = 0
         self._shelf = Shelf(self, directory)
         self._reader = self._shelf.reader
         self._own = Own(self._reader, self._shelf.writer, self._outbox.add, self._unpin)
@@ -225,7 +224,6 @@ class WireChannel:
         """Give back what an answer that nobody waits for has pinned, lent or granted."""
         if type(notice) is Granted and type(asked) is Room:
             self.post(Unused(asked.id))
-            return
         if type(notice) is Values and type(asked) is Get:
             pinned = [(r.id, 1) for r, v in zip(asked.refs, notice.values, strict=False) if type(v) is Stored]
             if pinned:
@@ -267,11 +265,6 @@ class WireChannel:
         if self._closed is None and os.getpid() == self._pid:
             self._outbox.add(Unpin(((object_id, 1),)))
 
-    def own_question(self) -> int:
-        """A number for what the channel asks itself: below zero, as those of the process module count upwards."""
-        self._requests -= 1
-        return self._requests
-
     # ------------------------------------------------------------ the rest
 
     def now(self) -> float:
@@ -294,7 +287,7 @@ class WireChannel:
         self._outbox.close()
         for waiter in list(self._waiters.values()):
             waiter.wake()
-        self._writer.close()
+        self._shelf.writer.close()
         self._reader.close()
 
     def _check(self) -> None:

@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from labray.backends.cluster.frames import Segment
-from labray.backends.cluster.store import NoMemory, Reader, Writer
+from labray.backends.cluster.memory import NoMemory
+from labray.backends.cluster.store import Reader, Writer
 from labray.errors import ObjectStoreFullError, restore
 from labray.messages import Granted, Payload, Registered, Room, Stored, Unused
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 class Shelf:
     def __init__(self, channel: WireChannel, directory: str) -> None:
         self._channel = channel
+        self._questions = 0
         self.writer = Writer(channel.client, self._publish, self._ask)
         self.reader = Reader(directory)
 
@@ -34,13 +36,17 @@ class Shelf:
             raise
         return Stored(size, block, payload.refs)
 
+    def _number(self) -> int:
+        self._questions -= 1  # below zero: the questions of the process module count upwards
+        return self._questions
+
     def _publish(self, number: int, fd: int) -> None:
-        request = self._channel.own_question()
+        request = self._number()
         answer = self._channel.ask(Segment(request, number, os.getpid(), fd), request, None)
         assert isinstance(answer, Registered) and answer.accepted, "the daemon cannot open our shared memory"
 
     def _ask(self, id: ObjectID, size: int, more: int, most: int) -> int:
-        request = self._channel.own_question()
+        request = self._number()
         answer = self._channel.ask(Room(request, id, size, more, most), request, None)
         assert isinstance(answer, Granted)
         if answer.error is not None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from labray.backends.cluster.allocator import extent
 from labray.backends.cluster.disk import Disk
+from labray.backends.cluster.memory import NoMemory
 from labray.backends.cluster.post import complain
-from labray.backends.cluster.store import NoMemory, Reader, Segments, Writer
+from labray.backends.cluster.store import Reader, Segments, Writer
 from labray.ids import ClientID, ObjectID
 from labray.messages import DISK, Arrived, Block, Push, Restore, Restored, Spill, Spilled, Stored
 

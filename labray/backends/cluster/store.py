@@ -10,7 +10,6 @@ One way for all readers, no descriptors to pass round, and a kill -9 leaves no m
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import mmap
 import os
@@ -22,6 +21,7 @@ from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any, Protocol
 
 from labray.backends.cluster.allocator import Allocator, aligned, extent
+from labray.backends.cluster.memory import NoMemory, Segment
 from labray.ids import ObjectID
 from labray.messages import Block, Payload, Stored
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 SEGMENT_BYTES = 64 * 1024 * 1024
 F_SEAL_FUTURE_WRITE = 0x10  # not in fcntl before Python 3.13
 SEALS = F_SEAL_FUTURE_WRITE | fcntl.F_SEAL_SEAL  # not against shrinking: so does its writer give pages back
-MADV_POPULATE_WRITE = 23  # Linux 5.14; not in mmap before Python 3.13
 STEP_BYTES = 8 * 1024 * 1024
 """A writer asks for so much at once, so that small values seldom ask."""
 
@@ -41,48 +40,9 @@ def link(directory: str, writer: str, segment: int) -> str:
     return os.path.join(directory, f"{writer.replace('/', '.')}.{segment}")
 
 
-class NoMemory(OSError):
-    """The system has no memory for it, whatever the node's account says."""
-
-
 class Ask(Protocol):
     def __call__(self, id: ObjectID, size: int, more: int, most: int) -> int:
         """How many bytes the memory for this object's sake may grow: from `more` to `most`. Raises if it may not."""
-
-
-class Segment:
-    """granted: bytes from its start that the node knows of; backed: that have pages."""
-
-    __slots__ = ("backed", "fd", "granted", "room", "size")
-
-    def __init__(self, fd: int, size: int, room: mmap.mmap, granted: int) -> None:
-        self.fd = fd
-        self.size = size
-        self.room = room
-        self.granted = granted
-        self.backed = 0
-
-    def back(self, end: int) -> None:
-        """Have pages up to here."""
-        end = min(-(-end // mmap.PAGESIZE) * mmap.PAGESIZE, self.size)
-        if end <= self.backed:
-            return
-        try:
-            self.room.madvise(MADV_POPULATE_WRITE, self.backed, end - self.backed)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise NoMemory(f"the system has no memory for {end - self.backed} bytes ({error})") from error
-            os.posix_fallocate(self.fd, self.backed, end - self.backed)
-        self.backed = end
-
-    def trim(self, end: int) -> None:
-        """Give back what lies behind this."""
-        end = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
-        self.granted = min(self.granted, end)
-        if end < self.backed:
-            os.truncate(self.fd, end)
-            os.truncate(self.fd, self.size)
-            self.backed = end
 
 
 class Writer:
@@ -148,7 +108,8 @@ class Writer:
 
     def close(self) -> None:
         """Let go of all memory; nothing is written any more."""
-        self._maps.clear()
+        while self._segments:
+            os.close(self._segments.popitem()[1].fd)
 
     def _settle(self) -> None:
         while self._freed:

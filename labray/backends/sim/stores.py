@@ -131,3 +131,10 @@ def freed(daemon: Daemon, world: World, effect: m.Free) -> None:
     client = clients.get(writer) if effect.keep else None  # type: ignore[call-overload]
     if client is not None:
         client.shelf.idle += effect.value.size
+
+
+def shipped(daemon: Daemon, effect: m.Push) -> tuple[m.Payload | None, m.Stored]:
+    """What travels to another place, from memory or disk; and what it is there."""
+    value = effect.value
+    stored = daemon.disk.content(effect.id) if value.block.writer == m.DISK else daemon.stores[effect.id]
+    return stored, m.Stored(value.size, m.Block(effect.to, 0, 0, value.block.sizes), value.refs)

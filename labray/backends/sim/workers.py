@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from labray.backends.sim.world import World
 
 
-LARGE = m.INLINE_LIMIT_BYTES
-
-
 class Worker(Client):
     """One worker process. Its fiber is made with its first body and reused for all of them."""
 
@@ -122,7 +119,9 @@ class Worker(Client):
         if run.args or len(run.spec.args.data) >= LEAST_WEIGHED_BYTES:
             cpu_s += _weight(run) / self._profile.codec_Bps
         self.debt_s = 0.0
-        if run.spec.model is None or (self._world.limited and max(run.spec.model, default=0) > LARGE):
+        if run.spec.model is None or (
+            self._world.limited and max(run.spec.model, default=0) > m.INLINE_LIMIT_BYTES
+        ):
             self._work(wake_s, cpu_s, self._enter)
             return
         body_s = self._world.costs.seconds(run.spec, run.attempt, 0.0)
@@ -159,7 +158,7 @@ class Worker(Client):
                 self._unpin(run)
 
     def _model_value(self, spec: m.Spec, index: int, size: int) -> m.Value:
-        if size <= LARGE:
+        if size <= m.INLINE_LIMIT_BYTES:
             return m.Inline(placeholder(size))
         return self.shelf.store(result_id(spec.id, index), None, (size,), ())
 
