@@ -267,6 +267,9 @@ class Endings:
     def unname(self, name: str, actor: ObjectID) -> None:
         self.node.naming.buried(name, Ref(actor, self.place))
 
+    def call_in(self, task: TaskRecord) -> bool:
+        return self.node.fetching.call_in(task)
+
     def stop_here(self, id: ObjectID, attempt: int, error: ErrorInfo | None) -> None:
         self.node.residents.stop(id, attempt, error)
 

@@ -62,7 +62,8 @@ class LocalView:
 
     def holds(self, object_id: ObjectID) -> int | None:
         record = self._objects.records.get(object_id)
-        return record.local.size if record is not None and record.local is not None else None
+        kept = record.kept if record is not None else None
+        return kept.size if kept is not None else None
 
 
 class Hands(Protocol):

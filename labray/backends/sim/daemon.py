@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
+from labray.backends.sim.stores import Disk, freed
 from labray.ids import ClientID, ObjectID, Place
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Daemon:
         self.host = host
         self.nodes = nodes
         self.stores: dict[ObjectID, m.Payload | None] = {}
+        self.disk = Disk(world, self, world.disk_Bps)
         self.dead = False
         self.deaf_to: dict[Place, None] = {}  # places it has been told are dead
         self.busy = False
@@ -50,7 +52,9 @@ class Daemon:
             m.Start: self._start,
             m.Stop: self._stop,
             m.Push: self._push,
-            m.Free: self._free,
+            m.Free: lambda place, effect: freed(self, world, effect),
+            m.Spill: self.disk.spill,
+            m.Restore: self.disk.restore,
             m.Alarm: self._alarm,
             m.Warn: self._warn,
         }
@@ -139,9 +143,6 @@ class Daemon:
 
     def _push(self, place: Place, effect: m.Push) -> None:
         self._world.push(place, effect)
-
-    def _free(self, place: Place, effect: m.Free) -> None:
-        self.stores.pop(effect.id, None)
 
     def _alarm(self, place: Place, effect: m.Alarm) -> None:
         def fire(moment: Any) -> None:

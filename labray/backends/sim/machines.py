@@ -131,5 +131,5 @@ class Machines:
         strict = self._settings.infeasible == "fails"
         return kind(
             place, self.cluster, totals, config.scheduler, rng, strict=strict, max_workers=MOST_WORKERS,
-            traced=config.trace,
+            traced=config.trace, store_bytes=self._settings.object_store_memory,
         )  # fmt: skip

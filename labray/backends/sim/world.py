@@ -25,6 +25,7 @@ from labray.backends.sim.interrupts import Interrupts
 from labray.backends.sim.machines import Machines
 from labray.backends.sim.network import Network, Route, size_of
 from labray.backends.sim.settings import Settings
+from labray.backends.sim.stores import shipped
 from labray.backends.sim.watchdog import Watchdog
 from labray.backends.sim.workers import Worker
 from labray.config import Config
@@ -48,6 +49,8 @@ class World:
         self.config = config
         self.profile = settings.profile
         self.costs = settings.body_costs()
+        self.limited = settings.object_store_memory is not None
+        self.disk_Bps = settings.disk_Bps
         self.agenda = Agenda(settings.max_events)
         self.hub = getcurrent()
         self._log: list[Event] = []
@@ -127,7 +130,7 @@ class World:
     def push(self, source: Place, effect: m.Push) -> None:
         """A stored object from one store to another."""
         origin, target = self.daemons[source], self.daemons[effect.to]
-        payload = origin.stores[effect.id]
+        payload, copy = shipped(origin, effect)
         self.agenda.live += 1
 
         def arrive(moment: Any) -> None:
@@ -135,7 +138,7 @@ class World:
             if origin.dead or target.dead:
                 return
             target.stores[effect.id] = payload
-            target.receive([(effect.to, "", m.Arrived(effect.id, effect.value))])
+            target.receive([(effect.to, "", m.Arrived(effect.id, copy))])
 
         leaves = 0.0 if self.fate is None else self.fate.leaves(origin.name, target.name)
         self.network.push(_route(origin, target), effect.value.size, arrive, leaves)
