@@ -258,8 +258,7 @@ class World:
             raise ValueError(f"{name} runs the head and the main program's side: it ends with the session.")
         if not self.machines.lives(name):
             raise ValueError(f"there is no living node {name!r}.")
-        fate = self._may_change()
-        fate.kill(name)
+        (fate := self._may_change()).kill(name)
         self.driver.sleep(fate.told_after_s)
 
     def _may_change(self) -> Fate:
