@@ -237,6 +237,8 @@ class Client(ABC):
 
     def _give_back_late(self) -> None:
         """What came with answers that nobody waited for any more."""
+        if not self._late:
+            return
         late, self._late = self._late, []
         self.outbox += [
             (self.place, self.client, word) for word in given_back(self._process, late, self.shelf)
