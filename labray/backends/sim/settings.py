@@ -10,8 +10,9 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from labray.backends.sim.network import MODES, Wires
-from labray.costs import Costs, Declared, Profile, profile_named
+from labray.costs import Costs, Declared
 from labray.faults import Faults, Straggling
+from labray.profiles import Profile, profile_named
 
 FAIR_TO = ("flows", "pairs")
 HEADS = ("n0", "own")
@@ -72,8 +73,8 @@ class Settings(Struct, frozen=True):
     def wires(self) -> Wires:
         """The network that these settings describe."""
         return Wires(
-            self.network, self.latency_s, self.bandwidth_Bps, self.profile.local_Bps, self.core_Bps,
-            self.fair_to == "pairs", self.pulls, self.pulls_from,
+            self.network, self.latency_s, self.bandwidth_Bps, self.profile.local_Bps, self.profile.hop_s,
+            self.core_Bps, self.fair_to == "pairs", self.pulls, self.pulls_from,
         )  # fmt: skip
 
     def body_costs(self) -> Costs:

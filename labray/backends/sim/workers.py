@@ -18,7 +18,7 @@ from labray import port
 from labray.backends.sim.bodies import Body, Cancelled
 from labray.backends.sim.clients import NOTHING, SIM, Client
 from labray.backends.sim.network import grains, size_of
-from labray.ids import Place, result_id
+from labray.ids import ObjectID, Place, result_id
 
 if TYPE_CHECKING:
     from labray.backends.sim.daemon import Daemon
@@ -29,12 +29,13 @@ class Worker(Client):
     """One worker process. Its fiber is made with its first body and reused for all of them."""
 
     __slots__ = (
-        "_begun", "_clocked", "_cpu_s", "_entered", "_exiting", "_fiber", "_queue", "_since", "alive", "in_body",
-        "interrupted", "running",
+        "_begun", "_clocked", "_cpu_s", "_entered", "_exiting", "_fiber", "_imported", "_queue", "_since",
+        "alive", "in_body", "interrupted", "running",
     )  # fmt: skip
 
     def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
         super().__init__(world, client, place, daemon)
+        self._after_s = world.profile.taken_s * world.profile.after_share
         self.alive = True
         self._queue: list[m.Run] = []
         self.running: m.Run | None = None
@@ -46,6 +47,7 @@ class Worker(Client):
         self._clocked = world.costs.clocked
         self.interrupted = False  # the running task is cancelled, and has not heard yet
         self.in_body = False
+        self._imported: dict[ObjectID, None] = {}
 
     # ------------------------------------------------------------ notices
 
@@ -71,7 +73,7 @@ class Worker(Client):
             self.outbox.extend((self.place, self.client, recalled) for recalled in back)
             self.send_posts()
         if self.running is None:
-            self._next(self._wake_s(), self._profile.taken_s)
+            self._next(self._wake_s(), self.woken_s(self._profile.taken_s))
 
     def _give_back(self, recall: m.Recall) -> m.Recalled:
         wanted = set(recall.tasks)
@@ -111,8 +113,9 @@ class Worker(Client):
         run = self.running = self._queue.pop(0)
         if self._world.fate is not None:
             self._world.fate.task_begins(self, run)
-        self._begun = now + wake_s
         taken_s += len(run.args) * self._profile.task_dep_s
+        if run.function is not None:
+            taken_s += self._imports(run)
         cpu_s = self.debt_s + taken_s + self._profile.task_s + _weight(run) / self._profile.codec_Bps
         self.debt_s = 0.0
         if run.spec.model is None:
@@ -122,7 +125,17 @@ class Worker(Client):
         if self.outbox and body_s >= self._patience_s:
             self.send_posts()  # it would wait behind a long task
         self._cpu_s = body_s
+        self._begun = now + wake_s + cpu_s
         self._work(wake_s, cpu_s + body_s, self._modelled)
+
+    def _imports(self, run: m.Run) -> float:
+        """Code that comes along, if it is new here; with the first, all that a new process has to copy."""
+        assert run.spec.function is not None
+        if run.spec.function.id in self._imported:
+            return 0.0
+        first_s = 0.0 if self._imported else self._profile.first_s
+        self._imported[run.spec.function.id] = None
+        return self._profile.import_s + first_s
 
     def _modelled(self, moment: Any) -> None:
         self._wait_ends()
@@ -197,7 +210,7 @@ class Worker(Client):
         while True:
             run = self.running
             assert run is not None
-            self._cpu_s = 0.0
+            self._cpu_s, self._begun = 0.0, self._agenda.now
             try:
                 outcome = executor.run(run)
                 self._spend_body(run)

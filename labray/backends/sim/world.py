@@ -136,8 +136,12 @@ class World:
             target.stores[effect.id] = payload
             target.receive([(effect.to, "", m.Arrived(effect.id, effect.value))])
 
+        size = effect.value.size
+        if origin.host is target.host:  # its processes copy it, and need the CPU for it
+            origin.host.work(origin.host.waking_s(0.0), size / self.profile.local_Bps, arrive)
+            return
         leaves = 0.0 if self.fate is None else self.fate.leaves(origin.name, target.name)
-        self.network.push(_route(origin, target), effect.value.size, arrive, leaves)
+        self.network.push((origin.name, target.name), size, arrive, leaves)
 
     # ------------------------------------------------------------ workers
 
