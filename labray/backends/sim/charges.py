@@ -9,6 +9,7 @@ from labray import messages as m
 from labray.backends.sim.network import grains, size_of
 
 if TYPE_CHECKING:
+    from labray.ids import ObjectID
     from labray.profiles import Profile
 
 
@@ -34,12 +35,13 @@ class Pages:
 class Charges:
     """Of one client. It has a thread that sends what was posted, and that needs the interpreter like the body."""
 
-    __slots__ = ("_polls", "_profile", "_up_until", "pages")
+    __slots__ = ("_imported", "_polls", "_profile", "_up_until", "pages")
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._polls = 0
         self._up_until = 0.0
+        self._imported: dict[ObjectID, None] = {}
         self.pages = Pages()
 
     def works(self) -> None:
@@ -65,6 +67,20 @@ class Charges:
         """Into the store."""
         profile, fresh = self._profile, self.pages.write(size)
         return (size - fresh) / profile.codec_Bps + fresh / profile.fresh_Bps
+
+    def run(self, run: m.Run) -> float:
+        """A worker's, around a body. With the first code that comes along, all that a new process has to copy."""
+        profile = self._profile
+        cost = profile.task_s + grains(len(run.spec.args.data)) / profile.codec_Bps
+        if run.args:
+            cost += len(run.args) * profile.task_dep_s + size_of(run.args) / profile.codec_Bps
+        if run.function is not None and run.spec.function is not None:
+            if not self._imported:
+                cost += profile.first_s
+            if run.spec.function.id not in self._imported:
+                self._imported[run.spec.function.id] = None
+                cost += profile.import_s
+        return cost
 
     def call(self, message: m.Call) -> float:
         """A system call."""

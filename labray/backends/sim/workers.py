@@ -17,8 +17,7 @@ from labray import messages as m
 from labray import port
 from labray.backends.sim.bodies import Body, Cancelled
 from labray.backends.sim.clients import NOTHING, SIM, Client
-from labray.backends.sim.network import grains, size_of
-from labray.ids import ObjectID, Place, result_id
+from labray.ids import Place, result_id
 
 if TYPE_CHECKING:
     from labray.backends.sim.daemon import Daemon
@@ -29,7 +28,7 @@ class Worker(Client):
     """One worker process. Its fiber is made with its first body and reused for all of them."""
 
     __slots__ = (
-        "_begun", "_clocked", "_cpu_s", "_entered", "_exiting", "_fiber", "_imported", "_queue", "_since",
+        "_begun", "_clocked", "_cpu_s", "_entered", "_exiting", "_fiber", "_queue", "_since",
         "alive", "in_body", "interrupted", "running",
     )  # fmt: skip
 
@@ -47,7 +46,6 @@ class Worker(Client):
         self._clocked = world.costs.clocked
         self.interrupted = False  # the running task is cancelled, and has not heard yet
         self.in_body = False
-        self._imported: dict[ObjectID, None] = {}
 
     # ------------------------------------------------------------ notices
 
@@ -113,10 +111,7 @@ class Worker(Client):
         run = self.running = self._queue.pop(0)
         if self._world.fate is not None:
             self._world.fate.task_begins(self, run)
-        taken_s += len(run.args) * self._profile.task_dep_s
-        if run.function is not None:
-            taken_s += self._imports(run)
-        cpu_s = self.debt_s + taken_s + self._profile.task_s + _weight(run) / self._profile.codec_Bps
+        cpu_s = self.debt_s + taken_s + self.charges.run(run)
         self.debt_s = 0.0
         if run.spec.model is None:
             self._work(wake_s, cpu_s, self._enter)
@@ -127,15 +122,6 @@ class Worker(Client):
         self._cpu_s = body_s
         self._begun = now + wake_s + cpu_s
         self._work(wake_s, cpu_s + body_s, self._modelled)
-
-    def _imports(self, run: m.Run) -> float:
-        """Code that comes along, if it is new here; with the first, all that a new process has to copy."""
-        assert run.spec.function is not None
-        if run.spec.function.id in self._imported:
-            return 0.0
-        first_s = 0.0 if self._imported else self._profile.first_s
-        self._imported[run.spec.function.id] = None
-        return self._profile.import_s + first_s
 
     def _modelled(self, moment: Any) -> None:
         self._wait_ends()
@@ -297,10 +283,6 @@ class Worker(Client):
                 break
         world.active = speaker
         port.switch(before)
-
-
-def _weight(run: m.Run) -> int:
-    return grains(len(run.spec.args.data)) + (size_of(run.args) if run.args else 0)
 
 
 @lru_cache(maxsize=1024)
