@@ -43,8 +43,9 @@ from experiments.probes import (
     taking_batch,
     window,
 )
-from experiments.provenance import machine
+from experiments.provenance import ROOT, machine
 from labray import trace
+from labray.costs import Profile
 
 __all__ = ["Check", "Figures", "check", "fit", "main", "measured"]
 
@@ -52,6 +53,8 @@ ROUNDS = 8  # of which the quieter half counts
 ROUND_S = 0.2
 SHORT_ROUNDS = 4
 SHORT_LOOPS = 30_000
+SHIPPED = ROOT / "labray" / "shipped.py"
+SHIPPED_TITLE = "The profile that comes with labray. Written by `python -m experiments.calibrate --ship`."
 
 
 @labray.remote
@@ -177,7 +180,12 @@ def here_and_now() -> str:
     return f"{machine()}, {datetime.now(UTC).isoformat(timespec='seconds')}"
 
 
-def calibrate(out: Path | None = None, figures: Figures | None = None) -> None:
+def ship(profile: Profile, path: Path = SHIPPED) -> None:
+    """Make it the profile that comes with labray. It says itself where and when it was measured."""
+    path.write_text(f'"""{SHIPPED_TITLE}"""\n\nTOML = r"""\n{profile.to_toml()}"""\n', encoding="utf-8")
+
+
+def calibrate(out: Path | None = None, figures: Figures | None = None, shipped: Path | None = None) -> None:
     """Measure this machine, print the profile and how well it meets what was measured, and write it to `out`."""
     figures = figures or measured()
     profile = fit(figures, where=here_and_now())
@@ -192,6 +200,9 @@ def calibrate(out: Path | None = None, figures: Figures | None = None) -> None:
         print(
             f"{row.program}: measured {row.measured_s * 1e6:.1f} us, simulated {row.simulated_s * 1e6:.1f} us ({how})"
         )
+    if shipped is not None:
+        ship(profile, shipped)
+        print(f"{shipped}: the default from now on")
     if out is None:
         print(profile.to_toml(), end="")
         return
@@ -205,9 +216,11 @@ def calibrate(out: Path | None = None, figures: Figures | None = None) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it there, as TOML.")
 @click.option("--figures", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Fit what was measured before (its .figures.json), and measure nothing.")  # fmt: skip
-def main(out: Path | None, figures: Path | None) -> None:
+@click.option("--ship", "shipped", is_flag=True, help="Make it the default profile of this checkout.")
+def main(out: Path | None, figures: Path | None, shipped: bool) -> None:
     """Measure this machine's service times."""
-    calibrate(out, None if figures is None else msgspec.json.decode(figures.read_bytes(), type=Figures))
+    known = None if figures is None else msgspec.json.decode(figures.read_bytes(), type=Figures)
+    calibrate(out, known, SHIPPED if shipped else None)
 
 
 if __name__ == "__main__":

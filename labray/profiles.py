@@ -14,6 +14,8 @@ from math import log10
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import asdict
 
+from labray import shipped
+
 COLD_AFTER_S = 1e-3
 COLDEST = 3.0
 """Decades of sleep beyond COLD_AFTER_S that still make a difference."""
@@ -149,7 +151,7 @@ FREE = Profile(
 )  # fmt: skip
 """A machine whose system software costs nothing: what is left are the closed forms."""
 
-PROFILES: Mapping[str, Profile] = {"default": Profile(), "free": FREE}
+PROFILES: Mapping[str, Profile] = {"default": Profile.from_toml(shipped.TOML), "free": FREE}
 
 
 def profile_named(profile: str | Profile) -> Profile:

@@ -19,7 +19,7 @@ from labray.backends.sim.agenda import Agenda
 from labray.backends.sim.hosts import Dedicated
 from labray.backends.sim.settings import read
 from labray.cli import main
-from labray.costs import FREE, Profile
+from labray.costs import FREE, PROFILES, Profile
 
 SETTING = Setting(2, "bottom_up")
 
@@ -160,6 +160,20 @@ def test_the_simulator_reads_a_profile_from_its_file(tmp_path):
         assert labray.now() > 0.5
     with pytest.raises(ValueError, match=r"cannot read the profile .*none.toml"):
         read({"profile": str(tmp_path / "none.toml")})
+
+
+def test_the_default_profile_says_where_it_was_measured():
+    assert "cores" in PROFILES["default"].measured
+    assert read({}).profile is PROFILES["default"]
+
+
+def test_a_profile_can_be_made_the_default(tmp_path):
+    from experiments.calibrate import ship
+
+    ship(Profile(task_s=0.5, measured='on "m"'), tmp_path / "shipped.py")
+    known: dict[str, str] = {}
+    exec((tmp_path / "shipped.py").read_text(), known)
+    assert Profile.from_toml(known["TOML"]) == Profile(task_s=0.5, measured='on "m"')
 
 
 def test_calibrate_passes_on_where_the_profile_goes(monkeypatch, tmp_path):

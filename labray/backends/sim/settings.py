@@ -12,7 +12,7 @@ from msgspec.structs import fields
 from labray.backends.sim.network import MODES, Wires
 from labray.costs import Costs, Declared
 from labray.faults import Faults, Straggling
-from labray.profiles import Profile, profile_named
+from labray.profiles import PROFILES, Profile, profile_named
 
 FAIR_TO = ("flows", "pairs")
 HEADS = ("n0", "own")
@@ -32,7 +32,7 @@ class Settings(Struct, frozen=True):
     an error; None: never.
     """
 
-    profile: Profile = Profile()
+    profile: Profile = PROFILES["default"]
     costs: Costs = Declared()
     latency_s: float = 50e-6
     bandwidth_Bps: float = 1.25e9
