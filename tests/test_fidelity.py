@@ -111,6 +111,23 @@ def test_real_runs_are_judged_again_beside_another_simulation(tmp_path):
         judging.judged_again(rows[0], {"p 0 ms": [Timing(9, 2.1)]})
 
 
+def test_the_error_is_told_in_parts_that_add_up_and_the_page_names_the_largest():
+    real = [Timing(4, 2.0, bodies_s=2.5)]
+    said = Timing(4, 2.6, bodies_s=3.5)
+    (row,) = judging.rows(SETTING, {"p": 1e-3}, {"p": real}, {"p": [said]}, 0.0, seed=0)
+    row = judging.explained(row, real, said)
+    assert (row.bodies_s, row.between_s) == pytest.approx((0.5, 0.1))
+    assert judging.blamed([row])[0].startswith("in bodies")
+    (line,) = [line for line in page.where_from([row]) if line.startswith("| 1 ms")]
+    assert "+25.0%" in line
+
+
+def test_a_simulation_says_what_its_bodies_took():
+    programs = [each for each in suite() if each.name == "trivial 10 ms"]
+    (timing,) = running.simulated(SETTING, programs, Profile(), 0)["trivial 10 ms"]
+    assert timing.tasks * 10e-3 <= timing.bodies_s < timing.tasks * 12e-3
+
+
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "\x00"])
 def test_what_holds_no_rows_is_refused(tmp_path, text):
     (tmp_path / "rows.csv").write_text(text)
