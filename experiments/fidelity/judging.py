@@ -22,7 +22,7 @@ class Row(Struct, frozen=True):
     """error: (simulated - measured) / measured, of the makespan and of the throughput. noise: half the distance
     between the extremes of the real runs, relative to their median. measured_s: that median. others_cores: how many
     cores other programs used meanwhile, of all programs in this setting; the simulation assumes none. bodies_s,
-    between_s: simulated minus real makespan, in parts (see `parts`), by a run of its own with a trace; 0.0 if there is none."""
+    between_s: simulated minus real makespan, in parts (see `parts`), by runs of their own with a trace; 0.0 if none."""
 
     program: str
     length_s: float
