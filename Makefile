@@ -1,12 +1,13 @@
 # Needs python3 (3.11 or later) with venv, and make; nothing else.
 #   make test                    lint, format, types, tests
 #   make compare                 the main job; ARGS=--quick for the short one
+#   make speed                   microbenchmarks beside Ray and others, and the page of docs/speed.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: all install test check compare format clean
+.PHONY: all install test check compare speed format clean
 all: test
 
 install: $(VENV)/.installed
@@ -29,6 +30,10 @@ test: check
 
 compare: install
 	$(BIN)/python -m labray compare $(ARGS)
+
+speed: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[peers]'
+	$(BIN)/python -m experiments.micro --peers ray,futures,pool,loky,dask --large $(ARGS)
 
 format: install
 	$(BIN)/ruff check --fix .

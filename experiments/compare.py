@@ -134,14 +134,15 @@ def run_for_real(
     bar = progress.add_task("", total=len(files))
     for run, scheduler in turns:
         progress.reset(bar, description=f"  files, run {run + 1} {scheduler}")
-        row, events = measured.measure(scheduler, run, files, expected, plan.seed, follow(progress, bar))
+        recording = trace_of(traces, scheduler, run)
+        row, _ = measured.measure(
+            scheduler, run, files, expected, plan.seed, recording, follow(progress, bar)
+        )
         progress.update(bar, completed=len(files))
         if not row.correct:
             raise RuntimeError(
                 f"run {run} under {scheduler} counted other identifiers than one process does."
             )
-        about = {"world": "cluster", "scheduler": scheduler, "run": run, "seed": plan.seed}
-        trace.save(trace_of(traces, scheduler, run), events, about)
         rows.append(row)
         progress.advance(total)
     return rows

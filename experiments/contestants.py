@@ -32,6 +32,8 @@ PUT_SMALL = "put of a small value"
 GET_SMALL = "get of a small value"
 ONE_BY_ONE = "1,000 refs one by one by wait"
 FOUR_ACTORS = "4 actors created and called"
+READY = "init to ready"  # of labray alone, in milliseconds
+FIRST_TASK = "first task after it"
 
 UNITS = {
     ROUND_TRIP: "tasks/s", BATCH: "tasks/s", CHAIN: "links/s", NESTED: "tasks/s", CALL: "calls/s",

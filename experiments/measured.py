@@ -81,11 +81,13 @@ def terms(events: Sequence[trace.Event], seconds: float, cpus: int = NODES * CPU
 
 
 def measure(
-    scheduler: str, run: int, files: Sequence[Path], expected: Counter[str], seed: int,
+    scheduler: str, run: int, files: Sequence[Path], expected: Counter[str], seed: int, recording: Path,
     tell: Callable[[int], None] = lambda files: None,
 ) -> tuple[Measured, list[trace.Event]]:  # fmt: skip
-    """Run once on the cluster backend; the row and the trace."""
-    with labray.init("cluster", nodes=NODES, num_cpus=CPUS, scheduler=scheduler, seed=seed) as session:
+    """Run once on the cluster backend; the row and the trace, which is also written for `labray whatif`."""
+    with labray.init(
+        "cluster", nodes=NODES, num_cpus=CPUS, scheduler=scheduler, seed=seed, trace=recording
+    ) as session:
         busy_s, own_s = machine_cpu_s(), own_cpu_s()
         outcome = identifiers.run(files, tell)
         others_s = (machine_cpu_s() - busy_s) - (own_cpu_s() - own_s)

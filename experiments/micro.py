@@ -1,11 +1,13 @@
-"""How fast are the small things? `python -m experiments.micro [--peers ray,futures,pool,loky,dask]`.
+"""How fast are the small things? `python -m experiments.micro [--peers ray,futures,pool,loky,dask] [--large]`.
 
 All systems are up at the same time and take turns, round by round, after a warm-up: a noisy machine is noisy for all,
-and the ratio of two medians means something. Rows and a figure go to results/micro/. Peers: `pip install .[peers]`.
+and the ratio of two medians means something. Rows, a figure and the page of what was asked and what was reached go to
+results/micro/. Peers: `pip install .[peers]`. --large: the cases without a peer (experiments/large.py).
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -19,8 +21,10 @@ from rich.progress import track
 from rich.table import Table
 
 import labray
-from experiments.contestants import PEERS, UNITS, WORKERS, Case, nothing, ours
-from experiments.provenance import origin, save_rows
+from experiments.asked import page
+from experiments.contestants import FIRST_TASK, PEERS, READY, UNITS, WORKERS, Case, nothing, ours
+from experiments.large import Figure, figures
+from experiments.provenance import Origin, origin, save_rows
 from experiments.scaling import CORES, Job, at, simulate
 from labray import TaskGraph
 
@@ -86,8 +90,8 @@ def starts(count: int) -> Iterator[Row]:
             labray.get(empty.remote())
             ready.append((up - begun) * 1e3)
             first.append((time.perf_counter() - up) * 1e3)
-    yield row("labray", "init to ready", "ms", ready)
-    yield row("labray", "first task after it", "ms", first)
+    yield row("labray", READY, "ms", ready)
+    yield row("labray", FIRST_TASK, "ms", first)
 
 
 @labray.remote(num_cpus=0)
@@ -135,12 +139,26 @@ def table(rows: list[Row]) -> Table:
     return page
 
 
+def save(out: Path, rows: list[Row], without_peer: list[Figure], of: Origin) -> None:
+    """Rows, and the page that docs/speed.md has."""
+    out.mkdir(parents=True, exist_ok=True)
+    save_rows(out / "micro.csv", rows, of)
+    if without_peer:
+        save_rows(out / "large.csv", without_peer, of)
+    medians = [(each.name, each.system, each.median) for each in rows]
+    load = "/".join(f"{each:.1f}" for each in os.getloadavg())
+    text = page(medians, without_peer, f"Commit {of.commit}, {of.at}, {of.machine}; load {load} at the end.")
+    (out / "speed.md").write_text(text)
+
+
 @click.command()
 @click.option("--peers", default="futures,pool", show_default=True, help=f"Of {', '.join(PEERS)}; or none.")
 @click.option("--count", default=ROUNDS, show_default=True, help="Rounds of each case.")
 @click.option("--seconds", default=ROUND_S, show_default=True, help="Of each round, at least.")
+@click.option("--large", is_flag=True, help="The cases without a peer as well: 5 minutes, 3 GB.")
+@click.option("--queued", default=1_000_000, show_default=True, help="Of --large: tasks that wait at once.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/micro"), show_default=True)
-def main(peers: str, count: int, seconds: float, out: Path) -> None:
+def main(peers: str, count: int, seconds: float, large: bool, queued: int, out: Path) -> None:
     """Measure, print, save."""
     names = [name for name in peers.split(",") if name]
     if unknown := [name for name in names if name not in PEERS]:
@@ -153,8 +171,9 @@ def main(peers: str, count: int, seconds: float, out: Path) -> None:
     console = Console()
     console.width = max(console.width, 120)  # a narrower table is hard to read
     console.print(table(rows))
-    out.mkdir(parents=True, exist_ok=True)
-    save_rows(out / "micro.csv", rows, origin())
+    without_peer = list(figures(queued, count)) if large else []
+    save(out, rows, without_peer, origin())
+    console.print((out / "speed.md").read_text())
     if names:
         from experiments.figures import ratios  # matplotlib, for the picture only
 

@@ -26,8 +26,9 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         right.plot(
             nodes, [row["throughput"] for row in line], "o-", color=colour, label=f"{name} (simulated)"
         )
-    for row, marker in ((row, {"measured": "*"}.get(row["what"], "x")) for row in rows[:2] if not row["why"]):
-        where = f"the recorded cluster, {row['num_cpus']:g} CPUs a node"
+    known = [row for row in rows if row["what"] != "what if" and not row["why"]]
+    for row, marker in ((row, {"measured": "*"}.get(row["what"], "x")) for row in known):
+        where = f"the recorded cluster, {row['nodes']} x {row['num_cpus']:g} CPU"
         label = f"{row['what']}, {where}" if row["what"] == "measured" else f"simulated, {where}"
         left.plot(row["nodes"], row["makespan_s"], marker, color="black", markersize=10, label=label)
     cpus = asked[0]["num_cpus"] if asked else 0
@@ -49,6 +50,8 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.3, which="both")
         axis.spines[["top", "right"]].set_visible(False)
     left.legend(frameon=False, fontsize=8)
-    figure.suptitle("The recorded program on other clusters")
+    figure.suptitle(
+        "The recorded program on other clusters" if known else "The graph on clusters of many sizes"
+    )
     figure.savefig(path, dpi=130)
     plt.close(figure)

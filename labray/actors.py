@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from labray import codec, session
 from labray.errors import ActorAlreadyExistsError, ActorClassInheritanceException, ActorHandleNotFoundError
@@ -48,6 +48,7 @@ class ActorCard(Struct, frozen=True):
 
     class_name: str
     methods: dict[str, MethodCard]
+    most_pending: int = -1
 
 
 def _card(cls: type, given: Mapping[str, Any]) -> ActorCard:
@@ -64,7 +65,7 @@ def _card(cls: type, given: Mapping[str, Any]) -> ActorCard:
         methods[name] = MethodCard(
             signature, own, build("method", own), inspect.isgeneratorfunction(function)
         )
-    return ActorCard(cls.__name__, methods)
+    return ActorCard(cls.__name__, methods, given.get("max_pending_calls", -1))
 
 
 def _constructor(cls: type) -> Signature:
@@ -126,15 +127,17 @@ class ActorClass:
         return ActorClass(self._code, self._recarded(given), self._signature, {**self._given, **given})
 
     def _recarded(self, given: Mapping[str, Any]) -> bytes:
-        if "max_task_retries" not in given:
+        inherited = {key: given[key] for key in ("max_task_retries",) if key in given}
+        if not inherited and "max_pending_calls" not in given:
             return self._card
         card = _read(self._card)
         methods = {
             name: MethodCard(was.signature, own, build("method", own), was.streams)
             for name, was in card.methods.items()
-            for own in [{"max_task_retries": given["max_task_retries"], **was.given}]
+            for own in [{**inherited, **was.given}]
         }
-        return codec.encode(ActorCard(card.class_name, methods)).payload.data
+        most_pending = check("actor", given).get("max_pending_calls", card.most_pending)
+        return codec.encode(ActorCard(card.class_name, methods, most_pending)).payload.data
 
     def _remote(
         self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **given: Any
@@ -221,7 +224,10 @@ class ActorMethod:
         self._options = options
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
-        """Submit a call: a ref, or as many as num_returns says."""
+        """Submit a call: a ref, or as many as num_returns says.
+
+        PendingCallsLimitExceeded if as many of this process as `max_pending_calls` allows are not over yet.
+        """
         port, known = session.ensure(), self._known
         if known.streams and "num_returns" not in known.given and self._options.returns == 1:
             raise ValueError(
@@ -229,11 +235,11 @@ class ActorMethod:
                 "give num_returns=n, or return a list."
             )
         actor = actor_ref(self._handle, port)
-        name = known.signature.name
+        name, options, most = known.signature.name, self._options, self._handle._known.most_pending
+        if most > 0:
+            options = structs.replace(options, most_pending=most)
         return as_asked(
-            submit(
-                port, "method", name, None, self._options, known.signature, args, kwargs, actor, self._name
-            )
+            submit(port, "method", name, None, options, known.signature, args, kwargs, actor, self._name)
         )
 
     def options(self, **given: Any) -> ActorMethod:

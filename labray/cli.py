@@ -64,20 +64,27 @@ def _experiment(name: str) -> Any:
 @main.command()
 @click.argument("recording", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--nodes", default="1:100", show_default=True, help="4, or 1,2,4, or 1:100 (1, 2, 5, 10 ...).")
-@click.option("--cpus", type=float, help="CPUs of each node; as recorded unless told.")
+@click.option("--cpus", type=float, help="CPUs of each node; as recorded unless told, 4 for others' graphs.")
 @click.option(
-    "--scheduler", "schedulers", multiple=True, help="May be given several times; as recorded unless told."
+    "--scheduler",
+    "schedulers",
+    multiple=True,
+    help="May be given several times; as recorded unless told, else bottom_up.",
 )
 @click.option("--bandwidth", default="10Gbit", show_default=True, help="Of each node's link.")
 @click.option("--latency", default="50us", show_default=True, help="Between nodes, one way.")
 @click.option("--durations", type=click.Choice(["elapsed", "cpu"]), default="elapsed", show_default=True,
               help="What a task's recorded duration is: all that passed, or its CPU seconds.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--graph", default="", help="Which, where the file holds several.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Also write rows (CSV) and a figure."
 )
 def whatif(recording: Path, **asked: Any) -> None:
-    """Replay a recorded program (init(trace="run.lab")) on clusters you do not have. Simulated."""
+    """Replay a recorded program (init(trace="run.lab")) on clusters you do not have. Simulated.
+
+    RECORDING may also be anyone's task graph: WfFormat, STG, a table of Estee's (.json, .zip), a Ray timeline.
+    """
     report = import_module("labray.replaying.report")
     try:
         report.main(recording, **asked)

@@ -50,6 +50,14 @@ class WorkerCrashedError(LabrayError):
     """The worker process died while it ran the task, more often than `max_retries` allows."""
 
 
+class OutOfMemoryError(LabrayError):
+    """The task's process was ended because memory ran short. The message says what every process had."""
+
+
+class PendingCallsLimitExceeded(LabrayError):
+    """As many calls as `max_pending_calls` allows wait at the actor or run: this one was not made."""
+
+
 class TaskCancelledError(LabrayError):
     """The task was cancelled."""
 
@@ -170,6 +178,7 @@ _KINDS: dict[str, type[LabrayError]] = {
     "owner_died": OwnerDiedError,
     "cancelled": TaskCancelledError,
     "unschedulable": TaskUnschedulableError,
+    "out_of_memory": OutOfMemoryError,
     "system": LabraySystemError,
 }
 

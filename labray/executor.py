@@ -54,7 +54,8 @@ class Executor:
         self.process.enter(spec.id, run.attempt)
         if spec.model is not None:
             return self._pretend(spec, spec.model)
-        retry, held = False, list[Sequence[ObjectRef[Any]]]()
+        retry = False
+        held: list[Sequence[ObjectRef[Any]]] = []
         try:
             values = self._results(spec, self._perform(run), held)
         except self.escapes:
@@ -102,6 +103,8 @@ class Executor:
 
     def _arguments(self, run: Run) -> tuple[Sequence[Any], dict[str, Any]]:
         adopt = self.process.handles.adopt
+        if not run.spec.deps:
+            return codec.decode_call(run.spec.args, (), adopt)
         values = [
             codec.decode(self.process.open(dep.id, value), adopt)
             for dep, value in zip(run.spec.deps, run.args, strict=True)
@@ -109,6 +112,8 @@ class Executor:
         return codec.decode_call(run.spec.args, values, adopt)
 
     def _kept(self, run: Run) -> tuple[Ref, ...]:
+        if not run.args and not run.spec.args.refs:
+            return ()
         refs = list(run.spec.args.refs)
         for value in run.args:
             refs.extend(value.payload.refs if isinstance(value, Inline) else value.refs)

@@ -58,6 +58,11 @@ def put_id(prefix: str, counter: int) -> ObjectID:
     return ObjectID(f"{prefix}-p{counter}")
 
 
+def is_put(object: ObjectID) -> bool:
+    """Whether this was put (or exported), and so is the same for ever: what a task made may be made again."""
+    return "." not in object
+
+
 def function_id(prefix: str, counter: int) -> ObjectID:
     return ObjectID(f"{prefix}-f{counter}")
 

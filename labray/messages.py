@@ -68,7 +68,7 @@ class ErrorInfo(Word, frozen=True, array_like=True, gc=False):
     """An error that can be told even where it cannot be unpickled.
 
     kind: task (the user's code raised), worker_crashed, actor_died, actor_unavailable, object_lost,
-    owner_died, cancelled, unschedulable, system.
+    owner_died, cancelled, unschedulable, out_of_memory, system.
     """
 
     kind: str
@@ -159,8 +159,12 @@ class Get(Tagged, frozen=True, array_like=True, gc=False):
     lends: bool = False
 
 
+NO_ANSWER = 0
+"""The request number of a question whose answer is known: it is said for the trace."""
+
+
 class Wait(Tagged, frozen=True, array_like=True, gc=False):
-    """Answered by Ready when at least `count` exist (failed ones count); at once if poll."""
+    """Answered by Ready when at least `count` exist (failed ones count); at once if poll; not if NO_ANSWER."""
 
     request: int
     refs: tuple[Ref, ...]
@@ -179,6 +183,12 @@ class Drop(Tagged, frozen=True, array_like=True, gc=False):
     """The client holds no handle of these any more, and had been given each of them n times."""
 
     ids: tuple[tuple[ObjectID, int], ...]
+
+
+class Pin(Tagged, frozen=True, array_like=True, gc=False):
+    """The client views these stored objects, which it put itself, without having been given them by Values."""
+
+    ids: tuple[ObjectID, ...]
 
 
 class Unpin(Tagged, frozen=True, array_like=True, gc=False):
@@ -217,6 +227,13 @@ class Lookup(Tagged, frozen=True, array_like=True, gc=False):
     name: str
 
 
+class Outstanding(Tagged, frozen=True, array_like=True, gc=False):
+    """Which of these tasks, submitted here, are over? Answered by Ready, with their positions."""
+
+    request: int
+    tasks: tuple[TaskID, ...]
+
+
 class Finished(Tagged, frozen=True, array_like=True, gc=False):
     """A worker ended a task. kept: the refs among its arguments that outlive it in the worker.
 
@@ -246,11 +263,13 @@ Call = (
     | Wait
     | Abandon
     | Drop
+    | Pin
     | Unpin
     | Kill
     | Cancel
     | Register
     | Lookup
+    | Outstanding
     | Finished
     | Recalled
 )
@@ -605,10 +624,14 @@ class WorkerStarted(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class WorkerLost(Tagged, frozen=True, array_like=True, gc=False):
-    """A worker process died. What it had not begun was given back before: the first in its pipe is lost with it."""
+    """A worker process died. begun: how many in its pipe it had begun; all, if None: the others were given back before.
+
+    More than one: it had ended those in front, and what came of them died with it.
+    """
 
     worker: ClientID
     reason: str
+    begun: int | None = None
 
 
 class PlaceLost(Tagged, frozen=True, array_like=True, gc=False):
@@ -620,6 +643,13 @@ class PlaceJoined(Tagged, frozen=True, array_like=True, gc=False):
 
     place: Place
     totals: Demand
+
+
+class MemoryShort(Tagged, frozen=True, array_like=True, gc=False):
+    """There is too little memory left (text: how little): end one process. sizes: client, process id, bytes."""
+
+    sizes: tuple[tuple[ClientID, int, int], ...]
+    text: str
 
 
 class Arrived(Tagged, frozen=True, array_like=True, gc=False):
@@ -636,7 +666,16 @@ class Woke(Tagged, frozen=True, array_like=True, gc=False):
 
 
 News = (
-    Booted | ClientJoined | ClientLost | WorkerStarted | WorkerLost | PlaceLost | PlaceJoined | Arrived | Woke
+    Booted
+    | ClientJoined
+    | ClientLost
+    | WorkerStarted
+    | WorkerLost
+    | PlaceLost
+    | PlaceJoined
+    | MemoryShort
+    | Arrived
+    | Woke
 )
 
 

@@ -30,6 +30,7 @@ class Options(Struct, frozen=True):
     demand: held while it runs (an actor: to be placed). lifetime: what an actor holds once it lives.
     cost: CPU seconds at speed 1, or a function of the arguments that gives them. model: the sizes in bytes of the
     results of a task whose body does not run. card: what get_actor is given with the name, to build a handle.
+    most_pending: calls of one process that may wait at an actor or run; 0 or less: any number.
     """
 
     demand: Demand = (("CPU", UNIT),)
@@ -44,6 +45,7 @@ class Options(Struct, frozen=True):
     cost: float | Callable[..., float] | None = None
     model: tuple[int, ...] | None = None
     card: bytes = b""
+    most_pending: int = -1
 
 
 class Option(Struct, frozen=True):
@@ -168,6 +170,7 @@ TABLE: dict[str, Option] = {
     "max_retries": Option("task", _whole(-1)),
     "retry_exceptions": Option("task method", _retry_on),
     "max_restarts": Option("actor", _whole(-1)),
+    "max_pending_calls": Option("actor", _whole(-1)),
     "max_task_retries": Option("actor method", _whole(-1)),
     "name": Option("task actor method", _name),
     "get_if_exists": Option("actor", _flag),
@@ -178,7 +181,7 @@ TABLE: dict[str, Option] = {
 
 _NOT_YET = (
     "memory", "accelerator_type", "max_concurrency", "concurrency_groups", "concurrency_group", "namespace",
-    "max_pending_calls", "allow_out_of_order_execution", "runtime_env", "max_calls", "label_selector",
+    "allow_out_of_order_execution", "runtime_env", "max_calls", "label_selector",
 )  # fmt: skip
 
 
@@ -216,6 +219,7 @@ def build(kind: str, given: Mapping[str, Any]) -> Options:
         get_if_exists=asked.get("get_if_exists", False),
         strategy=asked.get("scheduling_strategy", ""),
         cost=asked.get("cost"),
+        most_pending=asked.get("max_pending_calls", -1),
     )
 
 

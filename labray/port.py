@@ -87,6 +87,9 @@ class Channel(Protocol):
     def load(self, object_id: ObjectID, stored: Stored) -> Payload:
         """The stored payload; its buffers are read-only views, and Unpin is posted when the last one dies."""
 
+    def reread(self, object_id: ObjectID) -> Payload | None:
+        """A stored payload that this process put itself, if it can be read unasked; with Pin and Unpin."""
+
     def now(self) -> float: ...
 
     def sleep(self, seconds: float) -> None: ...

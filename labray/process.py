@@ -92,14 +92,13 @@ class Process:
         args: Sequence[Any], kwargs: Mapping[str, Any], *, actor: Ref | None = None, method: str = "",
     ) -> list[ObjectRef[Any]]:  # fmt: skip
         """Submit a task, an actor's creation or a call; the refs of its results, of which an actor has one."""
-        cost = options.cost
-        if callable(cost):
-            cost = seconds("the cost", cost(*args, **kwargs))
+        if actor is not None and options.most_pending > 0:
+            self.questions.make_room(actor.id, options.most_pending)
+        cost = seconds("the cost", options.cost(*args, **kwargs)) if callable(options.cost) else options.cost
         call = codec.encode_call(args, kwargs)
         if call.deps or call.encoded.refs:
             self._check((*call.deps, *call.encoded.refs))
-        if self.handles.dying:
-            self.flush()
+        self.flush()
         if codec.size_of(call.encoded.payload) > m.INLINE_LIMIT_BYTES:
             call = codec.slim(args, kwargs, m.INLINE_LIMIT_BYTES, self._put)
         with self._lock:
@@ -115,6 +114,8 @@ class Process:
             options.actor_name, options.strategy, cost, options.model,
         )  # fmt: skip
         self.channel.post(m.Submit(spec))
+        if actor is not None and options.most_pending > 0:
+            self.questions.called(actor.id, task)
         with self._lock:
             own = self.handles.own
             return [own(Ref(result_id(task, index), place)) for index in range(options.returns)]
@@ -167,7 +168,7 @@ class Process:
         """The values, in order; raises as soon as one has failed. timeout in seconds; 0 polls."""
         if not refs:
             return []
-        if len(refs) == 1 and (kept := self.handles.values.get(refs[0].id)) is not None:
+        if len(refs) == 1 and (kept := self.questions.kept(refs[0].id)) is not None:
             self._check(refs)
             return [codec.decode(kept, self.handles.adopt)]
         places: dict[ObjectRef[Any], int] = {}
@@ -286,6 +287,8 @@ class Process:
 
     def flush(self) -> None:
         """Tell the node which handles are gone. Every call does; a world does when a worker has ended a task."""
+        if not self.handles.stirred():
+            return
         with self._lock:
             drops = self.handles.drops()
         if drops:

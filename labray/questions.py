@@ -12,12 +12,13 @@ from typing import Any
 
 from labray import codec
 from labray import messages as m
-from labray.ids import ObjectID
-from labray.messages import Ref
+from labray.errors import PendingCallsLimitExceeded
+from labray.ids import ObjectID, TaskID, is_put
+from labray.messages import Payload, Ref
 from labray.port import Channel
 from labray.refs import KEPT_BYTES, HandleTable, ObjectRef
 
-Question = m.Get | m.Wait | m.Register | m.Lookup | m.Cancel
+Question = m.Get | m.Wait | m.Register | m.Lookup | m.Cancel | m.Outstanding
 
 
 class Questions:
@@ -29,6 +30,9 @@ class Questions:
         self._lock = lock
         self._numbers = count(1)
         self._abandoned: dict[int, tuple[Ref, ...]] = {}
+        self._calls: dict[
+            ObjectID, dict[TaskID, None]
+        ] = {}  # by actor with a limit: those not known to be over
 
     def number(self) -> int:
         """For the next question."""
@@ -61,6 +65,11 @@ class Questions:
                 with self._lock:
                     self.handles.remember(id, value.payload)
 
+    def kept(self, id: ObjectID) -> Payload | None:
+        """What can be read unasked: small values that came lately, and large ones that this process put itself."""
+        kept = self.handles.values.get(id)
+        return self.channel.reread(id) if kept is None and is_put(id) else kept
+
     def known_to_exist(self, refs: Sequence[ObjectRef[Any]], count: int) -> list[int]:
         """The positions of the first `count` of these that an earlier wait told of, or fewer.
 
@@ -76,7 +85,7 @@ class Questions:
                 found.append(at)
                 if len(found) == count:
                     wanted = tuple([refs[at].ref for at in found])
-                    self.channel.post(m.Wait(self.number(), wanted, count, True))
+                    self.channel.post(m.Wait(m.NO_ANSWER, wanted, count, True))
                     break
         return found
 
@@ -90,6 +99,31 @@ class Questions:
             reply = self.ask(m.Wait(self.number(), wanted, count, True), None)
         assert isinstance(reply, m.Ready), reply
         return reply.positions
+
+    # ------------------------------------------------------------ how much waits at an actor
+
+    def make_room(self, actor: ObjectID, limit: int) -> None:
+        """Raise PendingCallsLimitExceeded if so many calls of this process at this actor are not over yet."""
+        with self._lock:
+            calls = tuple(self._calls.get(actor, ()))
+        if len(calls) < limit:
+            return
+        reply = self.ask(m.Outstanding(self.number(), calls), None)
+        assert isinstance(reply, m.Ready), reply
+        with self._lock:
+            for at in reply.positions:
+                self._calls[actor].pop(calls[at], None)
+            left = len(self._calls[actor])
+        if left >= limit:
+            raise PendingCallsLimitExceeded(
+                f"{left} calls of this process wait at actor {actor} or run, and max_pending_calls={limit}: "
+                "wait for some of them first."
+            )
+
+    def called(self, actor: ObjectID, task: TaskID) -> None:
+        """A call was made at an actor with a limit."""
+        with self._lock:
+            self._calls.setdefault(actor, {})[task] = None
 
     # ------------------------------------------------------------ answers that come too late
 

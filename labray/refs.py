@@ -147,6 +147,10 @@ class HandleTable:
         if given:
             self._drops.append((id, given))
 
+    def stirred(self) -> bool:
+        """Whether there may be something to tell the node."""
+        return bool(self.dying or self._drops)
+
     def drops(self) -> tuple[tuple[ObjectID, int], ...]:
         """What to tell the node in a Drop; forgotten here by being asked."""
         self.settle()

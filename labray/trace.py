@@ -201,7 +201,12 @@ def save(path: str | PathLike[str], events: Sequence[Event], about: Mapping[str,
     """Write a .lab file. about: whatever says where it came from, in plain values."""
     content = msgspec.msgpack.encode(_File(dict(about or {}), list(events)))
     with open(path, "wb") as file:
-        file.write(MAGIC + str(VERSION).encode() + b"\n" + content)
+        file.write(b"%s%d %s\n%s" % (MAGIC, VERSION, _sum(content), content))
+
+
+def _sum(content: bytes) -> bytes:
+    """What a damaged file does not have. (One without it is taken as it is: earlier ones had none.)"""
+    return blake2b(content, digest_size=8).hexdigest().encode()
 
 
 def load(path: str | PathLike[str]) -> tuple[list[Event], dict[str, Any]]:
@@ -211,12 +216,15 @@ def load(path: str | PathLike[str]) -> tuple[list[Event], dict[str, Any]]:
     header, _, content = data.partition(b"\n")
     if not header.startswith(MAGIC):
         raise TraceError(f"{path} is no trace of labray: it does not begin with {MAGIC.decode()!r}.")
-    version = header[len(MAGIC) :].decode(errors="replace")
+    word, _, known = header[len(MAGIC) :].partition(b" ")
+    version = word.decode(errors="replace")
     if version != str(VERSION):
         raise TraceError(f"{path} is a trace of version {version}; this labray reads version {VERSION}.")
+    if known not in (b"", _sum(content)):
+        raise TraceError(f"{path} is a damaged trace: it is not what was written.")
     try:
         read = msgspec.msgpack.decode(content, type=_File)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise TraceError(f"{path} is a damaged trace: {error}.") from error
     return [(*event[:4], _frozen(event[4])) for event in read.events], read.about
 

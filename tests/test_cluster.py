@@ -519,3 +519,46 @@ def test_tasks_of_a_killed_node_run_elsewhere() -> None:
     labray.wait(refs, num_returns=20, timeout=PATIENCE_S)
     _processes()["daemon"][1].kill()
     assert labray.get(refs, timeout=PATIENCE_S) == list(range(60))
+
+
+# ---------------------------------------------------------------- what a process put itself
+
+
+def test_a_large_value_is_read_again_unasked_by_who_put_it(cluster: None) -> None:
+    channel = labray.port.current().channel  # type: ignore[attr-defined]
+    ref = labray.put(np.arange(100_000))
+    labray.wait([ref])
+    questions: list[object] = []
+    ask = channel.ask
+    channel.ask = lambda message, *rest: (questions.append(message), ask(message, *rest))[1]
+    first, second = labray.get(ref), labray.get(ref)
+    assert np.array_equal(first, second) and not first.flags.writeable
+    assert first.ctypes.data == second.ctypes.data, "both are views of the store"
+    assert not questions
+
+
+def test_a_block_that_is_given_back_is_not_written_again_under_a_view(cluster: None) -> None:
+    view = labray.get(
+        labray.put(np.full(100_000, 1))
+    )  # the ref is gone, and with it what the node knows of it
+    for number in range(2, 30):
+        labray.get(labray.put(np.full(100_000, number)))
+        assert view[0] == view[-1] == 1
+
+
+def test_a_block_without_views_is_used_again(cluster: None) -> None:
+    seen = set()
+    for number in range(40):
+        array = labray.get(labray.put(np.full(100_000, number)))
+        seen.add(array.ctypes.data)
+        del array
+        labray.get(labray.put(None))  # the node has heard of what was dropped
+    assert len(seen) < 10
+
+
+def test_what_holds_refs_is_asked_for(cluster: None) -> None:
+    inner = labray.put(7)
+    outer = labray.put([inner, np.zeros(100_000)])
+    del inner
+    again, _ = labray.get(outer)
+    assert labray.get(again) == 7

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from labray import messages as m
 from labray.schedulers import Centralized
@@ -84,6 +85,53 @@ def test_without_retries_a_lost_result_is_an_error_that_says_so() -> None:
     (value,) = w.get(refs[-1])
     assert isinstance(value, m.Failed)
     assert value.error.kind == "object_lost" and "may not run again" in value.error.message
+
+
+def made_by_an_actor(retries: int, restarts: int = -1) -> tuple[LoopWorld, m.Ref, m.Ref]:
+    """A large result of an actor that lives on n1, and then n1 dies. n2 can take the actor in."""
+    w = world(3)
+    actor = w.submit(w.driver, kind="actor", name="A", demand=on("n1"), retries=restarts)
+    ref = w.submit(w.driver, kind="method", name="large", actor=actor, demand=(), retries=retries)
+    w.ask(m.Wait(w.request(), (ref,), 1))
+    owned = w.nodes[actor.owner].callers.owned[actor.id]
+    owned.creation.spec = msgspec.structs.replace(owned.creation.spec, demand=on("n2"))
+    return w, actor, ref
+
+
+@pytest.mark.parametrize("retries", [1, -1])
+def test_a_lost_result_of_an_actor_is_made_again_where_the_actor_is_now(retries: int) -> None:
+    w, actor, ref = made_by_an_actor(retries)
+    w.kill_place(m.Place("n1"))
+    (value,) = w.get(ref)
+    assert isinstance(value, m.Stored)
+    assert w.completed[ref.id.removesuffix(".0")] == 2
+    w.wire(w.driver, "n0", m.Unpin(((ref.id, 1),)))
+    w.drop(ref, actor)
+    w.assert_all_is_back()
+    assert not w.nodes[ref.owner].lineage.origins
+
+
+def test_a_lost_result_of_an_actor_whose_calls_are_made_once_says_so() -> None:
+    w, _, ref = made_by_an_actor(retries=0)
+    w.kill_place(m.Place("n1"))
+    (value,) = w.get(ref)
+    assert isinstance(value, m.Failed)
+    assert value.error.kind == "object_lost" and "max_task_retries=0" in value.error.message
+
+
+@pytest.mark.parametrize("gone", ["dead", "out of scope"])
+def test_a_lost_result_of_an_actor_that_is_gone_says_so(gone: str) -> None:
+    w, actor, ref = made_by_an_actor(retries=-1, restarts=0)
+    if gone == "out of scope":
+        w.drop(actor)
+        w.settle()
+    w.kill_place(m.Place("n1"))
+    (value,) = w.get(ref)
+    assert isinstance(value, m.Failed)
+    assert value.error.kind == "object_lost" and "the actor that made it is gone" in value.error.message
+    w.drop(ref, *([] if gone == "out of scope" else [actor]))
+    w.settle()
+    assert not w.nodes[ref.owner].lineage.origins
 
 
 def test_a_task_lost_on_the_way_with_the_node_that_passed_it_on_starts_anew() -> None:

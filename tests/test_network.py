@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ import labray as ray
 from labray import session
 from labray.backends.sim.agenda import Agenda
 from labray.backends.sim.flows import Flows, Link, Stream, share
-from labray.backends.sim.network import Network, Wires
+from labray.backends.sim.network import Gate, Network, Wires
 
 MB = 1_000_000
 SIMGRID = Wires(bandwidth_Bps=125 * MB, latency_s=100e-6)
@@ -94,6 +96,41 @@ def test_a_node_pulls_so_many_objects_at_once_from_one_other():
     # the second from host 0 waits for the first, and the one from host 1 does not wait for it
     flows = [("0", "9", 125 * MB), ("0", "9", 125 * MB), ("1", "9", 125 * MB)]
     assert arrivals(flows, wires) == approx(2.0, 3.0, 2.0)
+
+
+@given(
+    st.lists(st.one_of(st.sampled_from("abc"), st.none()), max_size=40),
+    st.integers(1, 4),
+    st.integers(1, 3),
+)
+def test_a_gate_lets_in_whoever_came_first_of_those_that_may_come(steps, limit, limit_from):
+    """A letter: an object of that node comes; None: the one that has been inside longest leaves."""
+    begun: list[tuple[str, int]] = []
+    inside: deque[str] = deque()
+
+    def begin(route, number, through):
+        begun.append((route[0], number))
+        inside.append(route[0])
+
+    gate = Gate(limit, limit_from, begin)
+    waiting: list[tuple[str, int]] = []
+    known: list[tuple[str, int]] = []
+    present: list[str] = []
+    for number, source in enumerate(steps):
+        if source is not None:
+            waiting.append((source, number))
+            gate.enter((source, "z"), number, None)
+        elif inside:
+            gate.left(inside.popleft())
+            present.pop(0)
+        while len(present) < limit:
+            may = [one for one in waiting if present.count(one[0]) < limit_from]
+            if not may:
+                break
+            waiting.remove(may[0])
+            known.append(may[0])
+            present.append(may[0][0])
+        assert begun == known
 
 
 def test_a_cut_link_holds_a_flow_up_and_a_narrow_one_slows_it():

@@ -14,7 +14,7 @@ from labray.errors import SchedulerError
 from labray.ids import DRIVER, HEAD, ClientID, ObjectID, Place, TaskID
 from labray.node import Node
 from labray.node.node import PIPE_ALARM
-from labray.node.workers import LONG_S
+from labray.node.pipes import LONG_S
 from labray.schedulers.interface import Cluster, Decision, Event, Fact, Forward, Keep, NodeInfo, TaskArrived
 from tests.loop import EMPTY, spec
 
@@ -160,6 +160,15 @@ def test_wait_is_answered_when_enough_exist_and_a_poll_at_once() -> None:
     assert bench.hear(D, m.Wait(1, refs, 1)) == []
     assert bench.hear(D, m.Wait(2, refs, 2, poll=True)) == [m.Send(D, m.Ready(2, ()))]
     assert bench.finish(W1, made[1]) == [m.Send(D, m.Ready(1, (1,)))]
+
+
+def test_a_wait_whose_answer_is_known_is_noted_and_not_answered() -> None:
+    bench = Bench()
+    made = task("d-0")
+    bench.submit(made)
+    bench.finish(W0, made)
+    assert bench.hear(D, m.Wait(m.NO_ANSWER, (ref(made),), 1, poll=True)) == []
+    assert bench.node.take_log()[-1][1:] == ("waited", N0, D, (bench.now, 1, (ref(made).id,)))
 
 
 def test_task_is_handed_to_the_agent_when_its_dependencies_exist() -> None:
@@ -409,9 +418,18 @@ def test_task_of_a_lost_worker_runs_again_until_its_retries_are_used_up() -> Non
 def test_task_that_only_waited_in_a_lost_workers_pipe_loses_no_attempt() -> None:
     bench, made, _ = known(SHORT_S, more=2)
     bench.hear(D, m.Get(1, (ref(made[0]),)))
-    first, second = bench.hear("", m.WorkerLost(W0, "gone"))
+    first, second = bench.hear("", m.WorkerLost(W0, "gone", begun=1))
     assert error([first]).kind == "worker_crashed"
     assert second == run(W1, made[1], attempt=0)
+
+
+def test_what_a_lost_worker_had_ended_and_not_told_was_begun_as_well() -> None:
+    bench, made, _ = known(SHORT_S, more=2)
+    bench.hear(D, m.Get(1, (ref(made[0]),)))
+    bench.hear(D, m.Get(2, (ref(made[1]),)))
+    effects = bench.hear("", m.WorkerLost(W0, "gone"))
+    assert [error([effect]).kind for effect in effects[:2]] == ["worker_crashed"] * 2
+    assert not any(isinstance(effect, m.Send) and isinstance(effect.message, m.Run) for effect in effects)
 
 
 def test_late_word_of_a_stopped_worker_is_not_heard() -> None:
@@ -547,7 +565,7 @@ def test_call_under_way_when_its_actor_dies_is_not_made_twice_and_those_behind_i
     bench.submit(first)
     bench.submit(second)
     bench.hear(D, m.Get(1, (ref(first),)))
-    effects = bench.hear("", m.WorkerLost(W0, "gone"))
+    effects = bench.hear("", m.WorkerLost(W0, "gone", begun=1))
     assert [e for e in effects if isinstance(e.message, m.Run)] == [run(W1, actor, attempt=1)]
     assert error([e for e in effects if e.to == D]).kind == "actor_unavailable"
     assert bench.finish(W1, actor, attempt=1) == [run(W1, second)]

@@ -26,6 +26,7 @@ class FakeChannel:
         self.posted = []
         self.asked = []
         self.stored = {}
+        self.own = {}
         self.spent = []
         self.answer = lambda message: None
 
@@ -44,6 +45,9 @@ class FakeChannel:
 
     def load(self, object_id, stored):
         return self.stored[object_id]
+
+    def reread(self, object_id):
+        return self.own.get(object_id)
 
     def now(self):
         return 1.5

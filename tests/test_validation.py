@@ -33,7 +33,7 @@ def test_closed_forms_and_bounds_hold_for_every_policy():
 
 def test_flows_share_as_simgrid_and_estee_say_and_a_ring_takes_its_time():
     cases = list(networks.cases(NO_DATA))
-    assert len(cases) == 18 and not failures(cases)
+    assert len(cases) == 28 and not failures(cases)
 
 
 def test_published_schedules_come_out_and_what_is_missing_is_said():

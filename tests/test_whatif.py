@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import labray
 from labray import trace
 from labray.cli import main
+from labray.graphs.formats import files
 from labray.graphs.routes import routes
 from labray.graphs.skeleton import Await, Compute, Put, Submit, skeleton
 from labray.graphs.taskgraph import TaskGraph
@@ -308,6 +309,56 @@ def test_the_command_says_what_it_does_not_understand(tmp_path, option, value, s
     result = CliRunner().invoke(main, ["whatif", str(tmp_path / "run.lab"), option, value])
     assert result.exit_code == 1
     assert said in result.output
+
+
+STG = """4
+0 0 0
+1 8 1 0
+2 8 1 0
+3 8 1 0
+4 8 3 1 2 3
+5 0 1 4
+"""
+
+
+def asked(*words: object) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["whatif", *map(str, words)], terminal_width=200)
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_anyones_graph_is_asked_the_same_and_nothing_of_it_is_called_measured(tmp_path):
+    (tmp_path / "graph.stg").write_text(STG)
+    code, said = asked(
+        tmp_path / "graph.stg", "--nodes", "1,3", "--cpus", 1, "--scheduler", "b_level", "--out", tmp_path
+    )
+    assert code == 0
+    assert "4 tasks, 32 s of work, critical path 16 s" in said
+    assert "measured" not in said and "All rows are simulated" in said
+    with (tmp_path / "whatif.csv").open() as file:
+        rows = [(row["what"], row["nodes"], float(row["makespan_s"])) for row in csv.DictReader(file)]
+    assert [row[:2] for row in rows] == [("what if", "1"), ("what if", "3")]
+    assert [row[2] for row in rows] == pytest.approx([32.0, 16.0], rel=0.01)
+    assert (tmp_path / "whatif.png").stat().st_size > 10_000
+
+
+def test_a_policy_that_plans_is_told_the_graph_and_the_network(tmp_path):
+    (tmp_path / "graph.stg").write_text(STG)
+    graph = files.read(tmp_path / "graph.stg")
+    on = whatif.Cluster(3, 1, "heft", sim={"bandwidth_Bps": 1e6, "latency_s": 0.5})
+    heft = whatif.policy(graph, on)
+    assert (len(heft.work.tasks), heft.bandwidth_Bps, heft.latency_s) == (4, 1e6, 0.5)
+    assert repr(whatif.policy(graph, whatif.Cluster(3, 1, "random"))) == "Random()"
+    # two waves of 8 s, what is moved between them, and what the nodes have to say to each other
+    assert 16.5 <= whatif.predict(graph, on).makespan_s <= 17.5
+
+
+def test_a_malformed_graph_is_refused_with_its_line_and_an_empty_one_as_empty(tmp_path):
+    (tmp_path / "graph.stg").write_text(STG.replace("2 8 1 0", "2 x 1 0"))
+    code, said = asked(tmp_path / "graph.stg")
+    assert code == 1 and "line 4" in said and "'x'" in said
+    (tmp_path / "graph.json").write_text("[]")
+    code, said = asked(tmp_path / "graph.json")
+    assert code == 1 and "has no tasks" in said
 
 
 def test_a_trace_that_does_not_say_where_it_was_recorded_is_refused(tmp_path):

@@ -29,6 +29,16 @@ SIMGRID: tuple[tuple[str, tuple[tuple[int, int, int], ...], tuple[float, ...]], 
         (3.0001, 3.0001, 3.0001, 1.5001),
     ),
 )
+ACROSS: tuple[tuple[str, float, tuple[tuple[int, int, int], ...], tuple[float, ...]], ...] = (
+    # what, the core's bytes per second, flows, seconds of each
+    ("a core of half of what four links carry", 2 * LINK_BPS,
+     tuple((source, source + 4, 125 * MB) for source in range(4)), (2.0,) * 4),
+    ("a core of 1.5 links, and one flow on a link that two share", 1.5 * LINK_BPS,
+     ((0, 1, 125 * MB), (0, 2, 125 * MB), (3, 4, 125 * MB)), (2.0, 2.0, 2.0)),
+    ("a core of 1.8 links, whose part goes on as flows end", 1.8 * LINK_BPS,
+     ((0, 1, 25 * MB), (0, 2, 125 * MB), (3, 4, 125 * MB)), (0.4, 1.4 - 0.56 / 4.5, 0.4 + 3.4 / 4.5)),
+)  # fmt: skip
+"""An oversubscribed core, by hand: every flow crosses it."""
 TWO_AND_ONE = ((0, 2, 125 * MB), (0, 2, 125 * MB), (1, 2, 125 * MB))
 
 
@@ -46,6 +56,10 @@ def cases(scale: Scale) -> Iterator[Case]:
             yield close(
                 FLOWS, f"two flows 0 to 2 and one 1 to 2, fair {fair}: flow {at + 1}, s", seconds, ours, 1e-6
             )
+    for what, core_Bps, flows, known in ACROSS:
+        wires = Wires(latency_s=0.0, bandwidth_Bps=LINK_BPS, core_Bps=core_Bps)
+        for at, (seconds, ours) in enumerate(zip(known, times(flows, wires), strict=True)):
+            yield close(FLOWS, f"{what}: flow {at + 1}, s", seconds, ours, 1e-6)
     yield from _rings()
 
 

@@ -81,16 +81,17 @@ class InlineChannel:
         return self.replies.pop(request)
 
     def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
-        payload = codec.settle(payload)
-        self.world.store[object_id] = payload
-        size = codec.size_of(payload)
-        return m.Stored(size, m.Block(self.client, 0, 0, (size,)), ())
+        payload = self.world.store[object_id] = codec.settle(payload)
+        return m.Stored(size := codec.size_of(payload), m.Block(self.client, 0, 0, (size,)), ())
 
     def load(self, object_id: ObjectID, stored: m.Stored) -> m.Payload:
         """The bytes cannot change and are counted by Python itself: the pin is not needed."""
         payload = self.world.store[object_id]
         self.post(m.Unpin(((object_id, 1),)))
         return payload
+
+    def reread(self, object_id: ObjectID) -> m.Payload | None:
+        return None  # asking costs nothing here
 
     def now(self) -> float:
         return self.world.now()
@@ -253,7 +254,8 @@ class InlineSession:
             outcome = worker.executor.run(run)
         except BaseException as error:
             self.workers.pop(channel.client, None)
-            self.deliver(channel.place, "", m.WorkerLost(channel.client, f"it raised {type(error).__name__}"))
+            lost = m.WorkerLost(channel.client, f"it raised {type(error).__name__}", begun=1)
+            self.deliver(channel.place, "", lost)
             if not isinstance(error, SystemExit):
                 raise
         else:

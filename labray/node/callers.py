@@ -105,12 +105,26 @@ class Callers:
         view.at = None if message.at in self.desk.dead else message.at  # the owner is about to hear of it too
         if view.error is not None:
             del self.known[message.actor]  # who calls it once more asks once more
+        if view.at is not None or message.at is None:
+            self._end_uncertain(view)
         while view.pending and (view.at is not None or view.error is not None):  # a call may bounce at once
             task = view.pending.pop(0)
             if view.error is not None:
                 self.carrier.fail(task, view.error)
             elif view.at is not None:
                 self.carrier.carry(task, view.at)
+
+    def uncertain(self, task: TaskRecord, error: ErrorInfo) -> None:
+        """A call was lost with its actor's place. It ends in this, or in how the actor died: the owner will tell."""
+        task.uncertain = error
+        self.bounced(task)
+
+    def _end_uncertain(self, view: Acquaintance) -> None:
+        for task in [task for task in view.pending if task.uncertain is not None]:
+            if task in view.pending:  # the end of another may have been the end of this
+                view.pending.remove(task)
+                assert task.uncertain is not None
+                self.carrier.fail(task, view.error or task.uncertain)
 
     def _seek(self, actor: Ref) -> None:
         if actor.owner == self.desk.place:
@@ -198,14 +212,17 @@ class Callers:
         return Failed(actor.error)
 
     def kill(self, id: ObjectID, no_restart: bool) -> Failed | None:
-        """Where it may be restarted and is about to start anyway, there is nothing to do."""
+        """For good; or it starts anew, which one that is not up yet is about to do anyway."""
         actor = self.owned.get(id)
-        if actor is None or actor.state == "dead" or (actor.state != "alive" and not no_restart):
+        if actor is None or actor.state == "dead" or not (no_restart or actor.state == "alive"):
             return None
+        spec, attempt = actor.creation.spec, actor.creation.attempt
+        again = not no_restart and (spec.retries < 0 or attempt < spec.retries)
         error = ErrorInfo(
-            "actor_died", f"the actor {actor.creation.spec.name} ({id}) was killed by labray.kill."
+            "actor_unavailable" if again else "actor_died",
+            f"the actor {spec.name} ({id}) was killed by labray.kill."
+            + (" It is being restarted; the call may or may not have run." if again else ""),
         )
-        attempt = actor.creation.attempt
         at, actor.at = actor.at or actor.creation.at, None
         if at is not None:
             self._stop(id, at, attempt, error)

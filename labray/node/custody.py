@@ -109,8 +109,8 @@ class Custody:
     def _consider(self, task: TaskRecord, known: list[Known] | tuple[Known, ...]) -> None:
         if not self.node.mind.feasible(task.spec) and self.node.impossible.ends(task):
             return
-        deps = tuple(dep_fact(r.id, k) for r, k in zip(task.spec.deps, known, strict=True))  # type: ignore[arg-type]
-        self.node.mind.consider(task, deps)
+        deps = [dep_fact(r.id, k) for r, k in zip(task.spec.deps, known, strict=True)]  # type: ignore[arg-type]
+        self.node.mind.consider(task, tuple(deps))
 
     # ------------------------------------------------------------ decided
 

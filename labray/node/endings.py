@@ -29,8 +29,8 @@ from labray.node.mind import UNDECIDED
 from labray.node.notes import note_sizes
 from labray.node.records import refs_in
 from labray.node.residents import Resident
+from labray.node.shortage import OUT_OF_MEMORY
 from labray.node.tasks import State, TaskRecord, pinned
-from labray.node.worker import Worker
 from labray.schedulers.interface import TaskFinished
 
 if TYPE_CHECKING:
@@ -58,15 +58,16 @@ class Endings:
             return  # it was stopped, or the task taken from it, while the message was under way
         seconds = message.ended - message.begun
         self.desk.note("ran", task.id, (sender, task.attempt, message.begun, message.ended, message.cpu))
-        note_sizes(self.desk, task.spec, message.values)
+        if self.desk.traced:
+            note_sizes(self.desk, task.spec, message.values)
         for ref in message.kept:
             self.node.clients.give(self.node.clients.clients[sender], ref)
         code = task.spec.function
         if code is not None and message.values and type(message.values[0]) is not Failed:
             worker.known[code.id] = None
         pool.ended(worker, task, seconds)
-        if task.fact is not None:
-            self.desk.tell_agent(TaskFinished(task.fact, seconds))
+        if task.fact is not None and TaskFinished in self.desk.interest:
+            self.desk.events.append(TaskFinished(task.fact, seconds))
         if task.spec.kind == "actor":
             failed = type(message.values[0]) is Failed
             self.node.residents.constructed(worker, task.spec.lifetime, failed)
@@ -79,13 +80,11 @@ class Endings:
         self, task: TaskRecord, values: tuple[Value, ...], seconds: float, retry: bool = False
     ) -> None:
         if task.mine:
-            locals_: list[Stored | None] = [None] * len(values)
-            for index, value in enumerate(values):
+            for value in values:
                 for ref in refs_in(value):
                     self.objects.hold(ref)
-                if type(value) is Stored:
-                    locals_[index] = value
             known = tuple([self._as_known(value) for value in values])
+            locals_ = [value if type(value) is Stored else None for value in values]
             self._ended(task, known, retry, self.place, locals_)
             return
         owner = task.spec.owner
@@ -141,15 +140,14 @@ class Endings:
         if spec.kind == "actor":
             self.node.creations.made(task, values, at)
             return
+        ids = [result_id(spec.id, index) for index in range(spec.returns)]
         failed: Failed | None = None
         large = []
-        ids = [result_id(spec.id, index) for index in range(spec.returns)]
-        for value in reversed(values):
-            if type(value) is Failed:
-                failed = value
         for id, value in zip(ids, values, strict=False):
             if type(value) is Remote:
                 large.append(id)
+            elif type(value) is Failed:
+                failed = failed or value
         if failed is None:
             self.desk.note("finished", task.id, task.attempt)
         else:
@@ -178,11 +176,20 @@ class Endings:
 
     def lost(self, task: TaskRecord, why: str, error: ErrorInfo | None = None) -> None:
         """At the owner: the process or place that ran this attempt is gone."""
+        if error is not None and error.kind == OUT_OF_MEMORY and task.cancelled is None:
+            self.node.shortage.again_later(task)
+            return
         if self._may_retry(task):
             self.again(task)
             return
         if task.cancelled is not None:
             error = cancelled(task)
+        if error is None and task.spec.kind == "method":
+            text = (
+                f"{why[:1].upper()}{why[1:]}: the call {task.id} ({task.spec.name}) may or may not have run."
+            )
+            self.node.callers.uncertain(task, ErrorInfo("actor_unavailable", text))
+            return
         self.fail(
             task, error or ErrorInfo("worker_crashed", f"task {task.id} ({task.spec.name}) failed: {why}.")
         )
@@ -190,7 +197,7 @@ class Endings:
     def _may_retry(self, task: TaskRecord) -> bool:
         if task.cancelled is not None:
             return False
-        return task.spec.retries < 0 or task.attempt < task.spec.retries
+        return task.spec.retries < 0 or task.attempt - task.excused < task.spec.retries
 
     def again(self, task: TaskRecord) -> None:
         task.attempt += 1
@@ -203,7 +210,8 @@ class Endings:
                 task.step(State.CALLING)
             self.node.callers.call(task)
             return
-        task.step(State.WAITING)
+        if task.state is not State.WAITING:
+            task.step(State.WAITING)
         self.custody.await_deps(task)
 
     def fail(self, task: TaskRecord, error: ErrorInfo) -> None:
@@ -221,26 +229,6 @@ class Endings:
         if task.spec.kind == "method":
             self.node.residents.withdraw(task)
         self._report(task, (Failed(error),) * max(task.spec.returns, 1), 0.0)
-
-    def worker_lost(self, worker: Worker, reason: str) -> None:
-        """A worker died: the task it was in is lost, those that only waited in its pipe are not."""
-        begun = list(worker.pipe)
-        self.node.pool.lost(worker)
-        self.node.clients.leave(worker.id)
-        worker.pipe.clear()
-        if worker.actor is not None:
-            worker.pipe.extend(begun)
-            self.node.residents.crashed(worker, reason)
-            return
-        for task in begun[1:]:
-            task.worker = None
-            self.node.pool.ready(task)
-        self.node.cancels.given_back(begun[1:])
-        for task in begun[:1]:
-            if task.fact is not None:
-                self.desk.tell_agent(TaskFinished(task.fact, 0.0))
-            text = f"task {task.id} ({task.spec.name}) failed: its worker died: {reason}."
-            self.lost_call(task, ErrorInfo("worker_crashed", text))
 
     def lost_call(self, task: TaskRecord, error: ErrorInfo) -> None:
         if task.mine:

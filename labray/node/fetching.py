@@ -23,7 +23,10 @@ class Fetching:
 
     def fetch(self, task: TaskRecord) -> None:
         """Send for its code and arguments. It goes on at once if they are here, or when the last of them comes."""
-        self._send_for(task)
+        if task.spec.deps or task.spec.function is not None:
+            self._send_for(task)
+        else:
+            task.missing = 0
         if task.missing == 0:
             self._all_here(task)
         elif task.state is State.FETCHING and any(

@@ -46,7 +46,7 @@ class Lineage:
     def remember(self, task: TaskRecord, results: list[ObjectID]) -> None:
         """A task ended with large results, and its arguments have not been let go of yet."""
         spec = task.spec
-        if spec.kind != "task" or spec.retries == 0:
+        if spec.retries == 0:
             return
         known = self.origins.get(task.id)
         if known is not None:
@@ -63,6 +63,8 @@ class Lineage:
 
     def freed(self, id: ObjectID) -> None:
         """An object owned here is gone: so is the need to know where it came from."""
+        if not self.origins:
+            return
         made = self._origin(id)
         todo = [id] if made is not None and id in made.results else []
         while todo:
@@ -92,7 +94,12 @@ class Lineage:
                 continue
             started.append(self._again(origin, todo))
         for task in reversed(started):
-            self.node.custody.await_deps(task)
+            if task.spec.kind == "method":
+                self.desk.defer(
+                    self._call_again, task
+                )  # the actor may be lost too, which is seen to after this
+            else:
+                self.node.custody.await_deps(task)
 
     def _again(self, origin: Origin, todo: list[ObjectRecord]) -> TaskRecord:
         """Its arguments are held again; those that were let go of come back first."""
@@ -118,10 +125,25 @@ class Lineage:
     def _may_run_again(self, origin: Origin) -> bool:
         return origin.spec.retries < 0 or origin.attempt < origin.spec.retries
 
+    def _call_again(self, task: TaskRecord) -> None:
+        """A method, unless its actor is known to be dead. (If that is not known here, the call finds out.)"""
+        actor, callers = task.spec.actor, self.node.callers
+        assert actor is not None
+        owned, seen = callers.owned.get(actor.id), callers.known.get(actor.id)
+        if actor.owner == self.desk.place:
+            gone = owned is None or owned.state == "dead"
+        else:
+            gone = actor.owner in self.desk.dead or (seen is not None and seen.error is not None)
+        if gone:
+            text = f"a result of {task.spec.name} ({task.id}) is lost, and the actor that made it is gone."
+            self.node.endings.fail(task, ErrorInfo("object_lost", text))
+        else:
+            self.node.custody.await_deps(task)
+
     def _unmakeable(self, id: ObjectID, task: TaskRecord) -> str:
         return (
             f"a result of {task.spec.name} ({task.id}) is lost, and to make it again needs {id}, which was let go of "
-            "and cannot be made again: it was put, or an actor made it."
+            "and cannot be made again: it was put, or an actor made it that may not be called again."
         )
 
     def _why(self, id: ObjectID, origin: Origin | None) -> str:
@@ -129,4 +151,7 @@ class Lineage:
             return f"object {id} is lost, and its task has used up its {origin.spec.retries} retries."
         if creator(id) == "":
             return f"object {id} is lost with its only copy: put values cannot be recomputed."
-        return f"object {id} is lost with its only copy, and what made it may not run again."
+        return (
+            f"object {id} is lost with its only copy, and what made it may not run again "
+            "(max_retries=0; of an actor's call: max_task_retries=0)."
+        )

@@ -1,4 +1,4 @@
-"""What the loss of a place means for the tasks and actors that this node knows."""
+"""What the loss of a worker or of a place means for the tasks and actors that this node knows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from labray.ids import Place
 from labray.messages import ErrorInfo
 from labray.node.mind import UNDECIDED
 from labray.node.tasks import State, TaskRecord
+from labray.schedulers.interface import TaskFinished
 
 if TYPE_CHECKING:
     from labray.node.node import Node
+    from labray.node.worker import Worker
 
 
 def place_lost(node: Node, lost: Place) -> None:
@@ -24,7 +26,7 @@ def place_lost(node: Node, lost: Place) -> None:
             node.creations.settle(actor.id, node.callers.died(actor.id, actor.creation.attempt, error))
     for task in list(node.custody.tasks.values()):
         if task.spec.kind == "method" and _was_there(task, lost):
-            _call_lost(node, task, lost)
+            node.endings.lost(task, f"its node {lost} is lost")
     for resident in list(node.residents.here.values()):
         if resident.creation.spec.owner == lost:
             error = ErrorInfo("actor_died", f"the actor {resident.id} died with its owner, {lost}.")
@@ -42,11 +44,38 @@ def _was_there(task: TaskRecord, lost: Place) -> bool:
     return task.mine and task.state is State.AWAY and lost in (task.at, task.via)
 
 
-def _call_lost(node: Node, task: TaskRecord, lost: Place) -> None:
-    """Whether its actor lives on is for the actor's owner to say: here, it has said so already."""
-    assert task.spec.actor is not None
-    actor = task.spec.actor.id
-    text = f"the actor {actor} was at {lost}, which is lost. The call may or may not have run."
-    owned = node.callers.owned.get(actor)
-    error = (owned.error if owned is not None else None) or ErrorInfo("actor_unavailable", text)
-    node.endings.lost(task, error.message, error)
+def worker_lost(
+    node: Node,
+    worker: Worker,
+    reason: str,
+    begun: int | None,
+    error: ErrorInfo | None = None,
+    final: bool = False,
+) -> None:
+    """The tasks that it had begun (None: all in its pipe) are lost, those that only waited there are not.
+
+    error: what the tasks end in, if not in their worker's crash. final: whatever retries they have.
+    """
+    pipe = list(worker.pipe)
+    node.pool.lost(worker)
+    if not worker.started:
+        node.births.failure(reason)
+    node.clients.leave(worker.id)
+    if worker.actor is not None:
+        node.residents.crashed(worker, reason, begun)
+        return
+    worker.pipe.clear()
+    count = len(pipe) if begun is None else begun
+    for task in pipe[count:]:
+        task.worker = None
+        node.pool.ready(task)
+    node.cancels.given_back(pipe[count:])
+    for task in pipe[:count]:
+        if task.fact is not None:
+            node.desk.tell_agent(TaskFinished(task.fact, 0.0))
+        text = f"task {task.id} ({task.spec.name}) failed: its worker died: {reason}."
+        told = error or ErrorInfo("worker_crashed", text)
+        if final:
+            node.endings.end_with(task, told)
+        else:
+            node.endings.lost_call(task, told)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.node.recalls import recalled
+from labray.node.waits import over
 
 if TYPE_CHECKING:
     from labray.node.node import Node
@@ -28,6 +29,7 @@ def from_clients(node: Node) -> Mailboxes:
         m.Wait: clients.wait,
         m.Put: node.put,
         m.Drop: lambda s, x: clients.drop(s, x.ids),
+        m.Pin: lambda s, x: clients.pinned(s, x.ids),
         m.Unpin: lambda s, x: clients.unpin(s, x.ids),
         m.Abandon: node.abandon,
         m.Recalled: lambda s, x: recalled(node, s, x),
@@ -35,6 +37,7 @@ def from_clients(node: Node) -> Mailboxes:
         m.Cancel: node.cancels.asked,
         m.Register: node.naming.register,
         m.Lookup: node.naming.lookup,
+        m.Outstanding: lambda s, x: node.desk.send(s, m.Ready(x.request, over(node, x.tasks))),
     }
 
 
@@ -81,6 +84,7 @@ def from_world(node: Node) -> Mailboxes:
         m.WorkerLost: node.worker_lost,
         m.PlaceLost: node.place_lost,
         m.PlaceJoined: node.place_joined,
+        m.MemoryShort: lambda s, x: node.shortage.relieve(x),
         m.Arrived: lambda s, x: node.objects.copies.arrived(x.id, x.value),
         m.Woke: node.woke,
     }

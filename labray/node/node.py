@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.ids import ClientID, ObjectID, Place, result_id
+from labray.node.births import Births
 from labray.node.callers import Callers
 from labray.node.cancels import Cancels
 from labray.node.checks import check
@@ -22,18 +23,20 @@ from labray.node.endings import Endings
 from labray.node.fetching import Fetching
 from labray.node.impossible import Impossible
 from labray.node.lineage import Lineage
-from labray.node.losses import place_lost
+from labray.node.losses import place_lost, worker_lost
 from labray.node.mail import mailboxes
 from labray.node.mind import LocalView, Mind
 from labray.node.names import Directory
 from labray.node.naming import Naming
 from labray.node.objects import ObjectTable
+from labray.node.pipes import LONG_S
 from labray.node.records import ObjectRecord, size_of
 from labray.node.requests import Desks
 from labray.node.residents import Residents
+from labray.node.shortage import Shortage
 from labray.node.tasks import State
 from labray.node.waits import pending
-from labray.node.workers import LONG_S, Pool
+from labray.node.workers import Pool
 from labray.schedulers.interface import (
     Cluster,
     Fact,
@@ -99,6 +102,8 @@ class Node:
         self.naming = Naming(self)
         self.suspicion = Suspicion(self, suspect_s)
         self.inquiry = Inquiry(self)
+        self.shortage = Shortage(self)
+        self.births = Births(self)
         self.alarmed = False
         self._handlers = mailboxes(self)
 
@@ -127,7 +132,7 @@ class Node:
                 pool.dispatch()
             if not desk.events and not desk.later:
                 break
-        if pool.idle:
+        if pool.idle and (pool.deep or len(pool.idle) > pool.spare):
             pool.rest()
         if pool.deep and not self.alarmed:
             self.alarmed = True
@@ -220,12 +225,13 @@ class Node:
         if message.worker in self.pool.workers:
             self.clients.join(message.worker)
             self.pool.started(message.worker)
+            self.births.succeeded()
 
     def worker_lost(self, sender: str, message: m.WorkerLost) -> None:
         worker = self.pool.workers.get(message.worker)
         if worker is not None:
             self.desk.note("lost", message.worker, message.reason)
-            self.endings.worker_lost(worker, message.reason)
+            worker_lost(self, worker, message.reason, message.begun)
 
     def place_lost(self, sender: str, message: m.PlaceLost) -> None:
         self.desk.dead[message.place] = None

@@ -38,7 +38,8 @@ class ReadyQueue:
         task.ticket = self.tickets = self.tickets + 1
         heappush(heap, (task.priority, task.seq, task.ticket, task))
         self.size += 1
-        if heap[0][3] is task or not alive(heap[0]):  # behind one that must wait, it waits too
+        _, _, ticket, first = heap[0]  # behind one that must wait, it waits too
+        if first is task or first.state is not State.READY or first.ticket != ticket:
             self.stirred = True
 
     def first(self, shape: Demand) -> TaskRecord | None:

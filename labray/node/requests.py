@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from labray.ids import ClientID, ObjectID
-from labray.messages import Failed, Get, Inline, Ready, Ref, Value, Values, Wait
+from labray.messages import NO_ANSWER, Failed, Get, Inline, Ready, Ref, Value, Values, Wait
 from labray.node.desk import Desk
 from labray.node.objects import ObjectTable
 from labray.node.records import ObjectRecord
@@ -95,6 +95,11 @@ class Desks:
         self.objects.records[id].pins += 1
         client.pins[id] = client.pins.get(id, 0) + 1
 
+    def pinned(self, id: ClientID, ids: Iterable[ObjectID]) -> None:
+        """It views these unasked. It has a handle of each, so there is a record; the block may have moved meanwhile."""
+        for object_id in ids:
+            self.pin(self.clients[id], object_id)
+
     def unpin(self, id: ClientID, ids: Iterable[tuple[ObjectID, int]]) -> None:
         client = self.clients[id]
         for object_id, count in ids:
@@ -159,6 +164,9 @@ class Desks:
 
     def wait(self, id: ClientID, message: Wait) -> None:
         client = self.clients[id]
+        if message.request == NO_ANSWER:
+            self._note(client, message, self.desk.now)
+            return
         records = [self.objects.ensure(ref) for ref in message.refs]
         there = sum(record.value is not None for record in records)
         if there >= message.count or message.poll:

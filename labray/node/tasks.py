@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from labray.ids import ClientID, Place, TaskID
-from labray.messages import Failed, Inline, Ref, Remote, Spec
+from labray.messages import ErrorInfo, Failed, Inline, Ref, Remote, Spec
 from labray.schedulers.interface import Task
 
 
@@ -42,6 +42,8 @@ class TaskRecord:
     known: what came with it of its dependencies, in order (small ones whole); () where it was submitted.
     seq: the order in which tasks came to this place. at: who has custody, when AWAY;
     via: who said so, if it was not that place itself. cancelled: (force, recursive).
+    excused: attempts that use up no retry. uncertain: of a call that was lost with its actor's place, what it ends in
+    if the actor lives on.
     """
 
     __slots__ = (
@@ -49,6 +51,7 @@ class TaskRecord:
         "at",
         "attempt",
         "cancelled",
+        "excused",
         "fact",
         "fetches",
         "hops",
@@ -62,6 +65,7 @@ class TaskRecord:
         "state",
         "submitter",
         "ticket",
+        "uncertain",
         "via",
         "worker",
     )
@@ -77,6 +81,7 @@ class TaskRecord:
         self.missing = 0
         self.fetches = 0
         self.astray = 0
+        self.excused = 0
         self.priority = 0.0
         self.known: tuple[Inline | Failed | Remote, ...] = ()
         self.fact: Task | None = None
@@ -86,6 +91,7 @@ class TaskRecord:
         self.submitter = spec.parent
         self.ticket = 0
         self.cancelled: tuple[bool, bool] | None = None
+        self.uncertain: ErrorInfo | None = None
 
     def step(self, state: State) -> None:
         if (self.state, state) not in LEGAL:

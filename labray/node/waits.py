@@ -6,7 +6,7 @@ unless another of the same cannot either is stuck, and among those who are stuck
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from labray.ids import ObjectID, TaskID, creator
@@ -120,6 +120,11 @@ def _holder(worker: Worker, lacking: set[str]) -> str | None:
         if name in lacking and not (lends and name == "CPU"):
             return worker.pipe[0].id if worker.pipe else worker.actor
     return None
+
+
+def over(node: Node, tasks: Sequence[TaskID]) -> tuple[int, ...]:
+    """The positions of those of these, submitted here, that have ended."""
+    return tuple(at for at, task in enumerate(tasks) if task not in node.custody.tasks)
 
 
 # ---------------------------------------------------------------- what it means

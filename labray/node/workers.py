@@ -14,16 +14,14 @@ from labray.ids import ClientID, ObjectID, TaskID
 from labray.messages import Demand, Recall, Run, Start, Stop, Warn
 from labray.node.desk import Desk
 from labray.node.durations import Durations
+from labray.node.pipes import LONG_S, room_behind
 from labray.node.queue import ReadyQueue
 from labray.node.resources import Resources, lendable
 from labray.node.tasks import State, TaskRecord
 from labray.node.worker import Worker
 from labray.schedulers.interface import RoomChanged, TaskStarted
 
-PIPE_S = 0.002  # depth 1, 4, 32 gave 8,600, 30,000, 70,000 tasks/s on a stripped prototype
-PIPE_LIMIT = 64
 WORTH_MOVING_S = 200e-6  # less is done before it has moved
-LONG_S = 0.005  # a task that has run this long holds up those behind it
 
 
 class Pool:
@@ -111,8 +109,8 @@ class Pool:
         self.queue.stirred = False
         if not self.queue.size:
             return
-        for shape in self.queue.shapes:
-            while (task := self.queue.first(shape)) is not None:
+        for shape, heap in self.queue.shapes.items():
+            while heap and (task := self.queue.first(shape)) is not None:
                 if self.resources.fits(shape):
                     if not self.idle:
                         self._want_workers(shape)
@@ -147,27 +145,12 @@ class Pool:
         self._send(task, worker)
 
     def _room_behind(self, shape: Demand, task: TaskRecord) -> Worker | None:
-        """The busy worker that gets to it soonest, if that is soon enough: never one stuck in a long task."""
+        """A busy worker that will soon get to it."""
         if task.spec.kind != "task" or not (busy := self.busy.get(shape)):
             return None
         if self.resources.free.get("CPU", 0) < 0:  # an overdraft: what is in use must become less
             return None
-        estimate = self.durations.estimate(task)
-        if estimate is None or estimate + estimate > PIPE_S:  # too long for any pipe
-            return None
-        long_ago = self.desk.now - LONG_S
-        depth, worker = PIPE_LIMIT, None
-        for each in busy.values():
-            if len(each.pipe) < depth and each.since > long_ago and not each.refuses:
-                depth, worker = len(each.pipe), each
-                if depth == 1:
-                    break
-        if worker is None or worker.recalling:
-            return None
-        ahead = self.durations.estimate(worker.pipe[-1])
-        if ahead is None or depth * max(ahead, estimate) + estimate > PIPE_S:
-            return None
-        return worker
+        return room_behind(busy, task, self.durations, self.desk.now)
 
     def _send(self, task: TaskRecord, worker: Worker) -> None:
         task.step(State.PIPED)
@@ -204,10 +187,9 @@ class Pool:
         self._give_back(worker)
 
     def _room_changed(self) -> None:
-        if RoomChanged not in self.desk.interest:
-            return
-        if not self.desk.events or type(self.desk.events[-1]) is not RoomChanged:
-            self.desk.events.append(RoomChanged())
+        events = self.desk.events
+        if RoomChanged in self.desk.interest and (not events or type(events[-1]) is not RoomChanged):
+            events.append(RoomChanged())
 
     def rest(self) -> None:
         """After dispatch: what is idle now takes over from deep pipes, or ends if there is plenty."""
@@ -278,7 +260,7 @@ class Pool:
             assert worker.held is not None
             self.resources.take(lendable(worker.held))
             self.busy.setdefault(worker.held, {})[worker.id] = worker
-            if self.resources.free.get("CPU", 0) < 0:  # an overdraft: what waits in pipes must not start
+            if self.deep and self.resources.free.get("CPU", 0) < 0:  # an overdraft: what waits must not start
                 self._recall_pipes()
 
     def _recall_pipes(self) -> None:

@@ -1,22 +1,30 @@
-"""What if: a recorded program on clusters that one does not have. Everything here is simulated but `measured`."""
+"""What if: a recorded program, or a graph, on clusters that one does not have. All is simulated but `measured`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
-from labray import trace
+from labray import port, trace
 from labray.errors import DeadlockError, LabrayError
+from labray.graphs.execution import execute
 from labray.graphs.skeleton import Skeleton
+from labray.graphs.taskgraph import TaskGraph
 from labray.replaying import acting
 from labray.replaying.recording import Recorded
+from labray.schedulers import Scheduler, resolve
+from labray.schedulers.workloads import executed
 from labray.session import init
 
 STOPS_HELPING = 0.05
 """More nodes help no more where the makespan is within this share of the least one."""
+
+
+Program = Skeleton | TaskGraph
+"""What was recorded here, with who submitted what; or anyone's graph, which the driver submits."""
 
 
 class Cluster(Struct, frozen=True):
@@ -54,18 +62,32 @@ class Outcome(Struct, frozen=True):
         return asdict(self)
 
 
-def predict(skeleton: Skeleton, on: Cluster) -> Outcome:
-    """Act out a recorded program on one simulated cluster."""
+def predict(program: Program, on: Cluster) -> Outcome:
+    """Act out a recorded program, or execute a graph, on one simulated cluster."""
     with init(
-        "sim", nodes=on.nodes, num_cpus=on.num_cpus, resources=on.resources, scheduler=on.scheduler,
+        "sim", nodes=on.nodes, num_cpus=on.num_cpus, resources=on.resources, scheduler=policy(program, on),
         seed=on.seed, **on.sim,
     ) as session:  # fmt: skip
+        lost = 0
         try:
-            routes = acting.perform(skeleton, on.durations, on.nodes)
+            if isinstance(program, TaskGraph):
+                execute(port.current(), program)
+            else:
+                lost = len(acting.perform(program, on.durations, on.nodes).lost)
         except (DeadlockError, LabrayError) as error:
             return Outcome(on.nodes, on.num_cpus, on.scheduler, why=str(error).strip().partition("\n")[0])
         events = session.trace()
-    return outcome(events, on.nodes, on.num_cpus, on.scheduler, len(routes.lost))
+    return outcome(events, on.nodes, on.num_cpus, on.scheduler, lost)
+
+
+def policy(program: Program, on: Cluster) -> Scheduler:
+    """The one that is named; one that plans ahead is told the graph, and the network it will run on."""
+    named = resolve(on.scheduler)
+    if not isinstance(program, TaskGraph) or not isinstance(named, Struct):
+        return named
+    known = {"work": executed(program), **on.sim} if "work" in named.__struct_fields__ else {}
+    told = {name: value for name, value in known.items() if name in named.__struct_fields__}
+    return cast(Scheduler, replace(named, **told))
 
 
 def outcome(
@@ -95,13 +117,13 @@ def recorded_cluster(on: Recorded, like: Cluster) -> Cluster:
 
 
 def sweep(
-    skeleton: Skeleton, nodes: Sequence[int], schedulers: Sequence[str], like: Cluster
+    program: Program, nodes: Sequence[int], schedulers: Sequence[str], like: Cluster
 ) -> Iterator[Outcome]:
     """One outcome at a time, scheduler by scheduler."""
     for scheduler in schedulers:
         for count in nodes:
             yield predict(
-                skeleton,
+                program,
                 Cluster(count, like.num_cpus, scheduler, like.resources, like.durations, like.seed, like.sim),
             )
 

@@ -153,13 +153,15 @@ class Keeper:
         fits = self._fits.get(task.demand)
         if fits is None:
             fits = self._fits[task.demand] = self._info.fits(task.demand)
-        how, _, wanted = task.strategy.partition(":")
-        if not fits or wanted:
+        if not fits or ":" in task.strategy:
+            how, _, wanted = task.strategy.partition(":")
             return fits and (wanted == self._view.place or (self._alone and how == "soft"))
         if self._alone:
             return True
-        # An actor stays for long: the head spreads them, or all would live where the program began.
-        return task.kind != "actor" and not task.strategy and len(self._view.queued) <= self._spill(task)
+        if task.kind == "actor" or task.strategy:
+            return False  # an actor stays for long: the head spreads them, or all would live where the program began
+        waiting = len(self._view.queued)
+        return not waiting or waiting <= self._spill(task)
 
     def _spill(self, task: Task) -> float:
         if self._policy.spill is not None:

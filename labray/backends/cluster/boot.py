@@ -5,6 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
 
 import msgspec
 from msgspec import Struct
@@ -56,6 +60,20 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+def lead_group() -> None:
+    """In a new worker: what it starts can be ended with it, and the kernel takes it before a daemon or the driver."""
+    os.setpgid(0, 0)
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+
+
+def reseed() -> None:
+    """In a new process: else all would draw the same numbers. (`random` sees to itself.)"""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
 def adopt_orphans() -> None:
     """Become the parent of whatever our descendants leave behind, so that it can be ended with the session."""
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -70,3 +88,19 @@ def describe_end(status: int) -> str:
         return f"was killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"was killed by signal {-code}"
+
+
+def end_with(run: Callable[[], object]) -> NoReturn:
+    """Run the child's whole life; never return into the template's stack."""
+    code = 1
+    try:
+        run()
+        code = 0
+    except SystemExit as exit:
+        code = exit.code if isinstance(exit.code, int) else int(exit.code is not None)
+    except BaseException:  # noqa: BLE001  (the child must not run on as a second template)
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

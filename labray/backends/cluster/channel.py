@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from labray.backends.cluster.frames import Segment
 from labray.backends.cluster.outbox import Outbox
+from labray.backends.cluster.own import Own
 from labray.backends.cluster.store import Reader, Writer
 from labray.backends.cluster.waiter import Waiter
 from labray.errors import LabrayError
-from labray.ids import ObjectID, Place
+from labray.ids import ObjectID, Place, is_put
 from labray.messages import (
     Get,
     Recalled,
@@ -66,7 +67,8 @@ class WireChannel:
         self._outbox = Outbox(wire.send, self._end)
         self._baton = threading.Lock()
         self._waiters: dict[int, Waiter] = {}
-        self._taker: Waiter | None = None
+        self._taking = Waiter()
+        self._taker: Waiter | None = None  # the same, while it waits
         self._calls: deque[Run] = deque()  # an actor's, read while it was blocked: nobody else could run them
         self._late: dict[int, Call | Segment] = {}
         self._discard_refs: Callable[[Notice], None] | None = None
@@ -74,9 +76,10 @@ class WireChannel:
         self._requests = 0
         self._writer = Writer(client, self._publish)
         self._reader = Reader(directory)
+        self._own = Own(self._reader, self._writer, self._outbox.add, self._unpin)
         self._on: dict[type, Callable[..., None]] = {
             Run: self._on_run,
-            Reclaim: lambda notice: self._writer.free(notice.block),
+            Reclaim: self._own.reclaim,
             Warned: lambda notice: warnings.warn(notice.text, stacklevel=2),
         }
 
@@ -116,7 +119,8 @@ class WireChannel:
 
     def take(self) -> Run:
         """The next task for this worker's main thread. A worker ends with its wire, not by word."""
-        taker = Waiter()
+        taker = self._taking
+        taker.notice = None
         self._taker = taker
         try:
             if self._calls:
@@ -166,13 +170,14 @@ class WireChannel:
 
     def _wake_next(self) -> None:
         """Somebody who still waits must read. Whoever stops waiting calls this: it may have been the one chosen."""
+        if self._waiters and not self._baton.locked():
+            for waiter in list(self._waiters.values()):
+                if waiter.notice is None:
+                    waiter.wake()
+                    return
         taker = self._taker
-        if self._baton.locked() or not (self._waiters or taker):
-            return
-        for waiter in [*self._waiters.values(), *([taker] if taker else [])]:
-            if waiter.notice is None:
-                waiter.wake()
-                return
+        if taker is not None and taker.notice is None and not self._baton.locked():
+            taker.wake()
 
     def _read(self, timeout: float | None) -> None:
         try:
@@ -233,12 +238,19 @@ class WireChannel:
                 self._read(0)
             finally:
                 self._pass_baton()
-        block = self._writer.write(parts)
-        return Stored(size, block, payload.refs)
+        stored = Stored(size, self._writer.write(parts), payload.refs)
+        if is_put(object_id):
+            self._own.wrote(object_id, stored)
+        return stored
 
     def load(self, object_id: ObjectID, stored: Stored) -> Payload:
         """The stored payload as read-only views; Unpin is posted when the last one dies."""
         return self._reader.load(object_id, stored, self._unpin)
+
+    def reread(self, object_id: ObjectID) -> Payload | None:
+        """What this process put itself, if it still lies where it was written."""
+        self._check()
+        return self._own.read(object_id)
 
     def _unpin(self, object_id: ObjectID) -> None:
         if self._closed is None and os.getpid() == self._pid:
@@ -272,6 +284,8 @@ class WireChannel:
         self._outbox.close()
         for waiter in list(self._waiters.values()):
             waiter.wake()
+        self._writer.close()
+        self._reader.close()
 
     def _check(self) -> None:
         if self._closed is not None:

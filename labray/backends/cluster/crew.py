@@ -41,6 +41,8 @@ class Member:
         self.theirs = Pipe(theirs)
         self.owes_recalled = False  # whether an empty Recalled is due after its next words
         self.full = False  # its pipe is, and the loop waits for room
+        self.pid = 0
+        self.last_words = ""
 
     def catch_up(self) -> bool:
         """Send what waits; whether nothing does any more."""
@@ -99,6 +101,16 @@ class Crew:
         member = self._members[client] = Member(client)
         self._loop.watch(member.ours.fileno(), lambda: self._turn(client))
         errands.send(self._template, Errand("fork", client), (member.theirs.fileno(),))
+
+    def met(self, client: str, pid: int, error: str) -> bool:
+        """It has said Hello; whether it can begin."""
+        member = self._members[client]
+        member.pid, member.last_words = pid, error
+        return not error
+
+    def pids(self) -> dict[str, int]:
+        """The processes that are up, by client."""
+        return {client: member.pid for client, member in self._members.items() if member.pid}
 
     def stop(self, client: ClientID) -> None:
         """Have it killed, and forget it."""
@@ -181,12 +193,16 @@ class Crew:
             errands.send(self._template, Errand("interrupt", client))
         return back
 
-    def bury(self, client: str) -> tuple[TaskID, ...] | None:
-        """It is dead: hear its last words, forget it, and give what it never began. None: it was stopped before."""
+    def bury(self, client: str, reason: str) -> tuple[tuple[TaskID, ...], str] | None:
+        """It is dead: hear its last words, forget it, and give what it never began, and why it died.
+
+        None: it was stopped before.
+        """
         while client in self._members and self.listen(client):
             pass
         if client not in self._members:
             return None
-        unread = self._members[client].take_back(None)
+        member = self._members[client]
+        unread = member.take_back(None)
         self._drop(client)
-        return unread
+        return unread, f"it could not begin:\n{member.last_words}" if member.last_words else reason

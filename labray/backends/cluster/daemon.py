@@ -1,25 +1,27 @@
 """A node's daemon: the loop that feeds one `Node` (the first daemon: the head's as well) and obeys its effects.
 
 It reads all that waits, handles each input, then flushes what is to be said, grouped by destination: batching is
-the design (7,000 tasks/s one message at a time on a prototype, 27,000 in small batches). It opens no value and
-never unpickles, except a user's own scheduler, once. An exception in here is a bug or a bad policy: it is told
-to the driver, which raises it in every call, and the session ends.
+the design (7,000 tasks/s one message at a time on a prototype, 27,000 in small batches). It opens no value. An
+exception in here is a bug or a bad policy: it is told to the driver, which raises it in every call.
 """
 
 from __future__ import annotations
 
-import heapq
+import math
 import os
 from collections import deque
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
 from labray.backends.cluster import errands
+from labray.backends.cluster.alarms import Alarms
 from labray.backends.cluster.answers import Answers
 from labray.backends.cluster.crew import Crew
 from labray.backends.cluster.frames import (
+    BEAT,
     HELD,
     LETTERS,
     PUSH,
@@ -36,6 +38,8 @@ from labray.backends.cluster.frames import (
 from labray.backends.cluster.line import Line
 from labray.backends.cluster.loop import Loop
 from labray.backends.cluster.post import Post, complain
+from labray.backends.cluster.rounds import Rounds
+from labray.backends.cluster.sharing import Sharing
 from labray.backends.cluster.spool import CHUNK
 from labray.backends.cluster.store import Reader, Segments, Writer
 from labray.ids import ClientID, ObjectID, Place
@@ -76,41 +80,38 @@ if TYPE_CHECKING:
 
 class Daemon:
     def __init__(
-        self,
-        boot: Boot,
-        place: str,
-        template: socket.socket,
-        line: socket.socket | None,
-        nodes: dict[str, Node],
-    ) -> None:
+        self, boot: Boot, place: str, template: socket.socket, line: socket.socket | None, nodes: dict[str, Node]
+    ) -> None:  # fmt: skip
         self._boot = boot
         self._place = place
         self._template = template
-        self._nodes = nodes
-        self._main = nodes[place]
+        self._nodes, self._main = nodes, nodes[place]
         self._loop = Loop()
         self._crew = Crew(self._loop, template, self._on_call)
         self._line = Line(self._loop, line, boot.driver, self._on_call)
         self._post = Post(boot, place, self._on_errands)
         self._local: deque[tuple[Node, str, Any]] = deque()
-        self._alarms: list[tuple[float, int, str, int]] = []
-        self._alarm_count = 0
+        self._alarms = Alarms()
         self._segments = Segments(boot.directory)
         self._reader = Reader(boot.directory)
         self._writer = Writer(place, self._publish)
+        self._sharing = Sharing(self._main)
         self._answers = Answers(nodes, self._post, boot.trace)
+        hear = partial(self._handle, self._main, "")
+        self._rounds = Rounds(boot, self._main, self._post, self._crew, template, self._line, hear)
         self._obey: dict[type, Callable[[Node, Any], None]] = {
             Start: self._start,
             Stop: self._stop,
             Push: self._push,
             Free: self._free,
-            Alarm: self._set_alarm,
+            Alarm: lambda node, x: self._alarms.set(x.after, node.place, x.token),
             Warn: self._warn,
         }
         self._hear: dict[bytes, Callable[[str, memoryview, list[bytes]], None]] = {
             LETTERS: self._on_letters,
             PUSH: self._on_push,
             WARN: self._on_warn,
+            BEAT: lambda sender, body, rest: None,  # whoever says anything lives
             TRACE: self._answers.trace,
             ROSTER: self._answers.roster,
             HELD: self._answers.held,
@@ -130,13 +131,15 @@ class Daemon:
         self._settle()
         self._line.greet()
         while True:
-            timeout = 0.0 if self._post.waiting() else self._until_alarm()
+            timeout = 0.0 if self._post.waiting() else self._patience()
             self._loop.turn(timeout)
             if self._post.waiting():
                 for sender, frame, rest in self._post.read():
+                    self._rounds.heard(sender)
                     self._on_frame(sender, frame, rest)
-            if self._alarms:
-                self._ring_alarms()
+            for place, token in self._alarms.rung():
+                self._handle(self._nodes[place], "", Woke(token))
+            self._rounds.go()
             self._settle()
 
     def _settle(self) -> None:
@@ -204,11 +207,6 @@ class Daemon:
         elif block.writer in self._crew:
             self._crew.say(block.writer, Reclaim(block))
 
-    def _set_alarm(self, node: Node, effect: Alarm) -> None:
-        self._alarm_count += 1
-        entry = (monotonic() + effect.after, self._alarm_count, node.place, effect.token)
-        heapq.heappush(self._alarms, entry)
-
     def _warn(self, node: Node, effect: Warn) -> None:
         first = self._boot.nodes[0].place
         if self._place == first:
@@ -218,20 +216,19 @@ class Daemon:
 
     # ------------------------------------------------------------ inputs
 
-    def _until_alarm(self) -> float:
-        return max(0.0, self._alarms[0][0] - monotonic()) if self._alarms else -1
-
-    def _ring_alarms(self) -> None:
-        while self._alarms and self._alarms[0][0] <= monotonic():
-            _, _, place, token = heapq.heappop(self._alarms)
-            self._handle(self._nodes[place], "", Woke(token))
+    def _patience(self) -> float:
+        """Seconds until something is to be done unasked; -1: never."""
+        due = min(self._rounds.due, self._alarms.due)
+        return max(0.0, due - monotonic()) if due < math.inf else -1
 
     def _on_call(self, client: str, message: Any) -> None:
         if type(message) is Hello:
-            self._handle(self._main, "", WorkerStarted(ClientID(client)))
+            if self._crew.met(client, message.pid, message.error):
+                self._handle(self._main, "", WorkerStarted(ClientID(client)))
         elif type(message) is Segment:
             self._on_segment(client, message)
         else:
+            self._sharing.slim(message)
             self._handle(self._main, client, message)
 
     def _on_segment(self, client: str, message: Segment) -> None:
@@ -250,6 +247,7 @@ class Daemon:
                 self._on_gone(errand.subject, errand.detail)
             elif errand.verb == "lost":
                 self._post.forget(errand.subject)
+                self._rounds.forget(errand.subject)
                 for node in self._nodes.values():
                     self._local.append((node, "", PlaceLost(Place(errand.subject))))
             elif errand.verb == "joined":
@@ -259,11 +257,13 @@ class Daemon:
                     self._handle(node, "", PlaceJoined(Place(errand.subject), totals))
 
     def _on_gone(self, client: str, reason: str) -> None:
-        unread = self._crew.bury(client)
+        buried = self._crew.bury(client, reason)
+        if buried is None:
+            return
+        unread, why = buried
         if unread:  # what only waited in its pipe was not lost with it
             self._handle(self._main, client, Recalled(unread))
-        if unread is not None:
-            self._handle(self._main, "", WorkerLost(ClientID(client), reason))
+        self._handle(self._main, "", WorkerLost(ClientID(client), why))
 
     # ------------------------------------------------------------ frames from other processes
 

@@ -20,6 +20,7 @@ LETTERS = Kind(b"L")  # daemon -> daemon: Mail
 PUSH = Kind(b"P")  # daemon -> daemon: Shipment, and the object's bytes in a second frame
 WARN = Kind(b"W")  # daemon -> the driver's daemon: text for the user
 TRACE = Kind(b"T")  # driver -> daemon: give your events. Back: one frame a chunk, an empty one ends
+BEAT = Kind(b"B")  # daemon -> the first daemon: nothing but that it lives
 ROSTER = Kind(b"R")  # driver -> daemon: who is there? Back: list[Entry]
 
 HELD = Kind(b"H")  # driver -> daemon: what do you hold? Back: Account
@@ -41,7 +42,10 @@ class Account(Word, frozen=True, array_like=True, gc=False):
 
 
 class Hello(Tagged, frozen=True, array_like=True, gc=False):
-    """A worker process is up."""
+    """A worker process is up; or (error: its traceback) could not begin."""
+
+    pid: int
+    error: str = ""
 
 
 class Segment(Tagged, frozen=True, array_like=True, gc=False):

@@ -57,6 +57,11 @@ class Post:
         self._peers[other] = peer
         self._names[identity(other, boot.token)] = other
 
+    @property
+    def has_peers(self) -> bool:
+        """Whether there is another daemon."""
+        return bool(self._peers)
+
     def _towards(self, place: str) -> zmq.Socket[bytes] | None:
         """None if it is lost."""
         if place not in self._peers:

@@ -44,10 +44,18 @@ if TYPE_CHECKING:
 BOOT_S = 30.0
 END_S = 5.0
 PRELOAD = ("labray.executor", "labray.backends.cluster.worker", "cloudpickle", "numpy", "numpy.random")
-_PROGRAM = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-    "from labray.backends.cluster.template import main; main(*map(int, sys.argv[2:]))"
-)
+_PROGRAM = """
+import sys, json
+sys.path[:] = json.loads(sys.argv[1])
+try:
+    from labray.backends.cluster.template import main
+except BaseException:
+    import os, traceback
+    told = "its first process could not start:\\n" + traceback.format_exc()
+    os.write(int(sys.argv[2]), told.encode())
+    sys.exit(1)
+main(*map(int, sys.argv[2:]))
+"""
 
 
 class ClusterSession:
@@ -69,7 +77,8 @@ class ClusterSession:
             self._template = _spawn(theirs, far_end, self._ear.theirs)
             self._ear.begin()
             data = encode_boot(self._boot)
-            self._control.sendall(len(data).to_bytes(8, "little") + data)
+            with contextlib.suppress(ConnectionError):  # it is dead already: `greet` hears why
+                self._control.sendall(len(data).to_bytes(8, "little") + data)
             first = self._boot.nodes[0].place
             self._wire.greet(BOOT_S)
             self.channel = WireChannel(self._wire, first, self._boot.driver, self._boot.directory)
@@ -168,6 +177,8 @@ def _boot(config: Config) -> Boot:
     extra = dict(config.extra)
     session = secrets.token_hex(4)
     cluster = config.cluster()
+    watched = watches.read(extra)
+    max_workers, prestart = _count(extra, "max_workers", 512), _count(extra, "prestart", None)
     return Boot(
         session=session,
         directory=_private_directory(),
@@ -178,11 +189,11 @@ def _boot(config: Config) -> Boot:
         scheduler=cloudpickle.dumps(config.scheduler),
         seed=config.seed,
         strict=config.strict,
-        max_workers=_count(extra, "max_workers", 512),
-        prestart=_count(extra, "prestart", None),
+        max_workers=max_workers,
+        prestart=prestart,
         trace=config.trace,
         preload=PRELOAD,
-        watches=watches.read(extra),
+        watches=watched,
     )
 
 

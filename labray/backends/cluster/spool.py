@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from labray.trace import Event
 
-CHUNK = 20_000
-"""Events; about 4 MB in memory, 5 ms to write."""
+CHUNK = 4_000
+"""Events; about 1 MB in memory, 1 ms to write."""
 
 
 class Spool:

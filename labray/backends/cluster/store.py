@@ -73,6 +73,10 @@ class Writer:
         """The block may be written again. Never waits: whoever reads the wire calls this."""
         self._freed.append(block)
 
+    def close(self) -> None:
+        """Let go of all memory; nothing is written any more."""
+        self._maps.clear()
+
     def _settle(self) -> None:
         while self._freed:
             block = self._freed.popleft()
@@ -157,6 +161,10 @@ class Reader:
             offset += aligned(size)
         return Payload(parts[0], tuple(parts[1:]), stored.refs)  # type: ignore[arg-type]
 
+    def close(self) -> None:
+        """Let go of all memory that no view is on."""
+        self._maps.clear()
+
     def _died(self, watch: _Watch) -> None:
         self._watches.discard(watch)
         watch.unpin(watch.object_id)
@@ -165,9 +173,19 @@ class Reader:
         key = (block.writer, block.segment)
         room = self._maps.get(key)
         if room is None:
+            self._let_go()
             fd = os.open(link(self._directory, *key), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 room = self._maps[key] = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
             finally:
                 os.close(fd)
         return room
+
+    def _let_go(self) -> None:
+        """Of segments that are gone with their writer: a mapping holds a descriptor, and what pages it has touched."""
+        for key in [key for key in self._maps if not os.path.lexists(link(self._directory, *key))]:
+            try:
+                self._maps[key].close()
+            except BufferError:  # there is a view on it
+                continue
+            del self._maps[key]

@@ -8,6 +8,7 @@ killed itself, the kernel kills its children.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -15,16 +16,21 @@ import select
 import shutil
 import signal
 import socket
-import sys
-import time
 import traceback
-from typing import NoReturn
 
 import msgspec
 from msgspec import structs
 
-from labray.backends.cluster.boot import Boot, adopt_orphans, decode_boot, describe_end, die_with
+from labray.backends.cluster.boot import (
+    Boot,
+    adopt_orphans,
+    decode_boot,
+    die_with,
+    end_with,
+    reseed,
+)
 from labray.backends.cluster.errands import Errand, receive, receive_stream, send
+from labray.backends.cluster.undertaker import Undertaker
 from labray.ids import Place
 from labray.messages import Demand
 from labray.schedulers.interface import NodeInfo
@@ -44,6 +50,7 @@ class Template:
         self._workers: dict[int, tuple[str, str]] = {}
         self._pids: dict[str, int] = {}
         self._lost: list[str] = []
+        self._undertaker = Undertaker(boot.watches.heartbeat_timeout_s)
         self._poll = select.poll()
         self._who: dict[int, str | int] = {}
         self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -75,14 +82,19 @@ class Template:
         for name in self._boot.preload:
             try:
                 importlib.import_module(name)
-            except ImportError:  # not installed here: then no worker imports it either
-                continue
+            except Exception:
+                if name.startswith("labray."):
+                    raise
         gc.collect()
         gc.freeze()  # what is here stays: a collection in a child must not copy these pages
 
     def _turn(self) -> bool:
         """Handle what is there; whether to go on."""
-        for fd, _ in self._poll.poll():
+        ready = self._poll.poll(self._undertaker.until())
+        self._undertaker.kill_due()
+        first = self._daemons[self._boot.nodes[0].place][0]  # it hears of the others itself
+        self._undertaker.declare_dead([*self._workers, first])
+        for fd, _ in ready:
             who = self._who.get(fd)
             if who == CHILD_DIED:
                 os.read(self._bell[0], 4096)
@@ -136,15 +148,18 @@ class Template:
             elif errand.verb == "kill":
                 pid = self._pids.pop(errand.subject, None)
                 if pid is not None:
-                    os.kill(pid, signal.SIGKILL)  # our child, not yet buried: the number cannot be another's
+                    self._undertaker.end(pid)
+            elif errand.verb == "late" and errand.subject in self._daemons:
+                self._undertaker.kill(self._daemons[errand.subject][0], errand.detail)
             elif errand.verb == "interrupt" and errand.subject in self._pids:
                 os.kill(self._pids[errand.subject], signal.SIGINT)
             elif errand.verb == "fatal":
-                self._tell_driver(errand.detail)
+                self.tell_driver(errand.detail)
                 return False
         return True
 
-    def _tell_driver(self, text: str) -> None:
+    def tell_driver(self, text: str) -> None:
+        """The last words of a session."""
         try:
             self._driver.send(text.encode()[:100_000])
         except OSError:  # it is gone, or has closed: nobody to tell
@@ -162,7 +177,7 @@ class Template:
             self._become(me, theirs.fileno(), *([] if line is None else [line.fileno()]))
             from labray.backends.cluster.household import main
 
-            _end_with(lambda: main(self._boot, place, theirs, line))
+            end_with(lambda: main(self._boot, place, theirs, line))
         theirs.close()
         if line is not None:
             line.close()
@@ -171,14 +186,26 @@ class Template:
 
     def _start_worker(self, place: str, client: str, fd: int) -> None:
         me = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no memory, or too many processes
+            os.close(fd)
+            send(self._daemons[place][1], Errand("gone", client, f"it could not be started: {error}"))
+            return
         if pid == 0:
+            os.setpgid(0, 0)
+            with open(
+                "/proc/self/oom_score_adj", "w"
+            ) as file:  # before the kernel takes a daemon, or the driver
+                file.write("1000")
             self._become(me, fd, self._speech)
             from labray.backends.cluster.worker import serve
 
             boot, end = self._boot, socket.socket(fileno=fd)
-            _end_with(lambda: serve(end, place, client, boot.session, boot.directory, self._speech))
+            end_with(lambda: serve(end, place, client, boot.session, boot.directory, self._speech))
         os.close(fd)
+        with contextlib.suppress(OSError):  # so it is one for sure, whoever is faster; or it has died
+            os.setpgid(pid, pid)
         self._workers[pid] = (place, client)
         self._pids[client] = pid
 
@@ -195,9 +222,7 @@ class Template:
             os.closerange(first, fd)
             first = max(fd + 1, 3)
         os.closerange(first, 1 << 16)
-        numpy_random = sys.modules.get("numpy.random")
-        if numpy_random is not None:
-            numpy_random.seed()  # else all workers would draw the same numbers; `random` sees to itself
+        reseed()
 
     # ------------------------------------------------------------ deaths
 
@@ -205,22 +230,27 @@ class Template:
         """Reap; tell daemons of their workers; whether the session can go on."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return True
-            if pid == 0:
+            if dead is None:
                 return True
+            pid = dead.si_pid
             if pid in self._workers:
-                place, client = self._workers.pop(pid)
-                if self._pids.get(client) == pid:
-                    del self._pids[client]
-                if place in self._daemons:
-                    send(
-                        self._daemons[place][1],
-                        Errand("gone", client, f"process {pid} {describe_end(status)}"),
-                    )
+                self._undertaker.end(pid)  # what it has started goes with it
+            _, status = os.waitpid(pid, 0)
+            if pid in self._workers:
+                self._undertaker.leader_reaped(pid)
+                self._bury_worker(pid, status)
             elif not self._bury_daemon(pid, status):
                 return False
+
+    def _bury_worker(self, pid: int, status: int) -> None:
+        place, client = self._workers.pop(pid)
+        if self._pids.get(client) == pid:
+            del self._pids[client]
+        if place in self._daemons:
+            send(self._daemons[place][1], Errand("gone", client, self._undertaker.cause(pid, status)))
 
     def _bury_daemon(self, pid: int, status: int) -> bool:
         place = next((p for p, (daemon, _) in self._daemons.items() if daemon == pid), None)
@@ -228,8 +258,9 @@ class Template:
             return True  # an orphan that we adopted
         if place == self._boot.nodes[0].place:
             if self._serve(place):  # unless it said itself why
-                self._tell_driver(f"the daemon of {place} (process {pid}) {describe_end(status)}")
+                self.tell_driver(f"the daemon of {place}, {self._undertaker.cause(pid, status)}")
             return False
+        cause = self._undertaker.cause(pid, status)
         _, end = self._daemons.pop(place)
         self._lost.append(place)
         del self._who[end.fileno()]
@@ -237,44 +268,15 @@ class Template:
         end.close()
         for worker, (at, _) in self._workers.items():
             if at == place:
-                os.kill(worker, signal.SIGKILL)
+                self._undertaker.end(worker)
         for _, other in self._daemons.values():
-            send(other, Errand("lost", place, describe_end(status)))
+            send(other, Errand("lost", place, cause))
         return True
 
     def end(self) -> None:
-        """Kill and reap every child, and every orphan that thereby becomes ours; remove the directory."""
-        deadline = time.monotonic() + 2.0
-        while time.monotonic() < deadline and (children := _children()):
-            for pid in children:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            for _ in children:
-                os.waitpid(-1, 0)
+        """End and reap every child, and every orphan that thereby becomes ours; remove the directory."""
+        self._undertaker.end_all([pid for pid, _ in self._daemons.values()], self._bell[0])
         shutil.rmtree(self._boot.directory, ignore_errors=True)
-
-
-def _children() -> list[int]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as file:
-        return [int(pid) for pid in file.read().split()]
-
-
-def _end_with(run: object) -> NoReturn:
-    """Run the child's whole life; never return into the template's stack."""
-    code = 1
-    try:
-        run()  # type: ignore[operator]
-        code = 0
-    except SystemExit as exit:
-        code = exit.code if isinstance(exit.code, int) else int(exit.code is not None)
-    except BaseException:  # noqa: BLE001  (the child must not run on as a second template)
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
 
 
 def main(fd: int, line: int, speech: int) -> None:
@@ -288,5 +290,7 @@ def main(fd: int, line: int, speech: int) -> None:
     template = Template(boot, driver, socket.socket(fileno=line), speech)
     try:
         template.run()
+    except Exception:  # noqa: BLE001  (whatever it is, it is told, and ends the session)
+        template.tell_driver(f"the process that starts all others failed:\n{traceback.format_exc()}")
     finally:
         template.end()

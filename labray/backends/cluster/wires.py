@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
@@ -113,8 +114,9 @@ class LineWire:
         with self._failing:
             if self._over is None:
                 told = b""
-                while part := self._template.recv(1 << 16):  # it ends everything, and then itself
-                    told += part
+                with contextlib.suppress(ConnectionResetError):  # it had not read all that we said
+                    while part := self._template.recv(1 << 16):  # it ends everything, and then itself
+                        told += part
                 text = told.decode() or "the process that starts all others was killed"
                 self._over = SessionError(f"the session has ended: {text}")
         raise self._over

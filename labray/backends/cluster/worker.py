@@ -11,6 +11,7 @@ import select
 import sys
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING
 
 from labray.backends.cluster.channel import WireChannel
@@ -71,20 +72,24 @@ class PipeWire:
 
 def serve(end: socket.socket, place: str, client: str, session: str, directory: str, speech: int) -> None:
     """Run tasks until the pipe ends."""
-    from labray.backends.cluster.interrupts import InterruptibleExecutor
-    from labray.backends.cluster.wishes import wishes
-    from labray.process import Process
+    wire = PipeWire(end)
+    try:
+        from labray.backends.cluster.interrupts import InterruptibleExecutor
+        from labray.backends.cluster.wishes import wishes
+        from labray.process import Process
+    except BaseException:
+        wire.send([Hello(os.getpid(), traceback.format_exc())])
+        raise
 
     mouths = Mouth(speech, False), Mouth(speech, True)
     sys.stdout, sys.stderr = mouths
     os.set_inheritable(speech, False)
-    wire = PipeWire(end)
     channel = WireChannel(wire, Place(place), client, directory)
     process = Process(channel, session)
     channel.on_late(process.discard)
     switch(process)
     executor = InterruptibleExecutor(process, wishes(directory, client))
-    wire.send([Hello()])
+    wire.send([Hello(os.getpid())])
     while True:
         run = channel.take()
         Mouth.running = run.spec

@@ -6,7 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from labray import messages as m
-from labray.backends.sim.network import grains, size_of
+from labray.backends.sim.network import LEAST_WEIGHED_BYTES, grains, size_of
 
 if TYPE_CHECKING:
     from labray.ids import ObjectID
@@ -71,7 +71,9 @@ class Charges:
     def run(self, run: m.Run) -> float:
         """A worker's, around a body. With the first code that comes along, all that a new process has to copy."""
         profile = self._profile
-        cost = profile.task_s + grains(len(run.spec.args.data)) / profile.codec_Bps
+        cost = profile.task_s
+        if len(run.spec.args.data) >= LEAST_WEIGHED_BYTES:
+            cost += grains(len(run.spec.args.data)) / profile.codec_Bps
         if run.args:
             cost += len(run.args) * profile.task_dep_s + size_of(run.args) / profile.codec_Bps
         if run.function is not None and run.spec.function is not None:

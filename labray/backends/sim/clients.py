@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from labray import messages as m
 from labray.backends.sim.charges import Charges
 from labray.backends.sim.late import given_back
-from labray.ids import ObjectID, Place
+from labray.ids import ObjectID, Place, is_put
 
 if TYPE_CHECKING:
     from labray.backends.sim.agenda import Moment
@@ -29,8 +29,9 @@ class Client(ABC):
     """One simulated process attached to a node. There are many: with slots, one takes a kilobyte less."""
 
     __slots__ = (
-        "_after_s", "_agenda", "_answer", "_asleep_since", "_late", "_patience_s", "_process", "_profile", "_sleeping",
-        "_waits", "_world", "awaiting", "charges", "client", "daemon", "debt_s", "host", "outbox", "place", "unsaid",
+        "_after_s", "_agenda", "_answer", "_asleep_since", "_late", "_own", "_patience_s", "_process", "_profile",
+        "_sleeping", "_waits", "_world", "awaiting", "charges", "client", "daemon", "debt_s", "host", "outbox", "place",
+        "unsaid",
     )  # fmt: skip
 
     def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
@@ -40,6 +41,7 @@ class Client(ABC):
         self.host = daemon.host
         self.debt_s = 0.0
         self.outbox: list[tuple[Place, str, Any]] = []
+        self._own: dict[ObjectID, None] = {}  # put by this process
         self.unsaid: list[ObjectID] = []  # stored, and the node has not heard of it
         self.awaiting: int | None = None
         self._answer: m.Notice | None = None
@@ -112,6 +114,8 @@ class Client(ABC):
         size = sum(sizes)
         self.daemon.stores[object_id] = _frozen(payload)
         self.unsaid.append(object_id)
+        if is_put(object_id) and not payload.refs:
+            self._own[object_id] = None
         self.daemon.written[object_id] = self.charges.pages, size
         self.charge(self.charges.writing(size))
         return m.Stored(size, m.Block(SIM, 0, 0, sizes), payload.refs)
@@ -121,6 +125,9 @@ class Client(ABC):
         # Python keeps the bytes as long as a view lives, so the node may forget its copy at once
         self.outbox.append((self.place, self.client, m.Unpin(((object_id, 1),))))
         return NOTHING if payload is None else payload
+
+    def reread(self, object_id: ObjectID) -> m.Payload | None:
+        return self.daemon.stores.get(object_id) if object_id in self._own else None
 
     def now(self) -> float:
         self.debt_s += self._profile.clock_s
@@ -187,7 +194,8 @@ class Client(ABC):
             self._agenda.live -= 1
 
     def _work(self, delay_s: float, cpu_s: float, call: Callable[[Any], None]) -> None:
-        self._wait_begins()
+        self._waits += 1
+        self._agenda.live += 1
         self.host.work(delay_s, cpu_s, call, self._after_s)
 
     def _flush(self, moment: Any) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from labray.backends.sim.daemon import Daemon
     from labray.backends.sim.workers import Worker
     from labray.backends.sim.world import World
+    from labray.schedulers.interface import NodeInfo
 
 
 class Fate:
@@ -49,12 +50,24 @@ class Fate:
                 if at < FOREVER:
                     self._agenda.after(at, partial(self._change, cut))
 
+    @property
+    def told_after_s(self) -> float:
+        """When everybody has been told of a death, at the latest."""
+        return self._faults.notice + self._faults.spread
+
     # ------------------------------------------------------------ nodes
 
     def _die(self, death: Death, moment: Any) -> None:
-        daemon = self.living.get(death.node)
+        if self.kill(death.node) and death.back is not None:
+            self._agenda.live += 1
+            self._agenda.after(death.back, partial(self._return, death.node))
+
+    def kill(self, node: str) -> bool:
+        """Its processes stop now, and the others hear of it later; False if it is dead already."""
+        name = name_of(node)
+        daemon = self.living.get(name)
         if daemon is None:
-            return  # dead already
+            return False
         if self._world.driver.daemon is daemon or HEAD in daemon.nodes:
             what = (
                 "the head"
@@ -62,16 +75,14 @@ class Fate:
                 else f"{daemon.name}, where the main program and the head run,"
             )
             raise SessionError(f"{what} died at t={self._agenda.now:.6f} s, and the session with it.")
-        del self.living[death.node]
+        del self.living[name]
         self._dead.append(daemon.name)
         self._world.bury(daemon)
         for other in self.living.values():
             later = self._faults.spread * luck(self._faults.seed, "notice", f"{other.name}<{daemon.name}", 0)
             self._agenda.live += 1
             self._agenda.after(self._faults.notice + later, partial(self._tell, other, daemon.name))
-        if death.back is not None:
-            self._agenda.live += 1
-            self._agenda.after(death.back, partial(self._return, death.node))
+        return True
 
     def _tell(self, daemon: Daemon, lost: Place, moment: Any) -> None:
         self._agenda.live -= 1
@@ -81,17 +92,20 @@ class Fate:
     def _return(self, name: str, moment: Any) -> None:
         self._agenda.live -= 1
         self._lives[name] += 1
-        daemon = self._world.machines.revive(name, place(name, self._lives[name]))
-        totals = daemon.nodes[daemon.name].cluster.nodes[-1].totals
+        self.join(self._world.machines.again(name, place(name, self._lives[name])))
+        for cut in self._faults.cuts:
+            self._change(cut, moment)
+
+    def join(self, info: NodeInfo) -> None:
+        """A node starts now: it hears of all that live and of all that are lost, and the living hear of it."""
+        daemon = self._world.machines.grow(info)
         for lost in self._dead:
             daemon.deaf_to[lost] = None
         lost_before = [(daemon.name, "", m.PlaceLost(lost)) for lost in self._dead]
         daemon.receive([(daemon.name, "", m.Booted()), *lost_before])
         for other in self.living.values():
-            other.receive([(at, "", m.PlaceJoined(daemon.name, totals)) for at in other.nodes])
-        self.living[name] = daemon
-        for cut in self._faults.cuts:
-            self._change(cut, moment)
+            other.receive([(at, "", m.PlaceJoined(info.place, info.totals)) for at in other.nodes])
+        self.living[name_of(info.place)] = daemon
 
     # ------------------------------------------------------------ links
 

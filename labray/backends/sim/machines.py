@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,10 @@ from labray import messages as m
 from labray.backends.sim.daemon import Daemon
 from labray.backends.sim.hosts import Dedicated, Host, Shared, Varying
 from labray.backends.sim.template import Template
+from labray.config import describe_node, node_info
 from labray.faults import FOREVER, name_of
 from labray.ids import Place
+from labray.messages import UNIT
 from labray.node import Node
 from labray.schedulers.interface import Cluster, NodeInfo
 
@@ -37,6 +40,7 @@ class Machines:
     def __init__(self, world: World, settings: Settings) -> None:
         self.daemons: dict[Place, Daemon] = {}
         self.cluster = world.config.cluster()
+        self.roster = list(self.cluster.nodes)  # all that ever were, in the order in which they came
         self._world = world
         self._settings = settings
         agenda, cores = world.agenda, settings.host_cores
@@ -56,14 +60,45 @@ class Machines:
         """All that live, and the head, in the order of their processes."""
         return [node for daemon in self.by_name().values() for node in daemon.nodes.values()]
 
-    def revive(self, name: str, place: Place) -> Daemon:
-        """A node's machine starts again, as a new place: it knows who lives now."""
+    def again(self, name: str, place: Place) -> NodeInfo:
+        """What a node's machine offers when it starts again, as a new place."""
         (totals,) = (
             info.totals for info in self._world.config.cluster().nodes if name_of(info.place) == name
         )
-        others = [info for info in self.cluster.nodes if not self.daemons[info.place].dead]
-        self.cluster = Cluster((*others, NodeInfo(place, totals)), self.cluster.head)
-        return self._raise(self.cluster.nodes[-1], ())
+        return NodeInfo(place, totals)
+
+    def named(self, num_cpus: float, resources: Mapping[str, float]) -> NodeInfo:
+        """A node that there has not been."""
+        return node_info(f"n{len({name_of(info.place) for info in self.roster})}", num_cpus, resources)
+
+    def grow(self, info: NodeInfo) -> Daemon:
+        """One more machine starts: it knows who lives now."""
+        self.roster.append(info)
+        self.cluster = Cluster(tuple(self._living()), self.cluster.head)
+        return self._raise(info, ())
+
+    def _living(self) -> Iterator[NodeInfo]:
+        """And what is about to: it has no daemon yet."""
+        for info in self.roster:
+            daemon = self.daemons.get(info.place)
+            if daemon is None or not daemon.dead:
+                yield info
+
+    def lives(self, name: str) -> bool:
+        """Whether this is the place of a node that is up."""
+        return any(info.place == name for info in self._living())
+
+    def describe(self) -> list[dict[str, Any]]:
+        """For nodes(), the dead ones too."""
+        return [describe_node(info, not self.daemons[info.place].dead) for info in self.roster]
+
+    def resources(self) -> dict[str, float]:
+        """Of all that live together; what is zero is not there."""
+        totals: dict[str, float] = {}
+        for info in self._living():
+            for name, units in info.totals:
+                totals[name] = totals.get(name, 0.0) + units / UNIT
+        return totals
 
     def _raise(self, info: NodeInfo, guests: tuple[Place, ...]) -> Daemon:
         nodes = {info.place: self._node(info.place, info.totals)}
@@ -93,7 +128,8 @@ class Machines:
         config = self._world.config
         rng = Random(f"{config.seed}/{place}")
         kind = ValidatedNode if self._settings.validate else Node
+        strict = self._settings.infeasible == "fails"
         return kind(
-            place, self.cluster, totals, config.scheduler, rng, strict=True, max_workers=MOST_WORKERS,
+            place, self.cluster, totals, config.scheduler, rng, strict=strict, max_workers=MOST_WORKERS,
             traced=config.trace,
         )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 from typing import Any
 
 from labray import messages as m
@@ -183,38 +184,44 @@ class Network:
 
 
 class Gate:
-    """The door of a node: so many objects come in at once, in all and from one other node."""
+    """The door of a node: so many objects come in at once, in all and from one other node; in order of arrival."""
 
     def __init__(self, limit: int | None, limit_from: int | None, begin: Callable[[Route, int, Call], None]):
         self._limit = NEVER if limit is None else limit
         self._limit_from = NEVER if limit_from is None else limit_from
         self._begin = begin
         self._inside = 0
+        self._arrivals = 0
         self._from: dict[str, int] = {}
-        self._waiting: deque[tuple[Route, int, Call]] = deque()
+        self._waiting: dict[str, deque[tuple[int, Route, int, Call]]] = {}
+        self._next: list[tuple[int, str]] = []  # a heap: the first that waits of each source that may come
 
     def enter(self, route: Route, size_bytes: int, through: Call) -> None:
-        self._waiting.append((route, size_bytes, through))
+        source = route[0]
+        self._arrivals += 1
+        line = self._waiting.setdefault(source, deque())
+        line.append((self._arrivals, route, size_bytes, through))
+        if len(line) == 1 and self._from.setdefault(source, 0) < self._limit_from:
+            heappush(self._next, (self._arrivals, source))
         self._admit()
 
     def left(self, source: str) -> None:
         self._inside -= 1
         self._from[source] -= 1
+        line = self._waiting[source]
+        if line and self._from[source] == self._limit_from - 1:  # it could not come before
+            heappush(self._next, (line[0][0], source))
         self._admit()
 
-    def _may_come(self, source: str) -> bool:
-        return self._from.get(source, 0) < self._limit_from
-
     def _admit(self) -> None:
-        """Let in who may, in order of arrival."""
-        while self._inside < self._limit:
-            at = next((i for i, (route, _, _) in enumerate(self._waiting) if self._may_come(route[0])), None)
-            if at is None:
-                return
-            route, size_bytes, through = self._waiting[at]
-            del self._waiting[at]
+        while self._inside < self._limit and self._next:
+            _, source = heappop(self._next)
+            line = self._waiting[source]
+            _, route, size_bytes, through = line.popleft()
             self._inside += 1
-            self._from[route[0]] = self._from.get(route[0], 0) + 1
+            self._from[source] += 1
+            if line and self._from[source] < self._limit_from:
+                heappush(self._next, (line[0][0], source))
             self._begin(route, size_bytes, through)
 
 
@@ -224,6 +231,9 @@ read from a cache, and on where its file lies: a trace must not.
 """
 GRAIN_BYTES = 1_024
 """Pickled arguments and values are weighed in these, as a class pickled by value among them has the same fault."""
+
+LEAST_WEIGHED_BYTES = GRAIN_BYTES // 2
+"""Less is nothing."""
 
 
 def grains(size: int) -> int:

@@ -16,6 +16,7 @@ from labray.profiles import PROFILES, Profile, profile_named
 
 FAIR_TO = ("flows", "pairs")
 HEADS = ("n0", "own")
+INFEASIBLE = ("fails", "waits")
 
 
 class Settings(Struct, frozen=True):
@@ -28,7 +29,8 @@ class Settings(Struct, frozen=True):
     max_events: raise DeadlockError after so many events; None: never. network, core_Bps, fair_to, pulls, pulls_from:
     how objects share the links (network.py, Wires); fair_to: `flows` or `pairs`. head: `n0`, in that node's process,
     or `own`, on a machine of its own. faults: what goes wrong (a Faults, or TOML). validate: check every node's
-    invariants after every input. blocked_s: real seconds after which a body that waits for a real lock is ended with
+    invariants after every input. infeasible: a request that no node could ever meet `fails` at once, or `waits`, with a
+    warning, for a node that joins. blocked_s: real seconds after which a body that waits for a real lock is ended with
     an error; None: never.
     """
 
@@ -46,6 +48,7 @@ class Settings(Struct, frozen=True):
     pulls_from: int | None = None
     head: str = "n0"
     blocked_s: float | None = 10.0
+    infeasible: str = "fails"
     faults: Faults | None = None
     validate: bool = False
 
@@ -59,7 +62,8 @@ class Settings(Struct, frozen=True):
             if not isinstance(value, int | float) or not value > 0:
                 unit = "seconds" if name == "blocked_s" else "bytes per second"
                 raise ValueError(f"{name} is a positive number of {unit}, not {value!r}.")
-        for name, known in (("network", MODES), ("fair_to", FAIR_TO), ("head", HEADS)):
+        named = {"network": MODES, "fair_to": FAIR_TO, "head": HEADS, "infeasible": INFEASIBLE}
+        for name, known in named.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}.")
         for name in ("host_cores", "max_events", "pulls", "pulls_from"):

@@ -7,7 +7,6 @@ spent when it has run. A modelled task never enters the fiber, and is one event.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from time import thread_time
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from labray import messages as m
 from labray import port
 from labray.backends.sim.bodies import Body, Cancelled
-from labray.backends.sim.clients import NOTHING, SIM, Client
+from labray.backends.sim.clients import SIM, Client
+from labray.backends.sim.modelled import placeholder, small_values
 from labray.ids import Place, result_id
 
 if TYPE_CHECKING:
@@ -263,6 +263,11 @@ class Worker(Client):
         self._wait_ends()
         self._world.worker_lost(self, reason)
 
+    def begun(self) -> int:
+        """How many tasks: the one that runs, and those that ended and are not told of yet."""
+        unsaid = sum(type(message) is m.Finished for _, _, message in self.outbox)
+        return unsaid + (self.running is not None)
+
     def die(self) -> None:
         """Unwind the fiber; nothing it does is heard any more. From the hub."""
         self.alive = False
@@ -283,17 +288,3 @@ class Worker(Client):
                 break
         world.active = speaker
         port.switch(before)
-
-
-@lru_cache(maxsize=1024)
-def small_values(sizes: tuple[int, ...]) -> tuple[m.Value, ...] | None:
-    """What a modelled task makes, if all of it travels inside messages: the same for all that make the like."""
-    if any(size > m.INLINE_LIMIT_BYTES for size in sizes):
-        return None
-    return tuple(m.Inline(placeholder(size)) for size in sizes)
-
-
-@lru_cache(maxsize=1024)
-def placeholder(size: int) -> m.Payload:
-    """A value of this size in which there is nothing."""
-    return m.Payload(NOTHING.data, (bytes(max(0, size - len(NOTHING.data))),)) if size > 64 else NOTHING

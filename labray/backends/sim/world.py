@@ -23,12 +23,13 @@ from labray.backends.sim.driver import Driver
 from labray.backends.sim.fate import Fate
 from labray.backends.sim.interrupts import Interrupts
 from labray.backends.sim.machines import Machines
-from labray.backends.sim.network import Network, Route, size_of
+from labray.backends.sim.network import Network, size_of
 from labray.backends.sim.settings import Settings
 from labray.backends.sim.watchdog import Watchdog
 from labray.backends.sim.workers import Worker
 from labray.config import Config
 from labray.errors import DeadlockError, LabraySystemError, NotInitializedError
+from labray.faults import Faults
 from labray.holdings import Held
 from labray.ids import ClientID, Place
 from labray.node import Node
@@ -121,7 +122,8 @@ class World:
             if not origin.dead or origin.name not in target.deaf_to:
                 target.receive(mail)
 
-        self.network.send((source, to), _route(origin, target), size_of(letters), arrive, leaves)
+        route = None if origin.host is target.host else (origin.name, target.name)
+        self.network.send((source, to), route, size_of(letters), arrive, leaves)
 
     def push(self, source: Place, effect: m.Push) -> None:
         """A stored object from one store to another."""
@@ -136,12 +138,11 @@ class World:
             target.stores[effect.id] = payload
             target.receive([(effect.to, "", m.Arrived(effect.id, effect.value))])
 
-        size = effect.value.size
         if origin.host is target.host:  # its processes copy it, and need the CPU for it
-            origin.host.work(origin.host.waking_s(0.0), size / self.profile.local_Bps, arrive)
+            origin.host.work(origin.host.waking_s(0.0), effect.value.size / self.profile.local_Bps, arrive)
             return
         leaves = 0.0 if self.fate is None else self.fate.leaves(origin.name, target.name)
-        self.network.push((origin.name, target.name), size, arrive, leaves)
+        self.network.push((origin.name, target.name), effect.value.size, arrive, leaves)
 
     # ------------------------------------------------------------ workers
 
@@ -158,8 +159,9 @@ class World:
     def worker_lost(self, client: Worker, reason: str) -> None:
         """A worker process ended by itself: unwind it, and tell its node."""
         if self.clients.pop(ClientID(client.client), None) is not None:
+            begun = client.begun()
             client.die()
-            client.daemon.receive([(client.place, "", m.WorkerLost(ClientID(client.client), reason))])
+            client.daemon.receive([(client.place, "", m.WorkerLost(ClientID(client.client), reason, begun))])
 
     # ------------------------------------------------------------ who may call, and when it is over
 
@@ -239,11 +241,35 @@ class World:
 
     @property
     def resources(self) -> Mapping[str, float]:
-        return self.config.total_resources()
+        return self.machines.resources()
 
     @property
     def nodes(self) -> Sequence[Mapping[str, Any]]:
-        return self.config.describe_nodes()
+        return self.machines.describe()
+
+    def add_node(self, num_cpus: float, resources: Mapping[str, float]) -> str:
+        """A new machine, here and now: in virtual time it takes none to start."""
+        self.check(getcurrent() is self.hub)
+        info = self.machines.named(num_cpus, resources)
+        self._may_change().join(info)
+        return info.place
+
+    def remove_node(self, name: str) -> None:
+        """Killed now; what everybody is told of it later is told when this returns, in virtual time."""
+        self.check(getcurrent() is self.hub)
+        if self.driver.daemon.name == name:
+            raise ValueError(f"{name} runs the head and the main program's side: it ends with the session.")
+        if not self.machines.lives(name):
+            raise ValueError(f"there is no living node {name!r}.")
+        fate = self._may_change()
+        fate.kill(name)
+        self.driver.sleep(fate.told_after_s)
+
+    def _may_change(self) -> Fate:
+        """Without a plan of what goes wrong nothing but what is asked for does."""
+        if self.fate is None:
+            self.fate = Fate(self, Faults(), self.machines.by_name())
+        return self.fate
 
     def trace(self) -> Sequence[Event]:
         return list(self._log)  # one world, one clock: it was written in order
@@ -272,8 +298,3 @@ class World:
         self.clients.clear()
         if self._collecting:
             gc.enable()
-
-
-def _route(origin: Daemon, target: Daemon) -> Route | None:
-    """Between which nodes something travels; None if both live on one host."""
-    return None if origin.host is target.host else (origin.name, target.name)

@@ -34,10 +34,10 @@ def one(text: str | bytes) -> TaskGraph:
     """A single graph: a list of tasks, which are named by their positions."""
     tasks = Cursor.of(text).list()
     graph = TaskGraph()
-    sizes = [[round(output["s"].number() * MB) for output in task["outputs"].list()] for task in tasks]
+    sizes = [[round(output["s"].number(MB)) for output in task["outputs"].list()] for task in tasks]
     for at, task in enumerate(tasks):
-        cpus = task["cpus"].whole()
-        demand = (("CPU", cpus * UNIT),) if cpus else ()
+        units = task["cpus"].whole(UNIT)
+        demand = (("CPU", units),) if units else ()
         graph.task(str(at), cost=task["d"].number(), outputs=sizes[at], demand=demand)
         if task.has("e_d"):
             graph.nx.nodes[str(at)]["expected"] = task["e_d"].number()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from labray import trace
 from labray.graphs.formats import estee, stg, timeline, wfformat
 from labray.graphs.formats.reading import Cursor, FormatError
-from labray.graphs.taskgraph import TaskGraph
+from labray.graphs.taskgraph import GraphError, TaskGraph
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -26,20 +28,22 @@ def read(path: str | PathLike[str], name: str = "") -> TaskGraph:
             return TaskGraph.from_trace(file)
         if file.suffix == ".stg":
             return stg.parse(file.read_text(errors="replace"))
-        return _json(_unzipped(file) if file.suffix == ".zip" else file.read_bytes(), name)
-    except FormatError as error:
+        return _json(_unzipped(file.read_bytes()) if file.suffix == ".zip" else file.read_bytes(), name)
+    except GraphError as error:
         raise FormatError(f"{path}: {error}") from None
 
 
-def _unzipped(file: Path) -> bytes:
+def _unzipped(data: bytes) -> bytes:
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(BytesIO(data)) as archive:
             members = archive.namelist()
             if len(members) != 1:
                 raise FormatError(f"should hold one file, not {len(members)}.")
             return archive.read(members[0])
-    except zipfile.BadZipFile as error:
-        raise FormatError(f"no zip file: {error}.") from None
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"no zip file, or a damaged one: {error}.") from None
 
 
 def _json(text: bytes, name: str) -> TaskGraph:

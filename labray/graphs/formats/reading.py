@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
 from labray.graphs.taskgraph import GraphError, TaskGraph
+
+LARGEST = 10**15
+"""Of anything: bytes, seconds, tasks. A petabyte and thirty million years; more is a mistake."""
 
 
 class FormatError(GraphError):
@@ -32,6 +34,10 @@ class Cursor:
             raise FormatError(f"line {error.lineno}, column {error.colno}: no JSON: {error.msg}.") from None
         except UnicodeDecodeError as error:
             raise FormatError(f"byte {error.start}: not text: {error.reason}.") from None
+        except FormatError:
+            raise
+        except ValueError as error:  # a number of more digits than Python reads
+            raise FormatError(f"no JSON: {error}.") from None
         except RecursionError:
             raise FormatError("the document is nested too deeply.") from None
 
@@ -71,24 +77,33 @@ class Cursor:
             raise self.fail("should be a non-empty text")
         return self.value
 
-    def number(self) -> float:
-        """Finite and not negative."""
+    def number(self, unit: float = 1.0) -> float:
+        """So many of a unit: not negative, and at most LARGEST."""
         value = self.value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.fail("should be a number")
-        if not math.isfinite(value) or value < 0:
-            raise self.fail("should be a finite number >= 0")
-        return float(value)
+        if not 0 <= value <= LARGEST / unit:
+            raise self.fail(f"should be a number from 0 to {LARGEST / unit:.3g}")
+        return value * unit
 
-    def whole(self) -> int:
-        number = self.number()
-        if number != int(number):
+    def whole(self, unit: int = 1) -> int:
+        """So many of a unit, none of them in part."""
+        number = self.number(unit)
+        if self.value != int(self.value):
             raise self.fail("should be a whole number")
         return int(number)
 
 
 def _no_constant(name: str) -> Any:
     raise FormatError(f"{name} is no JSON number.")
+
+
+def add(graph: TaskGraph, at: Cursor, id: str, **what: Any) -> None:
+    """A task that stands here in the document. FormatError if it, or what it makes, has a name that is taken."""
+    try:
+        graph.task(id, **what)
+    except GraphError as error:
+        raise FormatError(f"{at.path}: {error}") from None
 
 
 def link(graph: TaskGraph, object: str, task: str) -> None:

@@ -5,8 +5,10 @@ The first and last are a dummy entry and exit; they are left out where they take
 
 from __future__ import annotations
 
-from labray.graphs.formats.reading import FormatError, acyclic, link
+from labray.graphs.formats.reading import LARGEST, FormatError, acyclic, link
 from labray.graphs.taskgraph import TaskGraph
+
+DIGITS = len(str(LARGEST)) - 1
 
 
 def parse(text: str) -> TaskGraph:
@@ -59,8 +61,9 @@ def _row(at: int, row: list[str], number: int, count: int) -> tuple[int, list[in
 
 def _numbers(at: int, words: list[str]) -> list[int]:
     for word in words:
-        if not (word.isascii() and word.isdecimal()):
-            raise FormatError(f"line {at}: should be whole numbers >= 0, not {word!r}.")
+        if not (word.isascii() and word.isdecimal()) or len(word) > DIGITS:
+            shown = word if len(word) < 60 else f"{word[:57]}..."
+            raise FormatError(f"line {at}: should be whole numbers from 0 to {LARGEST:.0e}, not {shown!r}.")
     return [int(word) for word in words]
 
 

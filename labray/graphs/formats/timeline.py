@@ -7,7 +7,7 @@ an actor one after another. An event is a task if its category is `task::<functi
 
 from __future__ import annotations
 
-from labray.graphs.formats.reading import Cursor, acyclic
+from labray.graphs.formats.reading import Cursor, acyclic, add
 from labray.graphs.taskgraph import CPU, TaskGraph
 
 
@@ -46,7 +46,7 @@ def _add(graph: TaskGraph, id: str, event: Cursor, last: dict[str, str]) -> None
     if actor:
         kind = "actor" if name.endswith("__init__") else "method"
     demand = () if kind == "method" else CPU
-    graph.task(id, cost=event["dur"].number() / 1e6, name=name, kind=kind, demand=demand)
+    add(graph, event, id, cost=event["dur"].number() / 1e6, name=name, kind=kind, demand=demand)
     node = graph.nx.nodes[id]
     node["began"], node["place"], node["worker"] = (
         event["ts"].number() / 1e6,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from labray.graphs.formats.reading import Cursor, FormatError, acyclic, link
+from labray.graphs.formats.reading import Cursor, FormatError, acyclic, add, link
 from labray.graphs.taskgraph import TaskGraph
 from labray.messages import UNIT
 
@@ -55,11 +55,10 @@ class _Workflow:
         files = [self._file(file) for file in task.list("outputFiles")]
         run = self._ran.get(id)
         cost = run["runtimeInSeconds"].number() if run is not None else 0.0
-        cores = run["coreCount"].number() if run is not None and run.has("coreCount") else 1.0
-        demand = (("CPU", round(cores * UNIT)),) if cores else ()
-        self.graph.task(
-            id, cost=cost, outputs=[self._sizes[f] for f in files], name=task["name"].text(), demand=demand
-        )
+        units = round(run["coreCount"].number(UNIT)) if run is not None and run.has("coreCount") else UNIT
+        sizes = [self._sizes[file] for file in files]
+        demand = (("CPU", units),) if units else ()
+        add(self.graph, task, id, cost=cost, outputs=sizes, name=task["name"].text(), demand=demand)
         for index, file in enumerate(files):
             self._writers.setdefault(file, {})[id] = f"{id}.{index}"
             self.graph.nx.nodes[f"{id}.{index}"]["name"] = file

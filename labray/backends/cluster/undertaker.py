@@ -1,0 +1,149 @@
+"""How processes are ended: first asked (TERM), and killed when a moment has passed. Used by the template alone.
+
+A worker leads a process group of its own, so what it has started is ended with it, also when it died by itself. Most
+processes end at the word; nobody waits for the grace that the others are given.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+
+from labray.backends.cluster.boot import describe_end
+from labray.node.heartbeats import Heartbeats
+
+GRACE_S = 0.5
+"""From TERM to KILL. A session is to be gone within 2 s of its driver's death."""
+SWEEP_S = 2.0
+
+
+class Undertaker:
+    """timeout_s: how long a process may be stopped (SIGSTOP) before it counts as dead; None: for ever."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self._due: dict[int, float] = {}  # by group
+        self._causes: dict[int, str] = {}  # of deaths that we are the cause of
+        self._beats = None if timeout_s is None else Heartbeats(timeout_s)
+        self._next_look = 0.0 if self._beats is None else time.monotonic() + self._beats.period_s
+
+    def until(self) -> int | None:
+        """Milliseconds until something is due."""
+        times = [*self._due.values(), *([self._next_look] if self._beats is not None else [])]
+        return max(0, round(1000 * (min(times) - time.monotonic())) + 1) if times else None
+
+    def end(self, group: int) -> None:
+        """Ask all of a group to end. Its leader is our child and not yet reaped: the number cannot be another's."""
+        if _signal_group(group, signal.SIGTERM):
+            self._due.setdefault(group, time.monotonic() + GRACE_S)
+
+    def leader_reaped(self, group: int) -> None:
+        """If nobody else is in its group there is nobody left to kill, and soon the number may be another's."""
+        if not _signal_group(group, 0):
+            self._due.pop(group, None)
+
+    def kill_due(self) -> None:
+        """Kill those who were asked and did not go."""
+        now = time.monotonic()
+        for group in [group for group, due in self._due.items() if due <= now]:
+            del self._due[group]
+            _signal_group(group, signal.SIGKILL)
+
+    # ------------------------------------------------------------ stopped
+
+    def declare_dead(self, pids: Iterable[int]) -> None:
+        """Kill those of these that have been stopped all the time. Looks once a period."""
+        now = time.monotonic()
+        if self._beats is None or now < self._next_look:
+            return
+        self._next_look = now + self._beats.period_s
+        for pid in pids:
+            self._beats.expect(str(pid), now)
+            if not _is_stopped(pid):
+                self._beats.heard(str(pid), now)
+        for pid in map(int, self._beats.late(now)):
+            self.kill(pid, f"was stopped (SIGSTOP) for {self._beats.timeout_s:g} s and declared dead")
+
+    def kill(self, pid: int, why: str) -> None:
+        """A child of ours, at once."""
+        self._causes[pid] = why
+        _signal(pid, signal.SIGKILL)
+
+    def cause(self, pid: int, status: int) -> str:
+        """It is dead and reaped: why, in words."""
+        if self._beats is not None:
+            self._beats.forget(str(pid))
+        return f"process {pid} {self._causes.pop(pid, None) or describe_end(status)}"
+
+    # ------------------------------------------------------------ the end
+
+    def end_all(self, at_once: Iterable[int], bell: int) -> None:
+        """End and reap every child, and every orphan that thereby becomes ours. bell: readable when one has died."""
+        for pid in at_once:
+            _signal(pid, signal.SIGKILL)
+        asked: set[int] = set(at_once)
+        began = time.monotonic()
+        poll = select.poll()
+        poll.register(bell, select.POLLIN)
+        while (children := _children()) and (spent := time.monotonic() - began) < SWEEP_S:
+            for pid in children:
+                if spent >= GRACE_S:
+                    _signal(pid, signal.SIGKILL)
+                elif pid not in asked:
+                    asked.add(pid)
+                    _signal(pid, signal.SIGTERM)
+            if not _reap():
+                poll.poll(20)
+                _drain(bell)
+
+
+def _signal(pid: int, number: int) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Whether there is anybody in it."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _is_stopped(pid: int) -> bool:
+    """By a signal. One that a debugger has stopped is not."""
+    import psutil  # first needed seconds after the start, which it would delay
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _reap() -> bool:
+    """Whether some child had died."""
+    reaped = False
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            reaped = True
+    except ChildProcessError:
+        return True
+    return reaped
+
+
+def _drain(bell: int) -> None:
+    try:
+        os.read(bell, 4096)
+    except BlockingIOError:
+        return
+
+
+def _children() -> list[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
