@@ -92,6 +92,12 @@ class Profile(Struct, frozen=True):
     linger: int = 20  # so many turns of flush_s without work, and that thread sleeps
     measured: str = "the defaults: a virtual machine with 2 cores of x86_64"  # where and when
 
+    def waking_s(self, asleep_s: float) -> float:
+        """Elapsed, until one who slept so long runs, on a core of its own."""
+        if asleep_s <= self.deep_after_s:
+            return self.wake_s + (self.cold_start_s(asleep_s) if asleep_s > COLD_AFTER_S else 0.0)
+        return self.deep_wake_s + self.cold_start_s(asleep_s)
+
     def cold_start_s(self, asleep_s: float) -> float:
         """Of a process that slept so long: the caches have forgotten it."""
         if asleep_s <= COLD_AFTER_S or not self.cold_s:

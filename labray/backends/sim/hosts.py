@@ -40,8 +40,7 @@ class Dedicated:
         self._profile = profile
 
     def waking_s(self, asleep_s: float) -> float:
-        profile = self._profile
-        return profile.core_wakes_s(asleep_s, profile.deep_after_s) + profile.cold_start_s(asleep_s)
+        return self._profile.waking_s(asleep_s)
 
     def work(self, delay_s: float, cpu_s: float, call: Call, after_s: float = 0.0) -> None:
         self._agenda.after(delay_s + cpu_s / self.speed, call)
@@ -59,8 +58,7 @@ class Varying:
         self._changes = tuple(changes)
 
     def waking_s(self, asleep_s: float) -> float:
-        profile = self._profile
-        return profile.core_wakes_s(asleep_s, profile.deep_after_s) + profile.cold_start_s(asleep_s)
+        return self._profile.waking_s(asleep_s)
 
     def work(self, delay_s: float, cpu_s: float, call: Call, after_s: float = 0.0) -> None:
         start = self._agenda.now + delay_s

@@ -71,7 +71,8 @@ class Worker(Client):
             self.outbox.extend((self.place, self.client, recalled) for recalled in back)
             self.send_posts()
         if self.running is None:
-            self._next(self._wake_s(), self.woken_s(self._profile.taken_s))
+            asleep_s = self._agenda.now - self._asleep_since
+            self._next(self.host.waking_s(asleep_s), self._profile.woken_s(self._profile.taken_s, asleep_s))
 
     def _give_back(self, recall: m.Recall) -> m.Recalled:
         wanted = set(recall.tasks)
