@@ -1,39 +1,52 @@
 """From what was measured to a Profile: the term of each service time that makes the simulator say the same.
 
-CPU terms come from CPU seconds by process, the three wake-up latencies from durations: those of single tasks, empty
-and of 1 ms, when cores sleep briefly and long, and those of short tasks on two nodes, when they do not. Nothing here
-runs for real.
+CPU terms come from CPU seconds by process. What is elapsed and no CPU time comes from durations, each from the
+program that depends on it most: the simulator runs it until it takes as long. Nothing here runs for real.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from typing import Any
+from math import log
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-import labray
-from experiments.provenance import cores
-from labray import session
-from labray.costs import Profile, Traced
+from experiments.probes import (
+    CENTRAL,
+    DEPS,
+    FAR,
+    LINE,
+    ONE,
+    SINGLES,
+    Where,
+    batch,
+    crowd,
+    far_trip,
+    recursion,
+    round_trip,
+    simulated,
+    simulated_short,
+    slow_trip,
+    slowest_trip,
+    window,
+)
+from labray.costs import Profile
 
-BATCH = 1_000
-SINGLES = 100
-SHORTS = 300
-SLOW_S = 1e-3
-DEPS = 4
 MOST_WAKE_S = 400e-6
 HALVINGS = 7  # of that: to 3 us
+SHARES = (0.0, 0.25, 0.5, 0.75)
 
 
 class Figures(Struct, frozen=True):
     """Seconds per task: elapsed, and CPU by kind of process. `single`: one empty task at a time; `batch`: of 1,000;
-    `central`: the same under the centralized scheduler; `dep`: of 1,000 that take four results each; `slow`: of 1 ms,
-    one at a time; `short`: of half a millisecond, telling an actor; its worker's CPU is what it spends outside of
-    bodies, the actor's worker included. put, push: bytes per second into a store, and to the next node's.
-    start: of a worker."""
+    `central`: the same under the centralized scheduler; `dep`: of 1,000 that take four results each; `slow`,
+    `slowest`: of 1 and 50 ms, one at a time; `window`: of 0.3 ms, one CPU does 40 in a row; `far`: empty, at another
+    node; `short`: of half a millisecond, telling an actor; its worker's CPU is what it spends outside of bodies, the
+    actor's worker included. export, import, first: CPU of a function's first submission, its first run in a worker,
+    and of a worker's first task, beyond the next. handover: what a body loses to the flushing thread, each time.
+    recursion, crowd: for each worker that starts, one at a time or six at once. put, fresh, push: bytes per
+    second into a store, warm or never written before, and to the next node's."""
 
     single_s: float
     single_driver_cpu_s: float
@@ -48,119 +61,28 @@ class Figures(Struct, frozen=True):
     dep_daemon_cpu_s: float
     dep_worker_cpu_s: float
     slow_s: float
+    slowest_s: float
+    window_s: float
+    far_s: float
     short_s: float
     short_worker_cpu_s: float
     short_body_s: float
+    export_cpu_s: float
+    import_cpu_s: float
+    first_cpu_s: float
+    handover_s: float
+    recursion_s: float
+    crowd_s: float
     put_Bps: float
+    fresh_Bps: float
     push_Bps: float
-    start_s: float
-
-
-@labray.remote
-def empty() -> None:
-    """Nothing."""
-
-
-@labray.remote(num_cpus=0)
-class Ear:
-    def hear(self) -> int:
-        """Nothing; it only tells who heard."""
-        return 0
-
-    def process_id(self) -> int:
-        return os.getpid()
-
-
-@labray.remote
-def short(ear: Any, loops: int) -> None:
-    for _ in range(loops):
-        pass
-    ear.hear.remote()
-
-
-def batch(tasks: int = BATCH) -> int:
-    labray.get([empty.remote() for _ in range(tasks)])
-    return tasks
-
-
-@labray.remote
-def slow() -> None:
-    labray.spend(SLOW_S)
-
-
-def slow_trip() -> int:
-    """One task of a millisecond: everybody else sleeps long."""
-    labray.get(slow.remote())
-    return 1
-
-
-@labray.remote
-def taking(*values: Any) -> None:
-    """Nothing, of something."""
-
-
-def taking_batch() -> int:
-    """Each takes the same few results, which are there: only the refs and values are more than in `batch`."""
-    given = [taking.remote() for _ in range(DEPS)]
-    labray.wait(given, num_returns=DEPS)
-    labray.get([taking.remote(*given) for _ in range(BATCH)])
-    return BATCH
-
-
-def round_trip() -> int:
-    labray.get(empty.remote())
-    return 1
-
-
-def shorts(ear: Any, loops: int, tasks: int = SHORTS) -> float:
-    """Seconds of each of the short tasks, in the world's time."""
-    begun = labray.now()
-    labray.get([short.remote(ear, loops) for _ in range(tasks)])
-    return (labray.now() - begun) / tasks
-
-
-# ---------------------------------------------------------------- the same, simulated
-
-
-class Said(Struct, frozen=True):
-    """Seconds per task, elapsed and of the daemon's CPU."""
-
-    elapsed_s: float
-    daemon_cpu_s: float
-
-
-def simulated(profile: Profile, what: Callable[[], int], times: int, scheduler: str = "bottom_up") -> Said:
-    """Of empty tasks on one node, with this profile on this machine's cores."""
-    with labray.init(
-        "sim", nodes=1, num_cpus=2, scheduler=scheduler, profile=profile, host_cores=cores(), trace=False
-    ):
-        batch(100)
-        daemons = list({daemon.name: daemon for daemon in session.running().daemons.values()}.values())  # type: ignore[attr-defined]
-        spent, begun = sum(daemon.busy_s for daemon in daemons), labray.now()
-        tasks = sum(what() for _ in range(times))
-        elapsed_s, daemon_s = labray.now() - begun, sum(daemon.busy_s for daemon in daemons) - spent
-        return Said(elapsed_s / tasks, daemon_s / tasks)
-
-
-def simulated_short(profile: Profile, body_s: float) -> float:
-    """Seconds of each of the short tasks."""
-    with labray.init(
-        "sim", nodes=2, num_cpus=1, scheduler="centralized", profile=profile, host_cores=cores(),
-        costs=Traced(functions={"short": (body_s,)}), trace=False,
-    ):  # fmt: skip
-        ear = Ear.remote()
-        labray.get(ear.hear.remote())
-        return shorts(ear, 0)
-
-
-# ---------------------------------------------------------------- the fit
 
 
 def fit(figures: Figures, default: Profile = Profile(), where: str = "") -> Profile:  # noqa: B008 - a frozen value
-    """The default profile, its terms replaced by what was measured; poll_s, clock_s, call_s, answer_s stay.
+    """The default profile, its terms replaced by what was measured; poll_s, clock_s, call_s, answer_s, slice_s stay.
 
     What a single task costs beyond one of a batch is what waking costs: the sleeper's CPU (answered_s, taken_s; for
-    a daemon batch_s and destination_s), and what is then left of the duration is no CPU time (wake_s).
+    a daemon batch_s and destination_s), and what is then left of the duration is no CPU time (wake_s and others).
     """
     submit_s = max(1e-6, figures.batch_driver_cpu_s - default.answer_s)
     asked_s = submit_s + default.call_s + default.answer_s
@@ -173,30 +95,19 @@ def fit(figures: Figures, default: Profile = Profile(), where: str = "") -> Prof
         task_dep_s=max(0.0, figures.dep_worker_cpu_s - figures.batch_worker_cpu_s) / DEPS,
         task_s=figures.batch_worker_cpu_s,
         taken_s=max(0.0, figures.single_worker_cpu_s - figures.batch_worker_cpu_s),
+        export_s=figures.export_cpu_s,
+        import_s=figures.import_cpu_s,
+        first_s=figures.first_cpu_s,
+        handover_s=figures.handover_s,
         codec_Bps=figures.put_Bps,
+        fresh_Bps=figures.fresh_Bps,
         local_Bps=figures.push_Bps,
-        worker_start_s=figures.start_s,
         measured=where,
     )
-    return _wakes(figures, _inside(figures, _daemon(figures, profile)))
+    return _starts(figures, _wakes(figures, _inside(figures, _daemon(figures, profile))))
 
 
-def _wakes(figures: Figures, profile: Profile) -> Profile:
-    """The three latencies, in turn and twice, as each has a small part in the others' programs."""
-
-    def single(wake_s: float) -> float:
-        return simulated(replace(profile, wake_s=wake_s), round_trip, SINGLES).elapsed_s
-
-    def slow(deep_wake_s: float) -> float:
-        return simulated(replace(profile, deep_wake_s=deep_wake_s), slow_trip, SINGLES).elapsed_s
-
-    def together(busy_wake_s: float) -> float:
-        return simulated_short(replace(profile, busy_wake_s=busy_wake_s), figures.short_body_s)
-
-    for _ in range(2):
-        profile = replace(profile, wake_s=_halve(single, figures.single_s))
-        profile = replace(profile, deep_wake_s=_halve(slow, figures.slow_s))
-    return replace(profile, busy_wake_s=_halve(together, figures.short_s))
+# ---------------------------------------------------------------- CPU of the daemon
 
 
 def _daemon(figures: Figures, profile: Profile) -> Profile:
@@ -216,7 +127,7 @@ def _daemon(figures: Figures, profile: Profile) -> Profile:
 def _inside(figures: Figures, profile: Profile) -> Profile:
     """What n0 and the head say to each other, in one process."""
     full_s, free_s = (
-        simulated(replace(profile, inside_share=share), batch, 1, "centralized").daemon_cpu_s
+        simulated(replace(profile, inside_share=share), batch, 1, CENTRAL).daemon_cpu_s
         for share in (1.0, 0.0)
     )
     share = (figures.central_daemon_cpu_s - free_s) / (full_s - free_s)
@@ -233,19 +144,96 @@ def _scaled(profile: Profile, messages: float, batches: float) -> Profile:
     )
 
 
-def _halve(duration: Callable[[float], float], wanted_s: float) -> float:
-    """The latency at which it takes as long as wanted: the duration grows with it."""
+# ---------------------------------------------------------------- what is elapsed, and no CPU
+
+
+class Probe(Struct, frozen=True):
+    """A program, how often it is simulated, where, and what it took for real. words: for people."""
+
+    words: str
+    what: Callable[[], int]
+    times: int
+    where: Where
+    wanted_s: float
+
+    def said(self, profile: Profile) -> float:
+        return simulated(profile, self.what, self.times, self.where).elapsed_s
+
+    def error(self, profile: Profile) -> float:
+        return log(self.said(profile) / self.wanted_s)
+
+    def met(self, profile: Profile, term: str, most: float = MOST_WAKE_S) -> Profile:
+        """With this term such that the simulation takes as long. It must grow with it."""
+        low, high = 0.0, most
+        if self.said(replace(profile, **{term: low})) >= self.wanted_s:
+            return replace(profile, **{term: low})
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            slower = self.said(replace(profile, **{term: middle})) > self.wanted_s
+            low, high = (low, middle) if slower else (middle, high)
+        return replace(profile, **{term: (low + high) / 2})
+
+
+def _probes(figures: Figures) -> dict[str, Probe]:
+    one = Where(cpus=2)
+    return {
+        "single": Probe("empty tasks, one at a time", round_trip, SINGLES, one, figures.single_s),
+        "slow": Probe("tasks of 1 ms, one at a time", slow_trip, SINGLES, one, figures.slow_s),
+        "slowest": Probe("tasks of 50 ms, one at a time", slowest_trip, 10, one, figures.slowest_s),
+        "window": Probe("tasks of 0.3 ms in a row", window, 2, LINE, figures.window_s),
+        "far": Probe("empty tasks at another node", far_trip, SINGLES, FAR, figures.far_s),
+        "recursion": Probe("workers, one at a time", recursion, 1, ONE, figures.recursion_s),
+        "crowd": Probe("workers, six at once", crowd, 1, ONE, figures.crowd_s),
+    }
+
+
+def _wakes(figures: Figures, profile: Profile) -> Profile:
+    """The latencies, each from its program, for that share of overlapping CPU which the slow trip agrees with most.
+
+    (Single trips have two steady states, as cores that are woken soon are polled and cores that are not, are not.)
+    """
+    probes = _probes(figures)
+
+    def latencies(share: float) -> Profile:
+        found = replace(profile, after_share=share, wake_s=30e-6, deep_wake_s=100e-6, busy_wake_s=5e-6)
+        for _ in range(3):
+            found = probes["single"].met(found, "wake_s")
+            found = probes["window"].met(found, "deep_wake_s")
+        return found
+
+    def off(found: Profile) -> float:
+        return abs(probes["slow"].error(found)) + 0.25 * abs(probes["single"].error(found))
+
+    profile = min((latencies(share) for share in SHARES), key=off)
+    profile = probes["slowest"].met(profile, "cold_s", 2e-3)
+    profile = probes["far"].met(profile, "hop_s")
+    return _together(figures, profile)
+
+
+def _together(figures: Figures, profile: Profile) -> Profile:
+    """And the one of a busy host."""
     low, high = 0.0, MOST_WAKE_S
-    if duration(low) >= wanted_s:
-        return low
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (low, middle) if duration(middle) > wanted_s else (middle, high)
-    return (low + high) / 2
+        said_s = simulated_short(replace(profile, busy_wake_s=middle), figures.short_body_s)
+        low, high = (low, middle) if said_s > figures.short_s else (middle, high)
+    return replace(profile, busy_wake_s=low)
+
+
+def _starts(figures: Figures, profile: Profile) -> Profile:
+    """What several starts at once take longer than their share of the cores is the template's."""
+    probes = _probes(figures)
+    for _ in range(3):
+        profile = probes["recursion"].met(profile, "worker_start_s", 40e-3)
+        profile = probes["crowd"].met(profile, "fork_s", 20e-3)
+    return profile
+
+
+# ---------------------------------------------------------------- how well it fits
 
 
 class Check(Struct, frozen=True):
-    """How well a fitted profile meets the three programs. Seconds per task."""
+    """How well a fitted profile meets what it was fitted to. Seconds per task."""
 
     program: str
     measured_s: float
@@ -254,16 +242,11 @@ class Check(Struct, frozen=True):
 
 
 def check(figures: Figures, profile: Profile) -> list[Check]:
-    single, many = simulated(profile, round_trip, SINGLES), simulated(profile, batch, 1)
     short_s = simulated_short(profile, figures.short_body_s)
     return [
-        Check("empty tasks, one at a time", figures.single_s, single.elapsed_s, True),
-        Check("empty tasks, batches of 1,000", figures.batch_s, many.elapsed_s, False),
+        *(Check(each.words, each.wanted_s, each.said(profile), True) for each in _probes(figures).values()),
         Check(
-            "tasks of 1 ms, one at a time",
-            figures.slow_s,
-            simulated(profile, slow_trip, SINGLES).elapsed_s,
-            True,
+            "empty tasks, batches of 1,000", figures.batch_s, simulated(profile, batch, 1).elapsed_s, False
         ),
         Check("short tasks with an actor call, 2 nodes", figures.short_s, short_s, True),
     ]

@@ -25,6 +25,8 @@ FLOORS: dict[str, int] = {
     "unpicklable": 0,
     "trace": 0,
     "costs": 0,
+    "profiles": 0,
+    "shipped": 0,
     "faults": 0,
     "holdings": 0,
     # 1 body: the state machines, and the graph

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from labray.backends.sim.agenda import Agenda
+from labray.backends.sim.charges import Charges, Pages
 from labray.backends.sim.hosts import Dedicated, Shared
 from labray.backends.sim.network import Network, Wires
 from labray.backends.sim.settings import read
-from labray.costs import Sampled, Traced, luck
+from labray.backends.sim.template import Template
+from labray.costs import FREE, Profile, Sampled, Traced, luck
 from labray.errors import DeadlockError
 from labray.ids import DRIVER, Place, TaskID
 from labray.messages import Payload, Spec
@@ -27,34 +30,118 @@ def ends_of(host_of, pieces):
 
 
 def test_a_dedicated_host_has_a_core_for_everyone():
-    assert ends_of(Dedicated, [(0, 1), (0, 2), (0.5, 1)]) == [1, 2, 1.5]
+    assert ends_of(lambda a: Dedicated(a, FREE), [(0, 1), (0, 2), (0.5, 1)]) == [1, 2, 1.5]
 
 
-def test_two_runnable_processes_share_one_core():
-    assert ends_of(lambda a: Shared(a, 1), [(0, 1), (0, 1)]) == pytest.approx([2, 2])
+TURNS = replace(FREE, slice_s=0.25)
+
+
+def test_two_runnable_processes_take_turns_on_one_core():
+    assert ends_of(lambda a: Shared(a, 1, TURNS), [(0, 1), (0, 1)]) == pytest.approx([1.75, 2.0])
 
 
 def test_four_runnable_processes_share_two_cores():
-    assert ends_of(lambda a: Shared(a, 2), [(0, 1)] * 4) == pytest.approx([2] * 4)
+    assert ends_of(lambda a: Shared(a, 2, TURNS), [(0, 1)] * 4) == pytest.approx([1.75, 1.75, 2.0, 2.0])
 
 
 def test_two_processes_on_two_cores_do_not_slow_each_other():
-    assert ends_of(lambda a: Shared(a, 2), [(0, 1), (0, 3)]) == pytest.approx([1, 3])
+    assert ends_of(lambda a: Shared(a, 2, TURNS), [(0, 1), (0, 3)]) == pytest.approx([1, 3])
 
 
-def test_who_comes_later_slows_those_that_run():
-    # alone for 1 s, then shared: the first has 1 s left and takes 2 s more, the second then runs alone
-    assert ends_of(lambda a: Shared(a, 1), [(0, 2), (1, 3)]) == pytest.approx([3, 5])
+def test_who_comes_later_takes_turns_with_those_that_run():
+    # alone for 1 s; the other comes in when the first one's turn is over, which it is already
+    ends = ends_of(lambda a: Shared(a, 1, TURNS), [(0, 2), (1, 3)])
+    assert ends == pytest.approx([3, 5], abs=0.25)
+
+
+def test_who_wakes_drives_out_whoever_has_run_longest_and_that_one_goes_on_afterwards():
+    agenda, ends = Agenda(None), {}
+    host = Shared(agenda, 2, Profile(busy_wake_s=0.001, slice_s=10.0))
+    for name, at, cpu in (("long", 0.0, 1.0), ("later", 0.1, 1.0)):
+        agenda.after(at, lambda m, n=name, c=cpu: host.work(0.0, c, lambda m: ends.setdefault(n, agenda.now)))
+    agenda.after(
+        0.5,
+        lambda m: host.work(host.waking_s(0.0), 0.01, lambda m: ends.setdefault("woken", agenda.now)),
+    )
+    agenda.run()
+    assert ends == pytest.approx({"woken": 0.511, "long": 1.011, "later": 1.1})
+
+
+def test_who_goes_on_at_once_keeps_its_core_though_others_wait():
+    agenda, ends = Agenda(None), {}
+    host = Shared(agenda, 1, replace(FREE, slice_s=10.0))
+
+    def first(moment):
+        host.work(0.0, 1.0, lambda m: ends.setdefault("first", agenda.now))
+
+    host.work(0.0, 1.0, first)
+    host.work(0.0, 1.0, lambda m: ends.setdefault("waits", agenda.now))
+    agenda.run()
+    assert ends == pytest.approx({"first": 2.0, "waits": 3.0})
+
+
+def test_a_process_that_falls_asleep_takes_its_core_a_little_longer():
+    agenda, ends = Agenda(None), []
+    host = Shared(agenda, 1, replace(FREE, slice_s=10.0))
+    host.work(0.0, 1.0, lambda m: ends.append(agenda.now), after_s=0.5)
+    host.work(0.0, 1.0, lambda m: ends.append(agenda.now))
+    agenda.run()
+    assert ends == pytest.approx([1.0, 2.5])
+
+
+def test_a_core_that_is_woken_soon_and_again_is_woken_fast_and_after_a_long_rest_slowly():
+    agenda, took = Agenda(None), []
+    host = Shared(agenda, 1, replace(FREE, wake_s=1e-6, deep_wake_s=100e-6, deep_after_s=200e-6))
+
+    def wake(moment=None):
+        took.append(host.waking_s(0.0))
+        host.work(took[-1], 1e-6, lambda m: None)
+
+    for at in range(12):
+        agenda.after(at * 150e-6, wake)
+    agenda.run()
+    assert took[0] == took[1] == 100e-6  # it begins like after a long rest
+    assert took[-2] == took[-1] == 1e-6  # rests of 149 us: polled for 160
+    agenda.after(1e-3, wake)
+    agenda.run()
+    assert took[-1] == 100e-6
+
+
+def test_workers_are_forked_one_after_the_other_and_start_side_by_side():
+    agenda, born = Agenda(None), []
+    profile = replace(FREE, fork_s=1.0, worker_start_s=3.0)
+    template = Template(Dedicated(agenda, profile), profile)
+    for _ in range(3):
+        template.fork(lambda moment: born.append(agenda.now))
+    agenda.run()
+    assert born == [4.0, 5.0, 6.0]
+
+
+def test_pages_are_fresh_where_nothing_was_written_and_freed_ones_are_taken_first():
+    pages = Pages()
+    assert [pages.write(10), pages.write(10)] == [10, 10]
+    pages.free(10, keep=True)
+    assert [pages.write(5), pages.write(10)] == [0, 5]
+
+
+def test_a_body_loses_time_to_the_flushing_thread_while_that_is_up():
+    charges = Charges(replace(FREE, flush_s=1e-3, interpreter_s=5e-3, handover_s=1e-3, linger=3))
+    assert charges.handovers(0.0, 1.0) == 0.0
+    charges.posts(0.0)
+    assert charges.handovers(0.0, 13e-3) == pytest.approx(2e-3)
+    assert charges.handovers(14e-3, 1.0) == 0.0
+    charges.posts(2.0)
+    assert charges.handovers(2.0, 1.0) == pytest.approx(3e-3)
 
 
 def test_a_shared_host_does_not_stall_on_rounding_late_in_time():
-    ends = ends_of(lambda a: Shared(a, 3), [(1e6 + i * 0.1, 0.7 / 3) for i in range(50)])
+    ends = ends_of(lambda a: Shared(a, 3, TURNS), [(1e6 + i * 0.1, 0.7 / 3) for i in range(50)])
     assert len(ends) == 50
 
 
 def test_a_faster_host_takes_less_time():
-    assert ends_of(lambda a: Shared(a, 1, speed=2.0), [(0, 1), (0, 1)]) == pytest.approx([1, 1])
-    assert ends_of(lambda a: Dedicated(a, 2.0), [(0, 1)]) == [0.5]
+    assert ends_of(lambda a: Shared(a, 1, TURNS, speed=2.0), [(0, 1), (0, 1)]) == pytest.approx([0.75, 1])
+    assert ends_of(lambda a: Dedicated(a, FREE, 2.0), [(0, 1)]) == [0.5]
 
 
 def test_messages_between_two_places_stay_in_order():

@@ -160,7 +160,7 @@ def test_ten_thousand_tasks_block_in_get_at_once() -> None:
 
     @ray.remote
     def gate() -> int:
-        ray.sleep(5.0)
+        ray.sleep(30.0)  # a node forks one worker after the other
         blocked = [
             node.clients.clients[id].requests for node in world().every_node() for id in node.pool.workers
         ]

@@ -21,7 +21,7 @@ from experiments.provenance import origin
 from labray.costs import Profile
 
 SCHEDULERS = ("centralized", "bottom_up")
-RUNS, QUICK_RUNS = 5, 2
+RUNS, QUICK_RUNS, TRACED_RUNS = 5, 2, 2
 
 
 @click.command(help=__doc__)
@@ -92,7 +92,11 @@ def compare(
             real, others_cores = running.for_real(
                 setting, programs, runs, seed, lambda bar=bar: progress.advance(bar)
             )
-            rows += judging.rows(setting, lengths, real, said, others_cores, seed)
+            shown = running.traced(setting, programs, TRACED_RUNS, seed)
+            rows += [
+                judging.explained(row, shown[row.program], said[row.program][0])
+                for row in judging.rows(setting, lengths, real, said, others_cores, seed)
+            ]
     return rows
 
 

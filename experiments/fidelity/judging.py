@@ -11,7 +11,7 @@ from statistics import median
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import replace
 
-from experiments.fidelity.running import Setting, Timings
+from experiments.fidelity.running import Setting, Timing, Timings
 from experiments.measured import spread
 
 TARGET, TARGET_MEAN, TARGET_EMPTY = 0.05, 0.035, 0.15
@@ -21,7 +21,8 @@ LEAST_ERROR = 1e-3  # in the geometric mean, which one lucky zero would ruin
 class Row(Struct, frozen=True):
     """error: (simulated - measured) / measured, of the makespan and of the throughput. noise: half the distance
     between the extremes of the real runs, relative to their median. measured_s: that median. others_cores: how many
-    cores other programs used meanwhile, of all programs in this setting; the simulation assumes none."""
+    cores other programs used meanwhile, of all programs in this setting; the simulation assumes none. bodies_s,
+    between_s: simulated minus real makespan, in parts (see `parts`), by runs of their own with a trace; 0.0 if none."""
 
     program: str
     length_s: float
@@ -38,6 +39,14 @@ class Row(Struct, frozen=True):
     throughput_error: float
     others_cores: float
     seed: int
+    bodies_s: float = 0.0
+    between_s: float = 0.0
+
+
+def parts(timing: Timing, nodes: int) -> tuple[float, float]:
+    """Of a makespan, each node's CPU its share: bodies, with all they wait for; and the rest."""
+    bodies_s = timing.bodies_s / nodes
+    return bodies_s, timing.seconds - bodies_s
 
 
 class Summary(Struct, frozen=True):
@@ -77,11 +86,35 @@ def _row(
     )  # fmt: skip
 
 
+WORDS = {
+    "bodies_s": "in bodies: copies, and waiting for a core, for data, for other tasks",
+    "between_s": "between bodies: control plane, wake-ups, starts of workers",
+}
+
+
+def explained(row: Row, real: Sequence[Timing], said: Timing) -> Row:
+    """With the parts of the difference. real: with a trace. What bodies compute is declared: the same in both."""
+    shown = [parts(timing, row.nodes) for timing in real]
+    now = parts(said, row.nodes)
+    bodies_s, between_s = (now[at] - median(each[at] for each in shown) for at in range(2))
+    return replace(row, bodies_s=bodies_s, between_s=between_s)
+
+
+def blamed(chosen: Sequence[Row]) -> tuple[str, dict[str, float]]:
+    """Which part most of the error of these rows is in, and each part's median share of the makespan."""
+    shares = {name: median(getattr(row, name) / row.measured_s for row in chosen) for name in WORDS}
+    return WORDS[max(shares, key=lambda name: abs(shares[name]))], shares
+
+
 def recorded(path: Path) -> list[Row]:
     """The rows of an earlier experiment, from its fidelity.csv. ValueError if it is none."""
     try:
         with path.open(newline="") as file:
-            lines = [{name: line[name] for name in Row.__struct_fields__} for line in csv.DictReader(file)]
+            late = ("bodies_s", "between_s")  # columns that the first files did not have
+            lines = [
+                {name: line.get(name, 0.0) if name in late else line[name] for name in Row.__struct_fields__}
+                for line in csv.DictReader(file)
+            ]
         rows = convert(lines, list[Row], strict=False)
     except (ValidationError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no fidelity.csv: {error}") from None
@@ -98,7 +131,8 @@ def judged_again(row: Row, said: Timings) -> Row:
             f"{row.program} has {simulated.tasks} tasks now and had {row.tasks} when it was measured."
         )
     return replace(
-        row, simulated_s=simulated.seconds, error=simulated.seconds / row.measured_s - 1.0,
+        row, bodies_s=0.0, between_s=0.0, simulated_s=simulated.seconds,
+        error=simulated.seconds / row.measured_s - 1.0,
         throughput_error=row.measured_s / simulated.seconds - 1.0,
     )  # fmt: skip
 

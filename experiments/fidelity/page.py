@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
-from experiments.fidelity.judging import TARGET_EMPTY, TARGET_MEAN, Row, Summary, summaries
+from experiments.fidelity.judging import TARGET_EMPTY, TARGET_MEAN, Row, Summary, blamed, summaries
 from experiments.provenance import Origin, save_rows
 
 WORST = 12
@@ -50,9 +51,32 @@ def markdown(rows: Sequence[Row], found: Sequence[Summary], origin: Origin, comm
         f"{each.worst_error:.1%} | {each.median_noise:.1%} | {each.target:.1%} | {'yes' if each.met else 'no'} |"
         for each in found
     ]
+    lines += where_from(rows)
     worst = sorted(rows, key=lambda row: (-abs(row.error), row.program, row.nodes, row.scheduler))
     lines += ["", "## The furthest off", "", *table(worst[:WORST]), "", "## All", "", *table(rows), ""]
     return "\n".join(lines)
+
+
+def where_from(rows: Sequence[Row]) -> list[str]:
+    """Of each class of rows, the part of the model that the error is in. Nothing, if no run had a trace."""
+    classes: dict[tuple[float, int], list[Row]] = {}
+    for row in rows:
+        if row.bodies_s or row.between_s:
+            classes.setdefault((row.length_s, row.nodes), []).append(row)
+    if not classes:
+        return []
+    lines = [
+        "", "## Where the rest of the error comes from", "",
+        "Simulated minus measured, as a share of the makespan (medians), in two parts: bodies, with all that they wait",
+        "for, and the time between them. From runs of their own that kept a trace.", "",
+        "| tasks of | nodes | error | bodies | between | mostly |", "|---|" + "---:|" * 4 + "---|",
+    ]  # fmt: skip
+    for (length_s, nodes), chosen in sorted(classes.items()):
+        word, shares = blamed(chosen)
+        error = median(row.error for row in chosen)
+        parts = " | ".join(f"{share:+.1%}" for share in shares.values())
+        lines.append(f"| {length_s * 1e3:g} ms | {nodes} | {error:+.1%} | {parts} | {word} |")
+    return lines
 
 
 def table(rows: Sequence[Row]) -> list[str]:

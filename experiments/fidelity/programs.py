@@ -6,7 +6,6 @@ A program prepares (its actors exist, its functions are known), and what it then
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -176,18 +175,19 @@ def map_reduce(length_s: float, maps: int, fan: int) -> Program:
     return Program("map_reduce", length_s, prepare)
 
 
-@cache
-def ones(size_bytes: int) -> Any:
-    return np.ones(size_bytes, np.uint8)
-
-
 def large_arrays(length_s: float, width: int, steps: int, size_bytes: int) -> Program:
     """Chains that hand on an array each step: through the store, and to other nodes."""
 
     def prepare() -> Timed:
+        made: dict[
+            int, Any
+        ] = {}  # travels with the code: a worker makes its array once, and imports nothing for it
+
         def makes(*inputs: Any) -> Any:
             labray.spend(length_s)
-            return ones(size_bytes)
+            if not made:
+                made[0] = np.ones(size_bytes, np.uint8)
+            return made[0]
 
         task = labray.remote(makes)
 

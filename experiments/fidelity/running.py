@@ -7,15 +7,18 @@ the same, one round less often measured, as its rounds do not differ by chance.
 from __future__ import annotations
 
 import gc
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 import labray
 from experiments.fidelity.programs import Program
 from experiments.measured import machine_cpu_s, own_cpu_s
 from experiments.provenance import cores
+from labray import trace
 from labray.costs import Profile
 
 SETTLE_S = 0.005  # between programs: what the one before it said last is heard, its actors are gone
@@ -29,8 +32,12 @@ class Setting(Struct, frozen=True):
 
 
 class Timing(Struct, frozen=True):
+    """begun: when, in the world's time. bodies_s: from beginnings to ends of its bodies, if a trace was kept."""
+
     tasks: int
     seconds: float
+    begun: float = 0.0
+    bodies_s: float = 0.0
 
 
 Timings = dict[str, list[Timing]]
@@ -50,13 +57,33 @@ def for_real(
         return timings, max(0.0, others_s) / (labray.now() - begun)
 
 
+def traced(setting: Setting, programs: Sequence[Program], rounds: int, seed: int) -> Timings:
+    """For real again, with a trace, which the others do without: what became of the time, not how much it was."""
+    with labray.init(
+        "cluster", nodes=setting.nodes, num_cpus=1, scheduler=setting.scheduler, seed=seed
+    ) as session:
+        return _with_bodies(_rounds(programs, rounds, lambda: None), session.trace())
+
+
 def simulated(setting: Setting, programs: Sequence[Program], profile: Profile, seed: int) -> Timings:
     """At this machine's size: the processes of all nodes share its cores."""
     with labray.init(
-        "sim", nodes=setting.nodes, num_cpus=1, scheduler=setting.scheduler, seed=seed, trace=False,
+        "sim", nodes=setting.nodes, num_cpus=1, scheduler=setting.scheduler, seed=seed,
         profile=profile, host_cores=cores(),
-    ):  # fmt: skip
-        return _rounds(programs, 1, lambda: None)
+    ) as session:  # fmt: skip
+        return _with_bodies(_rounds(programs, 1, lambda: None), session.trace())
+
+
+def _with_bodies(timings: Timings, events: Sequence[trace.Event]) -> Timings:
+    """What the bodies that began in each of them took."""
+    runs = sorted(trace.runs(events), key=lambda run: (run.begun, run.task))
+    starts = [run.begun for run in runs]
+
+    def filled(timing: Timing) -> Timing:
+        own = runs[bisect_left(starts, timing.begun) : bisect_left(starts, timing.begun + timing.seconds)]
+        return replace(timing, bodies_s=sum(run.ended - run.begun for run in own))
+
+    return {name: [filled(timing) for timing in own] for name, own in timings.items()}
 
 
 def _rounds(programs: Sequence[Program], rounds: int, tell: Callable[[], Any]) -> Timings:
@@ -80,7 +107,7 @@ def once(program: Program) -> Timing:
     try:
         begun = labray.now()
         tasks = run()
-        return Timing(tasks, labray.now() - begun)
+        return Timing(tasks, labray.now() - begun, begun)
     finally:
         if collecting:
             gc.enable()

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
+from labray.backends.sim.charges import Charges
 from labray.backends.sim.late import given_back
 from labray.backends.sim.modelled import NOTHING
-from labray.backends.sim.network import CODE_BYTES, grains, size_of
 from labray.backends.sim.stores import Shelf
 from labray.ids import ObjectID, Place, is_put
 
@@ -29,8 +29,9 @@ class Client(ABC):
     """One simulated process attached to a node. There are many: with slots, one takes a kilobyte less."""
 
     __slots__ = (
-        "_agenda", "_answer", "_asleep_since", "_late", "_own", "_patience_s", "_polls", "_process", "_profile",
-        "_sleeping", "_waits", "_world", "awaiting", "client", "daemon", "debt_s", "host", "outbox", "place", "shelf",
+        "_after_s", "_agenda", "_answer", "_asleep_since", "_late", "_own", "_patience_s", "_process", "_profile",
+        "_sleeping", "_waits", "_world", "awaiting", "charges", "client", "daemon", "debt_s", "host", "outbox", "place",
+        "shelf",
         "unsaid",
     )  # fmt: skip
 
@@ -50,7 +51,8 @@ class Client(ABC):
         self._profile = world.profile
         self._patience_s = world.profile.flush_s + world.profile.interpreter_s
         self._asleep_since = 0.0
-        self._polls = 0
+        self._after_s = world.profile.answered_s * world.profile.after_share
+        self.charges = Charges(world.profile)
         self._waits = 0
         self._sleeping: Moment | None = None
         self._late: list[Any] = []
@@ -81,15 +83,15 @@ class Client(ABC):
 
     def post(self, message: m.Call) -> None:
         self.check()
-        self._polls = 0
         self.outbox.append((self.place, self.client, message))
-        self.charge(self._cost(message))
+        self.charges.posts(self._agenda.now + self.debt_s)
+        self.charge(self.charges.call(message))
 
     def ask(self, message: m.Call, request: int, timeout: float | None) -> m.Notice | None:
         self.check()
         self._give_back_late()
         self.outbox.append((self.place, self.client, message))
-        self.debt_s += self._cost(message)
+        self.debt_s += self.charges.call(message)
         self.awaiting, self._answer = request, None
         debt_s, self.debt_s = self.debt_s, 0.0
         self._work(0.0, debt_s, self._flush)
@@ -114,7 +116,7 @@ class Client(ABC):
         stored = self.shelf.store(object_id, payload, sizes, payload.refs)
         if is_put(object_id) and not payload.refs:
             self._own[object_id] = None
-        self.charge(stored.size / self._profile.codec_Bps)
+        self.charge(self.charges.writing(stored.size))
         return stored
 
     def unstore(self, object_id: ObjectID, stored: m.Stored) -> None:
@@ -138,7 +140,7 @@ class Client(ABC):
 
     def sleep(self, seconds: float) -> None:
         self.check()
-        self._polls = 0
+        self.charges.works()
         if self.debt_s or self.outbox:
             self.settle()
         self._wait_begins()
@@ -150,7 +152,8 @@ class Client(ABC):
 
     def spend(self, seconds: float) -> None:
         self.check()
-        self._polls = 0
+        self.charges.works()
+        seconds += self.charges.handovers(self._agenda.now + self.debt_s, seconds)
         if self.outbox and (later_s := self.debt_s + seconds - self._patience_s) > 0.0:
             self.debt_s += seconds - later_s  # what was posted leaves in the middle
             self.settle()
@@ -177,7 +180,10 @@ class Client(ABC):
         self._resume(moment)
 
     def _wake_s(self) -> float:
-        return self._profile.waking_s(self.host.busy(), self._agenda.now - self._asleep_since)
+        return self.host.waking_s(self._agenda.now - self._asleep_since)
+
+    def woken_s(self, cpu_s: float) -> float:
+        return self._profile.woken_s(cpu_s, self._agenda.now - self._asleep_since)
 
     # What a client waits for will happen, so it keeps the world alive; each wait ends in _resume, _flush or _expire.
 
@@ -193,7 +199,7 @@ class Client(ABC):
     def _work(self, delay_s: float, cpu_s: float, call: Callable[[Any], None]) -> None:
         self._waits += 1
         self._agenda.live += 1
-        self.host.work(delay_s, cpu_s, call)
+        self.host.work(delay_s, cpu_s, call, self._after_s)
 
     def _flush(self, moment: Any) -> None:
         self._wait_ends()
@@ -207,22 +213,6 @@ class Client(ABC):
             mail, self.outbox = self.outbox, []
             self.daemon.receive(mail)
 
-    def _cost(self, message: m.Call) -> float:
-        profile = self._profile
-        if type(message) is m.Submit:
-            refs, size = len(message.spec.deps), grains(len(message.spec.args.data))
-            return profile.submit_s + refs * profile.submit_dep_s + size / profile.codec_Bps
-        if isinstance(message, m.Drop | m.Unpin):
-            return 0.0
-        cost = profile.call_s
-        if isinstance(message, m.Put):
-            return cost + (CODE_BYTES if message.function else size_of((message.value,))) / profile.codec_Bps
-        if isinstance(message, m.Get | m.Wait) and message.poll:
-            self._polls += 1
-            return max(cost, profile.poll_s * (1.0 + min(self._polls, 5000) / 50.0))
-        self._polls = 0
-        return cost
-
     # ------------------------------------------------------------ answers
 
     def _answered(self, notice: Any) -> None:
@@ -232,7 +222,7 @@ class Client(ABC):
             return
         self.awaiting, self._answer = None, notice
         values = len(notice.values) if type(notice) is m.Values else 1
-        cpu_s = self._profile.answered_s + values * self._profile.answer_s
+        cpu_s = self.woken_s(self._profile.answered_s) + values * self._profile.answer_s
         self._work(self._wake_s(), cpu_s, self._resume)
 
     def _give_back_late(self) -> None:

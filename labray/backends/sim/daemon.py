@@ -16,6 +16,7 @@ from labray.ids import ClientID, ObjectID, Place
 
 if TYPE_CHECKING:
     from labray.backends.sim.hosts import Host
+    from labray.backends.sim.template import Template
     from labray.backends.sim.world import World
     from labray.node import Node
 
@@ -26,9 +27,12 @@ Mail = tuple[Place, str, Any]
 class Daemon:
     """One process with one node, or two: the head lives with n0."""
 
-    def __init__(self, world: World, name: Place, host: Host, nodes: dict[Place, Node]) -> None:
+    def __init__(
+        self, world: World, name: Place, host: Host, template: Template, nodes: dict[Place, Node]
+    ) -> None:
         self.name = name
         self.host = host
+        self._template = template
         self.nodes = nodes
         self.stores: dict[ObjectID, m.Payload | None] = {}
         self.disk = Disk(world, self, world.disk_Bps)
@@ -45,8 +49,9 @@ class Daemon:
         profile = world.profile
         self._service = ServiceTimes(profile.message_s, dict(profile.messages_s))
         self._batch_s, self._destination_s = profile.batch_s, profile.destination_s
-        self._limit, self._waking_s = profile.batch_limit, profile.waking_s
-        self._inside_share = profile.inside_share
+        self._limit = profile.batch_limit
+        self._inside_share, self._after_share = profile.inside_share, profile.after_share
+        self._owed_s = 0.0  # for the last batch, still
         self._idle_since, self._dep_s = 0.0, profile.submitted_dep_s
         self._obey: dict[type, Callable[[Place, Any], None]] = {
             m.Start: self._start,
@@ -66,7 +71,8 @@ class Daemon:
         self._mail.extend(mail)
         if not self.busy and self._mail:
             asleep_s = self._agenda.now - self._idle_since
-            self._begin(0.0 if self._world.booting else self._waking_s(self.host.busy(), asleep_s))
+            self._owed_s = max(0.0, self._owed_s - asleep_s)
+            self._begin(0.0 if self._world.booting else self.host.waking_s(asleep_s))
 
     def die(self) -> None:
         """The process ends in the middle of whatever it does: nothing it has not said is said any more."""
@@ -83,7 +89,7 @@ class Daemon:
             mail, self._mail = waiting, []
         outgoing, deeds = self._outgoing, self._deeds
         now, nodes, service = self._agenda.now, self.nodes, self._service
-        cost_s, quiet = self._batch_s, True
+        cost_s, quiet = 0.0, True
         for to, sender, message in mail:
             kind = type(message)
             cost_s += service[kind] if sender not in nodes else service[kind] * self._inside_share
@@ -105,9 +111,13 @@ class Daemon:
         for node in nodes.values():
             if node.log:
                 self._world.write(node.take_log())
-        cost_s = 0.0 if self._world.booting else cost_s + self._destination_s * len(outgoing)
-        self.busy_s += cost_s
-        self.host.work(wake_s, cost_s, self._end)
+        if self._world.booting:
+            self.host.work(0.0, 0.0, self._end)
+            return
+        waking_s = self._batch_s + self._destination_s * len(outgoing)
+        owed_s, self._owed_s = self._owed_s, waking_s * self._after_share
+        self.busy_s += cost_s + waking_s
+        self.host.work(wake_s, cost_s + owed_s + waking_s - self._owed_s, self._end, self._owed_s)
 
     def _end(self, moment: Any) -> None:
         """The batch is served: its effects happen, and the next one begins."""
@@ -128,15 +138,16 @@ class Daemon:
             self.busy, self._idle_since = False, self._agenda.now
 
     def _start(self, place: Place, effect: m.Start) -> None:
-        delay_s = 0.0 if self._world.booting else self._world.profile.worker_start_s
-
         def started(moment: Any) -> None:
             if self.dead:
                 return
             self._world.add_worker(effect.worker, place)
             self.receive([(place, "", m.WorkerStarted(effect.worker))])
 
-        self._agenda.after(delay_s, started)
+        if self._world.booting:
+            self._agenda.after(0.0, started)
+        else:
+            self._template.fork(started)
 
     def _stop(self, place: Place, effect: m.Stop) -> None:
         self._world.stop_worker(effect.worker)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from labray import messages as m
 from labray.backends.sim.daemon import Daemon
 from labray.backends.sim.hosts import Dedicated, Host, Shared, Varying
+from labray.backends.sim.template import Template
 from labray.config import describe_node, node_info
 from labray.faults import FOREVER, name_of
 from labray.ids import Place
@@ -43,7 +44,8 @@ class Machines:
         self._world = world
         self._settings = settings
         agenda, cores = world.agenda, settings.host_cores
-        self._shared = None if cores is None else Shared(agenda, cores)
+        self._shared = None if cores is None else Shared(agenda, cores, settings.profile)
+        self._template = None if self._shared is None else Template(self._shared, settings.profile)
         for info in self.cluster.nodes:
             with_head = info is self.cluster.nodes[0] and settings.head == "n0"
             self._raise(info, (self.cluster.head,) if with_head else ())
@@ -106,7 +108,9 @@ class Machines:
     def _raise(self, info: NodeInfo, guests: tuple[Place, ...]) -> Daemon:
         nodes = {info.place: self._node(info.place, info.totals)}
         nodes |= {guest: self._node(guest, ()) for guest in guests}
-        daemon = Daemon(self._world, info.place, self._host(name_of(info.place)), nodes)
+        host = self._host(name_of(info.place))
+        template = self._template or Template(host, self._settings.profile)
+        daemon = Daemon(self._world, info.place, host, template, nodes)
         for place in nodes:
             self.daemons[place] = daemon
         return daemon
@@ -120,9 +124,10 @@ class Machines:
             return self._shared
         speed = settings.speeds.get(name, 1.0)
         if faults is None or not slow:
-            return Dedicated(self._world.agenda, speed)
+            return Dedicated(self._world.agenda, settings.profile, speed)
         times = sorted({at for fault in slow for at in (fault.starts, fault.ends) if at < FOREVER})
-        return Varying(self._world.agenda, speed, [(at, faults.speed(name, at)) for at in times])
+        changes = [(at, faults.speed(name, at)) for at in times]
+        return Varying(self._world.agenda, settings.profile, speed, changes)
 
     def _node(self, place: Place, totals: m.Demand) -> Node:
         config = self._world.config

@@ -29,7 +29,7 @@ MODES = ("maxmin", "simple", "instant")
 
 
 class Wires(m.Word, frozen=True):
-    """What a network is made of. Bytes per second, and seconds one way; `local_Bps` between nodes of one host.
+    """What a network is made of. Bytes per second, and seconds one way; of one host: local_Bps, hop_s.
 
     mode: `maxmin` (flows share their links fairly), `simple` (each has its links to itself) or `instant`.
     core_Bps: what all nodes together can send; None: enough. per_pair: fair to pairs of nodes instead of flows.
@@ -40,6 +40,7 @@ class Wires(m.Word, frozen=True):
     latency_s: float = 50e-6
     bandwidth_Bps: float = 1.25e9
     local_Bps: float = 5e9
+    hop_s: float = 0.0
     core_Bps: float | None = None
     per_pair: bool = False
     pulls: int | None = None
@@ -77,7 +78,7 @@ class Network:
         now = self._agenda.now
         wires = self._wires
         if route is None:
-            arrival = now + size_bytes / wires.local_Bps
+            arrival = now + wires.hop_s + size_bytes / wires.local_Bps
         else:
             self.bytes += size_bytes
             arrival = max(now, not_before)
@@ -95,11 +96,8 @@ class Network:
 
     # ------------------------------------------------------------ stored objects
 
-    def push(self, route: Route | None, size_bytes: int, call: Call, not_before: float = 0.0) -> None:
+    def push(self, route: Route, size_bytes: int, call: Call, not_before: float = 0.0) -> None:
         """Call when a stored object has arrived. not_before: when it leaves, in modes where links are never cut."""
-        if route is None:
-            self._agenda.after(size_bytes / self._wires.local_Bps, call)
-            return
         now, wires = self._agenda.now, self._wires
         if not_before > now and wires.mode != "maxmin":
             self._agenda.after(not_before - now, lambda moment: self.push(route, size_bytes, call))

@@ -10,8 +10,9 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from labray.backends.sim.network import MODES, Wires
-from labray.costs import Costs, Declared, Profile, profile_named
+from labray.costs import Costs, Declared
 from labray.faults import Faults, Straggling
+from labray.profiles import PROFILES, Profile, profile_named
 
 FAIR_TO = ("flows", "pairs")
 HEADS = ("n0", "own")
@@ -34,7 +35,7 @@ class Settings(Struct, frozen=True):
     fast each node spills and restores, bytes per second.
     """
 
-    profile: Profile = Profile()
+    profile: Profile = PROFILES["default"]
     costs: Costs = Declared()
     latency_s: float = 50e-6
     bandwidth_Bps: float = 1.25e9
@@ -79,8 +80,8 @@ class Settings(Struct, frozen=True):
     def wires(self) -> Wires:
         """The network that these settings describe."""
         return Wires(
-            self.network, self.latency_s, self.bandwidth_Bps, self.profile.local_Bps, self.core_Bps,
-            self.fair_to == "pairs", self.pulls, self.pulls_from,
+            self.network, self.latency_s, self.bandwidth_Bps, self.profile.local_Bps, self.profile.hop_s,
+            self.core_Bps, self.fair_to == "pairs", self.pulls, self.pulls_from,
         )  # fmt: skip
 
     def body_costs(self) -> Costs:

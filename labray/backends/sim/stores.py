@@ -45,6 +45,7 @@ class Shelf:
         """Stored, and not told."""
         client = self._client
         del client.daemon.stores[id]
+        client.charges.pages.free(size, keep=True)
         client.unsaid = [other for other in client.unsaid if other != id]
         self.idle += size
 
@@ -128,9 +129,11 @@ def freed(daemon: Daemon, world: World, effect: m.Free) -> None:
         daemon.disk.delete(effect.id)
         return
     daemon.stores.pop(effect.id, None)
-    client = clients.get(writer) if effect.keep else None  # type: ignore[call-overload]
+    client = clients.get(writer)  # type: ignore[call-overload]
     if client is not None:
-        client.shelf.idle += effect.value.size
+        client.charges.pages.free(effect.value.size, effect.keep)
+        if effect.keep:
+            client.shelf.idle += effect.value.size
 
 
 def shipped(daemon: Daemon, effect: m.Push) -> tuple[m.Payload | None, m.Stored]:

@@ -17,7 +17,6 @@ from labray import port
 from labray.backends.sim.bodies import Body, Cancelled
 from labray.backends.sim.clients import Client
 from labray.backends.sim.modelled import placeholder, small_values
-from labray.backends.sim.network import LEAST_WEIGHED_BYTES, grains, size_of
 from labray.ids import Place, result_id
 
 if TYPE_CHECKING:
@@ -29,12 +28,13 @@ class Worker(Client):
     """One worker process. Its fiber is made with its first body and reused for all of them."""
 
     __slots__ = (
-        "_begun", "_clocked", "_cpu_s", "_entered", "_exiting", "_fiber", "_queue", "_since", "alive", "in_body",
-        "interrupted", "running",
+        "_begun", "_clocked", "_cpu_s", "_entered", "_exiting", "_fiber", "_queue", "_since",
+        "alive", "in_body", "interrupted", "running",
     )  # fmt: skip
 
     def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
         super().__init__(world, client, place, daemon)
+        self._after_s = world.profile.taken_s * world.profile.after_share
         self.alive = True
         self._queue: list[m.Run] = []
         self.running: m.Run | None = None
@@ -73,7 +73,8 @@ class Worker(Client):
             self.outbox.extend((self.place, self.client, recalled) for recalled in back)
             self.send_posts()
         if self.running is None:
-            self._next(self._wake_s(), self._profile.taken_s)
+            asleep_s = self._agenda.now - self._asleep_since
+            self._next(self.host.waking_s(asleep_s), self._profile.woken_s(self._profile.taken_s, asleep_s))
 
     def _give_back(self, recall: m.Recall) -> m.Recalled:
         wanted = set(recall.tasks)
@@ -113,11 +114,7 @@ class Worker(Client):
         run = self.running = self._queue.pop(0)
         if self._world.fate is not None:
             self._world.fate.task_begins(self, run)
-        self._begun = now + wake_s
-        taken_s += len(run.args) * self._profile.task_dep_s
-        cpu_s = self.debt_s + taken_s + self._profile.task_s
-        if run.args or len(run.spec.args.data) >= LEAST_WEIGHED_BYTES:
-            cpu_s += _weight(run) / self._profile.codec_Bps
+        cpu_s = self.debt_s + taken_s + self.charges.run(run)
         self.debt_s = 0.0
         if run.spec.model is None or (
             self._world.limited and max(run.spec.model, default=0) > m.INLINE_LIMIT_BYTES
@@ -128,6 +125,7 @@ class Worker(Client):
         if self.outbox and body_s >= self._patience_s:
             self.send_posts()  # it would wait behind a long task
         self._cpu_s = body_s
+        self._begun = now + wake_s + cpu_s
         self._work(wake_s, cpu_s + body_s, self._modelled)
 
     def _modelled(self, moment: Any) -> None:
@@ -160,6 +158,7 @@ class Worker(Client):
     def _model_value(self, spec: m.Spec, index: int, size: int) -> m.Value:
         if size <= m.INLINE_LIMIT_BYTES:
             return m.Inline(placeholder(size))
+        self.charges.pages.write(size)
         return self.shelf.store(result_id(spec.id, index), None, (size,), ())
 
     def _hand_in(self, finished: m.Finished) -> None:
@@ -206,7 +205,7 @@ class Worker(Client):
         while True:
             run = self.running
             assert run is not None
-            self._cpu_s = 0.0
+            self._cpu_s, self._begun = 0.0, self._agenda.now
             try:
                 outcome = executor.run(run)
                 self._spend_body(run)
@@ -298,7 +297,3 @@ class Worker(Client):
                 break
         world.active = speaker
         port.switch(before)
-
-
-def _weight(run: m.Run) -> int:
-    return grains(len(run.spec.args.data)) + (size_of(run.args) if run.args else 0)

@@ -23,7 +23,7 @@ from labray.backends.sim.driver import Driver
 from labray.backends.sim.fate import Fate
 from labray.backends.sim.interrupts import Interrupts
 from labray.backends.sim.machines import Machines
-from labray.backends.sim.network import Network, Route, size_of
+from labray.backends.sim.network import Network, size_of
 from labray.backends.sim.settings import Settings
 from labray.backends.sim.stores import shipped
 from labray.backends.sim.watchdog import Watchdog
@@ -125,7 +125,8 @@ class World:
             if not origin.dead or origin.name not in target.deaf_to:
                 target.receive(mail)
 
-        self.network.send((source, to), _route(origin, target), size_of(letters), arrive, leaves)
+        route = None if origin.host is target.host else (origin.name, target.name)
+        self.network.send((source, to), route, size_of(letters), arrive, leaves)
 
     def push(self, source: Place, effect: m.Push) -> None:
         """A stored object from one store to another."""
@@ -140,8 +141,11 @@ class World:
             target.stores[effect.id] = payload
             target.receive([(effect.to, "", m.Arrived(effect.id, copy))])
 
+        if origin.host is target.host:  # its processes copy it, and need the CPU for it
+            origin.host.work(origin.host.waking_s(0.0), effect.value.size / self.profile.local_Bps, arrive)
+            return
         leaves = 0.0 if self.fate is None else self.fate.leaves(origin.name, target.name)
-        self.network.push(_route(origin, target), effect.value.size, arrive, leaves)
+        self.network.push((origin.name, target.name), effect.value.size, arrive, leaves)
 
     # ------------------------------------------------------------ workers
 
@@ -294,8 +298,3 @@ class World:
         self.clients.clear()
         if self._collecting:
             gc.enable()
-
-
-def _route(origin: Daemon, target: Daemon) -> Route | None:
-    """Between which nodes something travels; None if both live on one host."""
-    return None if origin.host is target.host else (origin.name, target.name)

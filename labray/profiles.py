@@ -1,0 +1,172 @@
+"""A profile: service times of the processes of one machine, which `labray calibrate` measures.
+
+Pure: values and functions of their arguments. Only the simulated world reads them. Every default says where it
+comes from.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from json import dumps
+from math import log10
+
+from msgspec import Struct, ValidationError, convert
+from msgspec.structs import asdict
+
+from labray import shipped
+
+COLD_AFTER_S = 1e-3
+COLDEST = 3.0
+"""Decades of sleep beyond COLD_AFTER_S that still make a difference."""
+
+
+class Profile(Struct, frozen=True):
+    """Service times of the processes of one machine, in seconds (of CPU, where not said otherwise).
+
+    A daemon spends `batch_s` + the sum of its messages' times + `destination_s` per distinct receiver on each batch.
+    Source of the defaults: CPU seconds per process of the cluster backend with 2 workers on a 2-core machine. A round
+    trip of one empty task takes 291 us (daemon 140, driver 97, worker 47); in batches of 1,000 a task costs the daemon
+    38 us and a worker 24. What is between the two is `batch_s`, `destination_s` and `wake_s`. One noisy machine:
+    replace them by your own.
+    """
+
+    batch_s: float = 38e-6  # waking, polling, one receive: what batching saves
+    message_s: float = 4e-6  # a message of a kind not named below
+    messages_s: tuple[tuple[str, float], ...] = (
+        ("Submit", 14e-6),
+        ("Finished", 14e-6),
+        ("Assign", 14e-6),
+        ("Done", 8e-6),
+        ("Get", 6e-6),
+        ("Wait", 6e-6),
+        ("Put", 5e-6),
+        ("Told", 6e-6),
+        ("Booted", 0.0),
+        ("ClientJoined", 0.0),
+    )
+    inside_share: float = 1.0  # of a message's time, where node and head share a process: nothing to decode
+    destination_s: float = 13e-6  # one encode and send call
+    batch_limit: int = 512  # messages taken at once
+    wake_s: float = (
+        28e-6  # elapsed, not CPU: from a local send to an idle receiver running, if a core is free
+    )
+    busy_wake_s: float = (
+        28e-6  # the same where every core of a shared host has work (a sleeping core wakes slower)
+    )
+    deep_wake_s: float = (
+        28e-6  # the same as wake_s where the receiver slept long: its core has to be woken too
+    )
+    deep_after_s: float = 200e-6  # that long; hypervisors poll about so long before they halt a core
+    cold_s: float = 0.0  # more for each tenfold of a millisecond that the receiver has slept, up to a second
+    hop_s: float = 0.0  # elapsed, beside that: between two daemons of one host, through zmq's threads
+    after_share: float = 0.0  # of batch_s, destination_s, answered_s, taken_s: spent when the words have left
+    answered_s: float = 0.0  # what a client spends each time it slept for an answer: poll, receive, locks
+    taken_s: float = 0.0  # and what a worker spends each time it slept for a task
+    submit_s: float = 7e-6  # a client's part of one submission (pickling the arguments, ids, refs)
+    submit_dep_s: float = 0.0  # and for each ref among the arguments
+    submitted_dep_s: float = 0.0  # a daemon's, for each of them
+    task_dep_s: float = 0.0  # a worker's, to decode each of their values
+    call_s: float = 8e-6  # a client's part of any other system call
+    answer_s: float = 1.5e-6  # a client's part of each value it receives
+    task_s: float = 22e-6  # a worker's part of one task around its body
+    export_s: float = 150e-6  # a client's, to pickle a function or class, once
+    import_s: float = 90e-6  # a worker's, to unpickle one, once
+    first_s: float = (
+        2.5e-3  # a worker's with its first task: it copies the pages that it shares since its fork
+    )
+    slice_s: float = 4e-3  # how long a process keeps a core of a shared host that another waits for
+    poll_s: float = 10e-6  # the least that asking without waiting costs; grows, so that polling loops end
+    clock_s: float = 50e-9  # reading a clock
+    codec_Bps: float = 5e9  # copying while pickling or storing
+    fresh_Bps: float = 1.4e9  # where the store's pages have never been written
+    local_Bps: float = 5e9  # from store to store of two nodes on one host
+    fork_s: float = 1.6e-3  # the template's, for each worker, one after the other
+    worker_start_s: float = 3.4e-3  # a worker's own until it joins
+    flush_s: float = 1e-3  # posts leave at least this often
+    flush_posts: int = 64  # or when so many wait
+    interpreter_s: float = 5e-3  # and later by this while a body computes: CPython's switch interval
+    handover_s: float = (
+        0.0  # what a computing body loses each time the thread that flushes gets the interpreter
+    )
+    linger: int = 20  # so many turns of flush_s without work, and that thread sleeps
+    measured: str = "the defaults: a virtual machine with 2 cores of x86_64"  # where and when
+
+    def waking_s(self, asleep_s: float) -> float:
+        """Elapsed, until one who slept so long runs, on a core of its own."""
+        if asleep_s <= self.deep_after_s:
+            return self.wake_s + (self.cold_start_s(asleep_s) if asleep_s > COLD_AFTER_S else 0.0)
+        return self.deep_wake_s + self.cold_start_s(asleep_s)
+
+    def cold_start_s(self, asleep_s: float) -> float:
+        """Of a process that slept so long: the caches have forgotten it."""
+        if asleep_s <= COLD_AFTER_S or not self.cold_s:
+            return 0.0
+        return self.cold_s * min(log10(asleep_s / COLD_AFTER_S), COLDEST)
+
+    def core_wakes_s(self, rested_s: float, polled_s: float) -> float:
+        """Of a core that has rested so long and was polled for so much of it at most."""
+        return self.wake_s if rested_s <= polled_s else self.deep_wake_s
+
+    def woken_s(self, cpu_s: float, asleep_s: float) -> float:
+        """Of the CPU time that a process spends for each sleep: what is before its next word, after so long a sleep.
+
+        The rest came after its last word, when others were at work already.
+        """
+        after_s = cpu_s * self.after_share
+        return cpu_s - min(after_s, asleep_s)
+
+    @staticmethod
+    def from_toml(text: str) -> Profile:
+        """A profile as `to_toml` wrote it; what it leaves out is as in the default. ValueError if it is none."""
+        try:
+            given = tomllib.loads(text)
+            named = given.pop("messages_s", None)
+            if named is not None:
+                given["messages_s"] = tuple(named.items())
+            if unknown := given.keys() - Profile.__struct_fields__:
+                raise ValueError(
+                    f"{min(unknown)!r} is no service time; there are {', '.join(Profile.__struct_fields__)}"
+                )
+            profile = convert(given, Profile)
+        except (tomllib.TOMLDecodeError, ValidationError, AttributeError) as error:
+            raise ValueError(f"this is no profile: {error}") from None
+        for name, value in (*asdict(profile).items(), *profile.messages_s):
+            if isinstance(value, int | float) and not value >= 0:
+                raise ValueError(f"this is no profile: {name} is {value}, and must be 0 or more.")
+        return profile
+
+    def to_toml(self) -> str:
+        """Readable, and exactly this profile again."""
+        plain = {name: value for name, value in asdict(self).items() if name != "messages_s"}
+        lines = ["# Service times for the simulator: labray.init('sim', profile='this file')"]
+        lines += [f"{name} = {_toml(value)}" for name, value in plain.items()]
+        lines += ["", "[messages_s]", *(f"{kind} = {_toml(seconds)}" for kind, seconds in self.messages_s)]
+        return "\n".join(lines) + "\n"
+
+
+def _toml(value: float | str) -> str:
+    return dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+FREE = Profile(
+    batch_s=0.0, message_s=0.0, messages_s=(), destination_s=0.0, wake_s=0.0, busy_wake_s=0.0, deep_wake_s=0.0,
+    submit_s=0.0, call_s=0.0, answer_s=0.0, task_s=0.0, export_s=0.0, import_s=0.0, first_s=0.0, fork_s=0.0,
+    worker_start_s=0.0, codec_Bps=float("inf"), fresh_Bps=float("inf"), local_Bps=float("inf"),
+    flush_posts=1024, interpreter_s=0.0, measured="nowhere: all is free",
+)  # fmt: skip
+"""A machine whose system software costs nothing: what is left are the closed forms."""
+
+PROFILES: Mapping[str, Profile] = {"default": Profile.from_toml(shipped.TOML), "free": FREE}
+
+
+def profile_named(profile: str | Profile) -> Profile:
+    """A profile, or the one of that name."""
+    if isinstance(profile, Profile):
+        return profile
+    if profile not in PROFILES:
+        raise ValueError(
+            f"unknown profile {profile!r}: give a Profile, the path of a .toml file, or one of "
+            f"{', '.join(sorted(PROFILES))}"
+        )
+    return PROFILES[profile]
