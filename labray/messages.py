@@ -381,6 +381,18 @@ class Bounced(Tagged, frozen=True, array_like=True, gc=False):
     hops: int
 
 
+class LossAsked(Tagged, frozen=True, array_like=True, gc=False):
+    """To who has passed a task on to a place that its owner knows to be lost: answer LossKnown once you know it too."""
+
+    place: Place
+
+
+class LossKnown(Tagged, frozen=True, array_like=True, gc=False):
+    """The sender knows that this place is lost, and passes nothing on to it any more."""
+
+    place: Place
+
+
 class Watch(Tagged, frozen=True, array_like=True, gc=False):
     """To an object's owner: answer Exists once it does."""
 
@@ -575,6 +587,8 @@ Letter = (
     | Moved
     | Done
     | Bounced
+    | LossAsked
+    | LossKnown
     | Watch
     | Exists
     | Pull

@@ -35,6 +35,7 @@ from labray.node.requests import Desks
 from labray.node.residents import Residents
 from labray.node.shortage import Shortage
 from labray.node.tasks import State
+from labray.node.tidings import Tidings
 from labray.node.waits import pending
 from labray.node.workers import Pool
 from labray.schedulers.interface import (
@@ -104,6 +105,7 @@ class Node:
         self.inquiry = Inquiry(self)
         self.shortage = Shortage(self)
         self.births = Births(self)
+        self.tidings = Tidings(self)
         self.alarmed = False
         self._handlers = mailboxes(self)
 
