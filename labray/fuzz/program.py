@@ -39,7 +39,7 @@ class Step(Struct, frozen=True, omit_defaults=True):
 OPS: dict[str, float] = {
     # what makes a result
     "leaf": 6, "add": 6, "nest": 2, "put": 2, "pair": 1.5, "spawn": 1.5, "nap": 1.5, "carry": 0.7, "patient": 1,
-    "crash": 0.7, "fail": 0.7, "flaky": 1, "infeasible": 0.4, "call": 5, "use": 2, "kept": 0.8, "relay": 0.8,
+    "crash": 0.7, "fail": 0.7, "flaky": 1, "infeasible": 0.4, "call": 5, "use": 2, "kept": 0.8, "relay": 2.5,
     "meet": 1, "find": 0.8,
     # what does not
     "get": 2, "wait": 2, "sleep": 2, "drop": 3, "cancel": 3, "keep": 1.5, "kill": 0.5, "crash_actor": 0.7,
