@@ -62,7 +62,7 @@ def _live(case: Case, tally: Counter[str]) -> None:
     driver.actors.clear()
     _calm(case)
     world: Any = session.running()
-    judge_trace(world.trace())
+    judge_trace(world.trace(), driver.cancelled)
     nothing_left(world)
 
 

@@ -45,6 +45,7 @@ class Driver:
     def __init__(self, steps: Sequence[Step], oracle: Oracle, tally: Counter[str]) -> None:
         self.refs: dict[int, Any] = {}
         self.actors: dict[int, Any] = {}
+        self.cancelled: dict[str, float] = {}  # tasks, and when
         self._ops = {step.number: step.op for step in steps}
         self._steps = {step.number: step for step in steps}
         self._oracle = oracle
@@ -218,6 +219,8 @@ class Driver:
         except ValueError as error:
             if "force" not in words or self._ops[target % SECOND] not in METHODS:
                 raise Wrong(f"step {step.number}: {error}") from error
+        else:
+            self.cancelled.setdefault(self.refs[target].task_id(), ray.now())
 
     # ------------------------------------------------------------ the end
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import inf
+from types import MappingProxyType
 from typing import Any
 
 from labray.fuzz.driver import Wrong
 from labray.trace import Event
 
 
-def judge_trace(events: Sequence[Event]) -> None:
-    """Each attempt runs and ends once; what failed stays so; nobody is retried more often, or less, than he may be."""
-    judge = Judge()
-    for _, kind, _, subject, detail in events:
+def judge_trace(events: Sequence[Event], cancelled: Mapping[str, float] = MappingProxyType({})) -> None:
+    """Each attempt runs and ends once; what failed stays so; nobody is retried more often, or less, than he may be.
+
+    cancelled: tasks, and when: from then on they are not retried at all, unless they had ended already.
+    """
+    judge = Judge(cancelled)
+    for judge.now, kind, _, subject, detail in events:
         look = getattr(judge, kind, None)
         if look is not None:
             look(subject, detail)
@@ -25,7 +30,10 @@ RETRIES = {"use": 0, "meet": 0, "fail": 0}
 class Judge:
     """Follows the tasks of a run. most: how often each may be retried. begun: whose current attempt was dispatched."""
 
-    def __init__(self) -> None:
+    def __init__(self, cancelled: Mapping[str, float]) -> None:
+        self.now = 0.0
+        self._cancelled = cancelled
+        self._values: set[str] = set()
         self._most: dict[str, int] = {}
         self._attempts: dict[str, int] = {}
         self._begun: set[str] = set()
@@ -59,6 +67,8 @@ class Judge:
             raise Wrong(f"{task} was retried after it had failed")
         if attempt != self._attempts[task] + 1 or 0 <= self._most.get(task, -1) < attempt:
             raise Wrong(f"{task}, which may be retried {self._most.get(task)} times, is in attempt {attempt}")
+        if self.now > self._cancelled.get(task, inf) and task not in self._values:
+            raise Wrong(f"{task} was retried after it had been cancelled")
         self._attempts[task] = attempt
         self._begun.discard(task)
 
@@ -66,7 +76,10 @@ class Judge:
         self._once(task, f"finished {attempt}")
         if (task, attempt) in self._ended:
             raise Wrong(f"attempt {attempt} of {task} ended twice")
+        if (task, attempt) not in self._ran:
+            raise Wrong(f"attempt {attempt} of {task} has values, and never ran")
         self._ended.add((task, attempt))
+        self._values.add(task)
 
     def failed(self, task: str, kind: str) -> None:
         self._once(task, f"failed {kind}")
