@@ -382,13 +382,13 @@ class Bounced(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class LossAsked(Tagged, frozen=True, array_like=True, gc=False):
-    """To who has passed a task on to a place that its owner knows to be lost: answer LossKnown once you know it too."""
+    """Something here went by a place that is lost, as if you had not heard: answer LossKnown once you know it too."""
 
     place: Place
 
 
 class LossKnown(Tagged, frozen=True, array_like=True, gc=False):
-    """The sender knows that this place is lost, and passes nothing on to it any more."""
+    """The sender knows that this place is lost: it passes nothing on to it, and counts on nothing there."""
 
     place: Place
 

@@ -674,3 +674,13 @@ def test_who_is_asked_of_a_loss_answers_when_it_has_heard_of_it_too() -> None:
     assert bench.hear(HEAD, m.LossAsked(N1)) == []
     assert bench.hear("", m.PlaceLost(N1)) == [m.Send(HEAD, m.LossKnown(N1))]
     assert bench.hear(late, m.LossAsked(N1)) == [m.Send(late, m.LossKnown(N1))]
+
+
+def test_who_is_told_of_an_object_at_a_lost_place_asks_again_when_its_owner_has_heard_of_the_loss() -> None:
+    """Fuzz seed 921: it asked again at once, was told the same, and so on until the owner heard."""
+    bench, lost, far = Bench(), Place("n2"), m.Ref(ObjectID("c-0.0"), N1)
+    bench.hear("", m.PlaceLost(lost))
+    bench.node.objects.hold(far)
+    assert bench.hear(D, m.Get(1, (far,))) == [m.Send(N1, m.Watch(far.id))]
+    assert bench.hear(N1, m.Exists(far.id, m.Remote(1_000_000, (lost,)))) == [m.Send(N1, m.LossAsked(lost))]
+    assert bench.hear(N1, m.LossKnown(lost)) == [m.Send(N1, m.Watch(far.id))]

@@ -1,7 +1,8 @@
 """What places tell each other of a loss that not all have heard of.
 
 A task that somebody has passed on to a lost place would, submitted anew at once, be passed on to it again, and lose an
-attempt each time. So its owner waits until whoever passed it on knows better.
+attempt each time. So its owner waits until whoever passed it on knows better; and so does, with its owner, who was
+told by the owner that an object lies where nothing is any more (copies.py).
 """
 
 from __future__ import annotations
@@ -36,11 +37,13 @@ class Tidings:
 
     def known(self, sender: Place, message: LossKnown) -> None:
         lost = message.place
+        self.node.objects.copies.known(sender, lost)
         for task in list(self.node.custody.tasks.values()):
             if task.mine and task.state is State.AWAY and (task.at, task.via) == (lost, sender):
                 self.node.endings.lost(task, f"its node {lost} is lost")
 
     def place_lost(self, lost: Place) -> None:
+        self.node.objects.copies.owner_lost(lost)
         for asker in self.asked.pop(lost, {}):
             if asker not in self.desk.dead:
                 self.desk.send(asker, LossKnown(lost))
