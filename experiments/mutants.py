@@ -91,10 +91,10 @@ MUTANTS = (
         "self._send(lane.pop(), worker)",
     ),
     Mutant(
-        "a call that came back goes to the end of its line",
-        "node/residents.py",
-        "while place and order_of(lane[place - 1].id) > mine:",
-        "while False:",
+        "calls that wait to learn where their actor is are in no order",
+        "node/callers.py",
+        "            insort(view.pending, task, key=lambda t: t.seq)\n\n    def bounced",
+        "            view.pending.insert(0, task)\n\n    def bounced",
     ),
     Mutant(
         "an actor call is dropped with its actor",

@@ -198,6 +198,13 @@ def test_a_trace_in_which_a_cancelled_task_is_retried_is_found():
         judge_trace([submitted, retried], {"d-0": 1.0})
 
 
+def test_a_trace_in_which_a_cancelled_task_sleeps_on_is_found():
+    ran, finished = (2.0, "ran", "n0", "d-0", ("w", 0)), (2.0, "finished", "n0", "d-0", 0)
+    judge_trace([ran, finished], asleep={"d-0": 3.0})
+    with pytest.raises(Wrong, match="slept on"):
+        judge_trace([ran, finished], asleep={"d-0": 1.0})
+
+
 # ---------------------------------------------------------------- cutting down, and the command line
 
 

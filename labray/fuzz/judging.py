@@ -10,13 +10,18 @@ from typing import Any
 from labray.fuzz.driver import Wrong
 from labray.trace import Event
 
+NOTHING: Mapping[str, float] = MappingProxyType({})
 
-def judge_trace(events: Sequence[Event], cancelled: Mapping[str, float] = MappingProxyType({})) -> None:
+
+def judge_trace(
+    events: Sequence[Event], cancelled: Mapping[str, float] = NOTHING, asleep: Mapping[str, float] = NOTHING
+) -> None:
     """Each attempt runs and ends once; what failed stays so; nobody is retried more often, or less, than he may be.
 
-    cancelled: tasks, and when: from then on they are not retried at all, unless they had ended already.
+    cancelled: tasks, and when: from then on they are not retried at all, unless they had ended already. asleep: those
+    that a cancel must have woken, and by when.
     """
-    judge = Judge(cancelled)
+    judge = Judge(cancelled, asleep)
     for judge.now, kind, _, subject, detail in events:
         look = getattr(judge, kind, None)
         if look is not None:
@@ -30,9 +35,10 @@ RETRIES = {"use": 0, "meet": 0, "fail": 0}
 class Judge:
     """Follows the tasks of a run. most: how often each may be retried. begun: whose current attempt was dispatched."""
 
-    def __init__(self, cancelled: Mapping[str, float]) -> None:
+    def __init__(self, cancelled: Mapping[str, float], asleep: Mapping[str, float]) -> None:
         self.now = 0.0
         self._cancelled = cancelled
+        self._asleep = asleep
         self._values: set[str] = set()
         self._most: dict[str, int] = {}
         self._attempts: dict[str, int] = {}
@@ -76,6 +82,8 @@ class Judge:
         self._once(task, f"finished {attempt}")
         if (task, attempt) in self._ended:
             raise Wrong(f"attempt {attempt} of {task} ended twice")
+        if self.now > self._asleep.get(task, inf):
+            raise Wrong(f"{task} was cancelled and slept on")
         if (task, attempt) not in self._ran:
             raise Wrong(f"attempt {attempt} of {task} has values, and never ran")
         self._ended.add((task, attempt))

@@ -83,6 +83,8 @@ def _step(rng: Random, number: int, actors: list[int], nodes: int) -> Step:
     args = sorted(
         {rng.randrange(number) + (SECOND if rng.random() < 0.1 else 0) for _ in range(count) if number}
     )
+    if op == "cancel" and number and rng.random() < 0.6:  # what was just submitted, so that it may still run
+        args = [max(0, number - 1 - rng.randrange(3))]
     retries = _RETRIES.get(op, _endless)(rng)
     return Step(
         number,
