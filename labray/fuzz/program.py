@@ -57,7 +57,8 @@ def drawn(rng: Random, nodes: int = 1) -> tuple[Step, ...]:
     steps = [_actor(rng, at) for at in range(rng.randrange(3))]
     actors = list(range(len(steps)))
     for number in range(len(steps), len(steps) + rng.randrange(3, 38)):
-        steps.append(_step(rng, number, actors, nodes))
+        sleeping = [step.number for step in steps if step.op == "nap"]
+        steps.append(_step(rng, number, actors, nodes, sleeping))
         if steps[-1].op == "actor":
             actors.append(number)
     return tuple(steps)
@@ -74,7 +75,7 @@ def _actor(rng: Random, number: int) -> Step:
     return Step(number, "actor", large=rng.random() < 0.5, retries=retries, how=" ".join(how).strip())
 
 
-def _step(rng: Random, number: int, actors: list[int], nodes: int) -> Step:
+def _step(rng: Random, number: int, actors: list[int], nodes: int, sleeping: list[int]) -> Step:
     names = [op for op in OPS if actors or op not in OF_ACTORS]
     (op,) = rng.choices(names, [OPS[name] for name in names])
     if op == "actor":
@@ -83,8 +84,8 @@ def _step(rng: Random, number: int, actors: list[int], nodes: int) -> Step:
     args = sorted(
         {rng.randrange(number) + (SECOND if rng.random() < 0.1 else 0) for _ in range(count) if number}
     )
-    if op == "cancel" and number and rng.random() < 0.6:  # what was just submitted, so that it may still run
-        args = [max(0, number - 1 - rng.randrange(3))]
+    if op == "cancel" and rng.random() < 0.6:  # what may still run, or has only just been submitted
+        args = [rng.choice(sleeping[-2:] or [max(0, number - 1)])]
     retries = _RETRIES.get(op, _endless)(rng)
     return Step(
         number,
@@ -120,7 +121,7 @@ FOREVER = -1.0
 """As a timeout: none."""
 _SECONDS = {
     "leaf": [0.0, 0.001, 0.01, 0.05],
-    "nap": [0.01, 0.05, 0.5],
+    "nap": [0.01, 0.05, 0.5, 0.5],
     "patient": [0.0, 0.001, 0.05],
     "sleep": [0.0, 0.001, 0.01, 0.05],
     "wait": [0.0, 0.001, 0.01, 0.05, FOREVER],
