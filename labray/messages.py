@@ -527,6 +527,12 @@ class NameFound(Tagged, frozen=True, array_like=True, gc=False):
     handle: bytes
 
 
+class NamesHere(Tagged, frozen=True, array_like=True, gc=False):
+    """To a head that has come back and knows nothing: the named actors that the sender owns."""
+
+    names: tuple[tuple[str, Ref, bytes], ...]
+
+
 class NameFree(Tagged, frozen=True, array_like=True, gc=False):
     """To the head, from an actor's owner: it is dead."""
 
@@ -608,6 +614,7 @@ Letter = (
     | NameGiven
     | NameSought
     | NameFound
+    | NamesHere
     | NameFree
     | Suspected
     | WhoWaits
@@ -653,7 +660,10 @@ class PlaceLost(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class PlaceJoined(Tagged, frozen=True, array_like=True, gc=False):
-    """A node came up, perhaps one that was lost, in a new incarnation."""
+    """A node came up, perhaps one that was lost, in a new incarnation.
+
+    The head is called the same in every life: who hears this of it has heard of its loss before. It hears it as well.
+    """
 
     place: Place
     totals: Demand

@@ -281,9 +281,8 @@ class InlineSession:
         elif until is not None:
             time.sleep(max(0.0, until - time.monotonic()))
         else:
-            raise DeadlockError(
-                f"nothing can happen any more, and the caller waits:\n{story(self.places.values())}"
-            )
+            waiting = story(self.places.values())
+            raise DeadlockError(f"nothing can happen any more, and the caller waits:\n{waiting}")
 
     # ------------------------------------------------------------ the session
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from labray.fuzz.driver import Wrong
+from labray.ids import HEAD
 from labray.trace import Event
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
@@ -21,7 +22,8 @@ def judge_trace(
     cancelled: tasks, and when: from then on they are not retried at all, unless they had ended already. asleep: those
     that a cancel must have woken, and by when.
     """
-    judge = Judge(cancelled, asleep)
+    heads = sum((kind, place, subject) == ("lost", "n0", HEAD) for _, kind, place, subject, _ in events)
+    judge = Judge(heads, cancelled, asleep)
     for judge.now, kind, _, subject, detail in events:
         look = getattr(judge, kind, None)
         if look is not None:
@@ -33,10 +35,14 @@ RETRIES = {"use": 0, "meet": 0, "fail": 0}
 
 
 class Judge:
-    """Follows the tasks of a run. most: how often each may be retried. begun: whose current attempt was dispatched."""
+    """Follows the tasks of a run. most: how often each may be retried. begun: whose current attempt was dispatched.
 
-    def __init__(self, cancelled: Mapping[str, float], asleep: Mapping[str, float]) -> None:
+    heads: how many were lost; what one held is submitted anew and uses up no retry.
+    """
+
+    def __init__(self, heads: int, cancelled: Mapping[str, float], asleep: Mapping[str, float]) -> None:
         self.now = 0.0
+        self._heads = heads
         self._cancelled = cancelled
         self._asleep = asleep
         self._values: set[str] = set()
@@ -71,7 +77,8 @@ class Judge:
     def retried(self, task: str, attempt: int) -> None:
         if task in self._failed:
             raise Wrong(f"{task} was retried after it had failed")
-        if attempt != self._attempts[task] + 1 or 0 <= self._most.get(task, -1) < attempt:
+        most = self._most.get(task, -1)
+        if attempt != self._attempts[task] + 1 or 0 <= most < attempt - (self._heads if most else 0):
             raise Wrong(f"{task}, which may be retried {self._most.get(task)} times, is in attempt {attempt}")
         if self.now > self._cancelled.get(task, inf) and task not in self._values:
             raise Wrong(f"{task} was retried after it had been cancelled")

@@ -69,6 +69,7 @@ def from_places(node: Node) -> Mailboxes:
         m.NameGiven: lambda s, x: node.naming.given(x),
         m.NameSought: lambda s, x: node.names.sought(s, x),
         m.NameFound: node.naming.found,
+        m.NamesHere: node.names.told,
         m.NameFree: lambda s, x: node.names.free(x),
         m.Suspected: lambda s, x: node.inquiry.suspected(),
         m.WhoWaits: lambda s, x: node.desk.send(s, node.suspicion.asked(x)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.ids import ClientID, ObjectID, Place, result_id
+from labray.ids import HEAD, ClientID, ObjectID, Place, result_id
 from labray.node.births import Births
 from labray.node.callers import Callers
 from labray.node.cancels import Cancels
@@ -88,15 +88,9 @@ class Node:
         self.endings = Endings(self)
         self.cancels = Cancels(self)
         self.callers = Callers(self.desk, self.endings)
-        self.pool = Pool(
-            self.desk,
-            totals,
-            max_workers,
-            max(2 * self.prestart, 4),
-            self.custody.make_run,
-            self.clients.leave,
-        )
-        self.residents = Residents(self.desk, self.pool, self.custody.make_run, self.endings)
+        spare, make_run = max(2 * self.prestart, 4), self.custody.make_run
+        self.pool = Pool(self.desk, totals, max_workers, spare, make_run, self.clients.leave)
+        self.residents = Residents(self.desk, self.pool, make_run, self.endings)
         view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
         self.mind = Mind(self.desk, scheduler, cluster, view, rng, self.custody)
         self.names = Directory(self.desk)
@@ -246,9 +240,21 @@ class Node:
         place_lost(self, message.place)
 
     def place_joined(self, sender: str, message: m.PlaceJoined) -> None:
+        if message.place == HEAD:
+            self.head_back()
+            return
         info = NodeInfo(message.place, message.totals)
         self.cluster = self.cluster.joined(info)
         self.mind.joined(info)
+
+    def head_back(self) -> None:
+        """There is a head again. It hears so itself as well, and then asks who lives for what it must know."""
+        if self.place == HEAD:
+            self.names.expect([n.place for n in self.cluster.nodes if n.place not in self.desk.dead])
+            return
+        self.desk.dead.pop(HEAD, None)
+        self.naming.head_back()
+        self.mind.head_back()
 
     def woke(self, sender: str, message: m.Woke) -> None:
         if message.token == PIPE_ALARM:

@@ -209,10 +209,8 @@ class World:
 
     def deadlock(self) -> DeadlockError:
         """Who waits for what."""
-        return DeadlockError(
-            f"nothing can happen any more at t={self.agenda.now:.6f} s and the driver still waits:\n"
-            + story(self.every_node())
-        )
+        since = f"nothing can happen any more at t={self.agenda.now:.6f} s and the driver still waits:"
+        return DeadlockError(f"{since}\n{story(self.every_node())}")
 
     def every_node(self) -> list[Node]:
         """The nodes and the head, in the order of their processes."""
