@@ -422,6 +422,18 @@ class Bounced(Tagged, frozen=True, array_like=True, gc=False):
     hops: int
 
 
+class LossAsked(Tagged, frozen=True, array_like=True, gc=False):
+    """Something here went by a place that is lost, as if you had not heard: answer LossKnown once you know it too."""
+
+    place: Place
+
+
+class LossKnown(Tagged, frozen=True, array_like=True, gc=False):
+    """The sender knows that this place is lost: it passes nothing on to it, and counts on nothing there."""
+
+    place: Place
+
+
 class Watch(Tagged, frozen=True, array_like=True, gc=False):
     """To an object's owner: answer Exists once it does."""
 
@@ -642,6 +654,8 @@ Letter = (
     | Moved
     | Done
     | Bounced
+    | LossAsked
+    | LossKnown
     | Watch
     | Exists
     | Pull

@@ -173,7 +173,8 @@ def test_cancelling_explains_an_error_of_the_task_and_of_what_needs_it():
     ("events", "words"),
     [
         ([("ran", ("w", 0)), ("ran", ("w", 0))], "ran twice"),
-        ([("finished", 0), ("finished", 0)], "ended twice"),
+        ([("ran", ("w", 0)), ("finished", 0), ("finished", 0)], "ended twice"),
+        ([("ran", ("w", 0)), ("retried", 1), ("finished", 1)], "never ran"),
         ([("failed", "worker_crashed"), ("finished", 0)], "ended again"),
         ([("failed", "cancelled"), ("retried", 1)], "retried after it had failed"),
         ([("retried", 1), ("retried", 2), ("retried", 3)], "may be retried 2 times"),
@@ -187,6 +188,21 @@ def test_a_trace_in_which_a_task_ends_wrongly_is_found(events, words):
     submitted = (0.0, "submitted", "n0", "d-0", ("leaf r2", "task", "d", (), "", None))
     with pytest.raises(Wrong, match=words):
         judge_trace([submitted, *((0.0, kind, "n0", "d-0", detail) for kind, detail in events)])
+
+
+def test_a_trace_in_which_a_cancelled_task_is_retried_is_found():
+    submitted = (0.0, "submitted", "n0", "d-0", ("leaf r2", "task", "d", (), "", None))
+    retried = (2.0, "retried", "n0", "d-0", 1)
+    judge_trace([submitted, retried], {"d-0": 3.0})
+    with pytest.raises(Wrong, match="cancelled"):
+        judge_trace([submitted, retried], {"d-0": 1.0})
+
+
+def test_a_trace_in_which_a_cancelled_task_sleeps_on_is_found():
+    ran, finished = (2.0, "ran", "n0", "d-0", ("w", 0)), (2.0, "finished", "n0", "d-0", 0)
+    judge_trace([ran, finished], asleep={"d-0": 3.0})
+    with pytest.raises(Wrong, match="slept on"):
+        judge_trace([ran, finished], asleep={"d-0": 1.0})
 
 
 # ---------------------------------------------------------------- cutting down, and the command line

@@ -653,3 +653,34 @@ def test_a_worker_that_gives_back_unasked_is_sent_no_more_until_it_has_ended_a_t
     assert bench.hear(W0, m.Recalled(behind)) == []
     assert bench.submit(task("d-9")) == []
     assert bench.finish(W0, made[0])[0] == run(W0, made[1])
+
+
+# ---------------------------------------------------------------- a loss of which not all have heard
+
+
+def test_a_task_passed_on_to_a_lost_place_starts_anew_when_who_did_so_knows_of_the_loss() -> None:
+    """Fuzz seed 107103: it went by the head to the lost place again and again, and lost an attempt each time."""
+    bench, made = Bench(policy=Always(lambda task: (Forward(task, HEAD),))), task("d-0", retries=1)
+    bench.submit(made)
+    bench.hear("", m.PlaceLost(N1))
+    assert bench.hear(HEAD, m.Moved(made.id, 0, N1, 2)) == [m.Send(HEAD, m.LossAsked(N1))]
+    [again] = bench.hear(HEAD, m.LossKnown(N1))
+    assert isinstance(again, m.Send) and again.to == HEAD
+    assert isinstance(again.message, m.Assign) and again.message.attempt == 1
+
+
+def test_who_is_asked_of_a_loss_answers_when_it_has_heard_of_it_too() -> None:
+    bench, late = Bench(), Place("n2")
+    assert bench.hear(HEAD, m.LossAsked(N1)) == []
+    assert bench.hear("", m.PlaceLost(N1)) == [m.Send(HEAD, m.LossKnown(N1))]
+    assert bench.hear(late, m.LossAsked(N1)) == [m.Send(late, m.LossKnown(N1))]
+
+
+def test_who_is_told_of_an_object_at_a_lost_place_asks_again_when_its_owner_has_heard_of_the_loss() -> None:
+    """Fuzz seed 921: it asked again at once, was told the same, and so on until the owner heard."""
+    bench, lost, far = Bench(), Place("n2"), m.Ref(ObjectID("c-0.0"), N1)
+    bench.hear("", m.PlaceLost(lost))
+    bench.node.objects.hold(far)
+    assert bench.hear(D, m.Get(1, (far,))) == [m.Send(N1, m.Watch(far.id))]
+    assert bench.hear(N1, m.Exists(far.id, m.Remote(1_000_000, (lost,)))) == [m.Send(N1, m.LossAsked(lost))]
+    assert bench.hear(N1, m.LossKnown(lost)) == [m.Send(N1, m.Watch(far.id))]

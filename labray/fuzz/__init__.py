@@ -111,23 +111,29 @@ def fuzz(
     tally = Counter[str]()
     gc.freeze()  # what was imported is not looked at again in each collection: 11 ms a case
     start, done = perf_counter(), 0
-    for seed in seeds:
-        if minutes is not None and perf_counter() - start > 60 * minutes:
-            break
-        done += 1
-        case = case_of(seed)
-        found = verdict(case, seed % TWICE_EVERY == 0, tally)
-        if found is None:
-            continue
-        if shrinking:
-            case = shrink(case, partial(_fails_alike, found[0]))
-            found = verdict(case) or found
-        failures.append(Failure(seed, case, *found))
-        tell(f"seed {seed} fails: {found[1]}\nrun it again: {command(case)}\n")
-        if len(failures) == most:
-            break
+    try:
+        for done, seed in enumerate(seeds, 1):  # noqa: B007  (its last value is the answer)
+            failure = _tried(seed, shrinking, tally)
+            if failure is not None:
+                failures.append(failure)
+                tell(f"seed {seed} fails: {failure.text}\nrun it again: {command(failure.case)}\n")
+            if len(failures) == most or (minutes is not None and perf_counter() - start > 60 * minutes):
+                break
+    except KeyboardInterrupt:
+        tell("interrupted: what follows is what was done until then.")
     gc.unfreeze()
     return Summary(done, perf_counter() - start, failures, dict(tally))
+
+
+def _tried(seed: int, shrinking: bool, tally: Counter[str]) -> Failure | None:
+    case = case_of(seed)
+    found = verdict(case, seed % TWICE_EVERY == 0, tally)
+    if found is None:
+        return None
+    if shrinking:
+        case = shrink(case, partial(_fails_alike, found[0]))
+        found = verdict(case) or found
+    return Failure(seed, case, *found)
 
 
 def _fails_alike(kind: str, case: Case) -> bool:

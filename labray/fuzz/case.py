@@ -62,8 +62,14 @@ def _live(case: Case, tally: Counter[str]) -> None:
     driver.actors.clear()
     _calm(case)
     world: Any = session.running()
-    judge_trace(world.trace())
+    judge_trace(world.trace(), driver.cancelled, driver.asleep if _prompt(case) else {})
     nothing_left(world)
+
+
+def _prompt(case: Case) -> bool:
+    """Whether messages arrive when they should."""
+    faults = case.faults
+    return not (faults.cuts or faults.delays or faults.deaths or faults.mtbf)
 
 
 def _calm(case: Case) -> None:

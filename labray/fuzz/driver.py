@@ -32,6 +32,8 @@ MAKES = frozenset(
 )
 CALLS = frozenset(("call", "use", "kept", "relay"))
 ASKS = frozenset(("keep", "kill", "crash_actor", "drop_actor"))
+WAKES_S = 0.25
+"""After so long, in virtual time, a cancel has reached who sleeps, unless its messages are held up."""
 METHODS = frozenset(("call", "kept", "relay", "find"))
 
 
@@ -45,6 +47,8 @@ class Driver:
     def __init__(self, steps: Sequence[Step], oracle: Oracle, tally: Counter[str]) -> None:
         self.refs: dict[int, Any] = {}
         self.actors: dict[int, Any] = {}
+        self.cancelled: dict[str, float] = {}  # tasks, and when
+        self.asleep: dict[str, float] = {}  # those that were to wake from it, and by when
         self._ops = {step.number: step.op for step in steps}
         self._steps = {step.number: step for step in steps}
         self._oracle = oracle
@@ -218,6 +222,11 @@ class Driver:
         except ValueError as error:
             if "force" not in words or self._ops[target % SECOND] not in METHODS:
                 raise Wrong(f"step {step.number}: {error}") from error
+        else:
+            task, now = self.refs[target].task_id(), ray.now()
+            self.cancelled.setdefault(task, now)
+            if self._ops[target % SECOND] == "nap" and not self._steps[target].large:
+                self.asleep.setdefault(task, now + WAKES_S)
 
     # ------------------------------------------------------------ the end
 

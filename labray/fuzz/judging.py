@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import inf
+from types import MappingProxyType
 from typing import Any
 
 from labray.fuzz.driver import Wrong
 from labray.ids import HEAD
 from labray.trace import Event
 
+NOTHING: Mapping[str, float] = MappingProxyType({})
 
-def judge_trace(events: Sequence[Event]) -> None:
-    """Each attempt runs and ends once; what failed stays so; nobody is retried more often, or less, than he may be."""
+
+def judge_trace(
+    events: Sequence[Event], cancelled: Mapping[str, float] = NOTHING, asleep: Mapping[str, float] = NOTHING
+) -> None:
+    """Each attempt runs and ends once; what failed stays so; nobody is retried more often, or less, than he may be.
+
+    cancelled: tasks, and when: from then on they are not retried at all, unless they had ended already. asleep: those
+    that a cancel must have woken, and by when.
+    """
     heads = sum((kind, place, subject) == ("lost", "n0", HEAD) for _, kind, place, subject, _ in events)
-    judge = Judge(heads)
-    for _, kind, _, subject, detail in events:
+    judge = Judge(heads, cancelled, asleep)
+    for judge.now, kind, _, subject, detail in events:
         look = getattr(judge, kind, None)
         if look is not None:
             look(subject, detail)
@@ -30,8 +40,12 @@ class Judge:
     heads: how many were lost; what one held is submitted anew and uses up no retry.
     """
 
-    def __init__(self, heads: int) -> None:
+    def __init__(self, heads: int, cancelled: Mapping[str, float], asleep: Mapping[str, float]) -> None:
+        self.now = 0.0
         self._heads = heads
+        self._cancelled = cancelled
+        self._asleep = asleep
+        self._values: set[str] = set()
         self._most: dict[str, int] = {}
         self._attempts: dict[str, int] = {}
         self._begun: set[str] = set()
@@ -66,6 +80,8 @@ class Judge:
         most = self._most.get(task, -1)
         if attempt != self._attempts[task] + 1 or 0 <= most < attempt - (self._heads if most else 0):
             raise Wrong(f"{task}, which may be retried {self._most.get(task)} times, is in attempt {attempt}")
+        if self.now > self._cancelled.get(task, inf) and task not in self._values:
+            raise Wrong(f"{task} was retried after it had been cancelled")
         self._attempts[task] = attempt
         self._begun.discard(task)
 
@@ -73,7 +89,12 @@ class Judge:
         self._once(task, f"finished {attempt}")
         if (task, attempt) in self._ended:
             raise Wrong(f"attempt {attempt} of {task} ended twice")
+        if self.now > self._asleep.get(task, inf):
+            raise Wrong(f"{task} was cancelled and slept on")
+        if (task, attempt) not in self._ran:
+            raise Wrong(f"attempt {attempt} of {task} has values, and never ran")
         self._ended.add((task, attempt))
+        self._values.add(task)
 
     def failed(self, task: str, kind: str) -> None:
         self._once(task, f"failed {kind}")
@@ -112,6 +133,13 @@ def nothing_left(world: Any) -> None:
 
 
 def _no_objects_left(node: Any) -> None:
-    left = sorted(id for id in node.objects.records if "-f" not in id)
+    left = sorted(
+        id for id, record in node.objects.records.items() if "-f" not in id and not _told_by_the_dead(record)
+    )
     if len(left) > 1:  # the one that was just put
         raise Wrong(f"{node.place} still has {', '.join(left)}")
+
+
+def _told_by_the_dead(record: Any) -> bool:
+    """A ref was passed on by a place that died before it could tell the owner: a limit (docs/protocol.md)."""
+    return any(count < 0 for count in (record.loans or {}).values())

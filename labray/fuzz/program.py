@@ -39,7 +39,7 @@ class Step(Struct, frozen=True, omit_defaults=True):
 OPS: dict[str, float] = {
     # what makes a result
     "leaf": 6, "add": 6, "nest": 2, "put": 2, "pair": 1.5, "spawn": 1.5, "nap": 1.5, "carry": 0.7, "patient": 1,
-    "crash": 0.7, "fail": 0.7, "flaky": 1, "infeasible": 0.4, "call": 5, "use": 2, "kept": 0.8, "relay": 0.8,
+    "crash": 0.7, "fail": 0.7, "flaky": 1, "infeasible": 0.4, "call": 5, "use": 2, "kept": 0.8, "relay": 2.5,
     "meet": 1, "find": 0.8,
     # what does not
     "get": 2, "wait": 2, "sleep": 2, "drop": 3, "cancel": 3, "keep": 1.5, "kill": 0.5, "crash_actor": 0.7,
@@ -57,7 +57,8 @@ def drawn(rng: Random, nodes: int = 1) -> tuple[Step, ...]:
     steps = [_actor(rng, at) for at in range(rng.randrange(3))]
     actors = list(range(len(steps)))
     for number in range(len(steps), len(steps) + rng.randrange(3, 38)):
-        steps.append(_step(rng, number, actors, nodes))
+        sleeping = [step.number for step in steps if step.op == "nap"]
+        steps.append(_step(rng, number, actors, nodes, sleeping))
         if steps[-1].op == "actor":
             actors.append(number)
     return tuple(steps)
@@ -74,7 +75,7 @@ def _actor(rng: Random, number: int) -> Step:
     return Step(number, "actor", large=rng.random() < 0.5, retries=retries, how=" ".join(how).strip())
 
 
-def _step(rng: Random, number: int, actors: list[int], nodes: int) -> Step:
+def _step(rng: Random, number: int, actors: list[int], nodes: int, sleeping: list[int]) -> Step:
     names = [op for op in OPS if actors or op not in OF_ACTORS]
     (op,) = rng.choices(names, [OPS[name] for name in names])
     if op == "actor":
@@ -83,6 +84,8 @@ def _step(rng: Random, number: int, actors: list[int], nodes: int) -> Step:
     args = sorted(
         {rng.randrange(number) + (SECOND if rng.random() < 0.1 else 0) for _ in range(count) if number}
     )
+    if op == "cancel" and rng.random() < 0.6:  # what may still run, or has only just been submitted
+        args = [rng.choice(sleeping[-2:] or [max(0, number - 1)])]
     retries = _RETRIES.get(op, _endless)(rng)
     return Step(
         number,
@@ -118,7 +121,7 @@ FOREVER = -1.0
 """As a timeout: none."""
 _SECONDS = {
     "leaf": [0.0, 0.001, 0.01, 0.05],
-    "nap": [0.01, 0.05, 0.5],
+    "nap": [0.01, 0.05, 0.5, 0.5],
     "patient": [0.0, 0.001, 0.05],
     "sleep": [0.0, 0.001, 0.01, 0.05],
     "wait": [0.0, 0.001, 0.01, 0.05, FOREVER],

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from labray.ids import ObjectID, Place
-from labray.messages import Copied, ErrorInfo, Evict, Missing, Pull, Push, Remote, Stored
+from labray.messages import Copied, ErrorInfo, Evict, LossAsked, Missing, Pull, Push, Remote, Stored
 from labray.node.records import ObjectRecord
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Copies:
         self.desk = table.desk
         self.place = table.place
         self.on_unknown = on_unknown
+        # By owner, and a loss it may not know of:
+        self.unheard: dict[tuple[Place, Place], list[ObjectID]] = {}
 
     def pull(self, record: ObjectRecord) -> None:
         """Have it in memory here: from our disk, or from one holder, once however many wait for it."""
@@ -61,11 +63,29 @@ class Copies:
         """All we know of it is out of date: the owner knows better, or says that it is lost."""
         if type(record.value) is not Remote or record.kept is not None or record.pulling is not None:
             return
-        refs, record.value, record.watched = record.refs(), None, False
+        refs, places, record.value, record.watched = record.refs(), record.value.places, None, False
         for ref in refs:
             self.table.release(ref.id)
-        self.table.watch(record)
+        if places and record.owner not in self.desk.dead and all(place in self.desk.dead for place in places):
+            record.watched = True  # in a moment: asked at once it would tell us the same, until it hears
+            self.unheard.setdefault((record.owner, places[0]), []).append(record.id)
+            self.desk.send(record.owner, LossAsked(places[0]))
+        else:
+            self.table.watch(record)
         self.on_unknown(record, None)
+
+    def known(self, owner: Place, lost: Place) -> None:
+        """The owner has heard of a loss too: now it knows what became of its objects."""
+        for id in self.unheard.pop((owner, lost), ()):
+            record = self.table.records.get(id)
+            if record is not None and record.value is None:
+                record.watched = False
+                self.table.watch(record)
+
+    def owner_lost(self, owner: Place) -> None:
+        """It will tell no more."""
+        for key in [key for key in self.unheard if key[0] == owner]:
+            del self.unheard[key]
 
     def surplus(self, id: ObjectID, at: Place, local: Stored | None) -> None:
         """At the owner: a copy was made that nobody had asked for."""

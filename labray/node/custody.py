@@ -247,7 +247,7 @@ class Custody:
             if task.cancelled is not None:
                 self.node.cancels.follow(task)
             if message.to in self.desk.dead:
-                self.node.endings.lost(task, f"its node {message.to} is lost")
+                self.node.tidings.await_word(sender, message.to)
 
     def forget(self, task: TaskRecord) -> None:
         """Let go of all that a task of another place held here."""

@@ -34,6 +34,7 @@ def place_lost(node: Node, lost: Place) -> None:
             error = ErrorInfo("actor_died", f"the actor {resident.id} died with its owner, {lost}.")
             node.residents.stop(resident.id, resident.creation.attempt, error)
     node.impossible.place_lost()
+    node.tidings.place_lost(lost)
     for task in list(node.custody.tasks.values()):
         if task.spec.owner == lost and task.state in UNDECIDED:
             was_ready = task.state is State.READY

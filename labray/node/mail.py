@@ -50,6 +50,8 @@ def from_places(node: Node) -> Mailboxes:
         m.Moved: custody.moved,
         m.Done: endings.done,
         m.Bounced: lambda s, x: endings.bounced(x),
+        m.LossAsked: node.tidings.ask,
+        m.LossKnown: node.tidings.known,
         m.Watch: lambda s, x: objects.watched(m.Ref(x.id, node.place), s),
         m.Exists: lambda s, x: objects.exists(x.id, x.known),
         m.Pull: lambda s, x: objects.copies.pulled(x.id, s),

@@ -36,6 +36,7 @@ from labray.node.residents import Residents
 from labray.node.shortage import Shortage
 from labray.node.storage import Storage, left_behind
 from labray.node.tasks import State
+from labray.node.tidings import Tidings
 from labray.node.waits import pending
 from labray.node.workers import Pool
 from labray.schedulers.interface import (
@@ -104,6 +105,7 @@ class Node:
         self.inquiry = Inquiry(self)
         self.shortage = Shortage(self)
         self.births = Births(self)
+        self.tidings = Tidings(self)
         self.alarmed = False
         self._handlers = mailboxes(self)
 
