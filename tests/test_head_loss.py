@@ -163,7 +163,7 @@ def test_losing_the_main_programs_node_ends_the_session_with_one_clear_error(hea
         ray.put(1)
 
 
-@pytest.mark.parametrize("seed", [145, 271, 1115, 1743, 2478])
+@pytest.mark.parametrize("seed", [145, 271, 277, 1115, 1743, 2478])
 def test_random_programs_come_to_what_was_promised_when_the_head_dies(seed):
     case = case_of(seed)
     assert "head" in case.faults.named() and not case.fatal()

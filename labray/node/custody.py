@@ -23,7 +23,7 @@ from labray.messages import (
     Spec,
     Stored,
 )
-from labray.node.mind import dep_fact
+from labray.node.mind import UNDECIDED, dep_fact
 from labray.node.notes import note_needs
 from labray.node.records import ObjectRecord
 from labray.node.tasks import State, TaskRecord, pinned
@@ -191,6 +191,8 @@ class Custody:
             task.hops = message.hops
             task.at = None
         else:
+            if task is not None:
+                self._superseded(task)
             task = self.record(spec, False, message.attempt, message.hops)
             task.known = message.known
             self.objects.receive(spec.args.refs)
@@ -212,6 +214,16 @@ class Custody:
             self.node.mind.withdraw(task)
             task.step(State.OVER)
             self.forget(task)
+
+    def _superseded(self, task: TaskRecord) -> None:
+        """Its owner has given this attempt up, and the next is here as well. What runs of it runs to its end."""
+        if task.state in UNDECIDED:
+            was_ready = task.state is State.READY
+            self.node.mind.withdraw(task)
+            task.step(State.OVER)
+            self.forget(task)
+            if was_ready:
+                self.node.pool.queue.withdraw(task)
 
     def _count_loans(self, message: Assign) -> None:
         """Whoever sent a task back lent us its refs on the way. We hold them already, but owe the loans."""
@@ -251,7 +263,8 @@ class Custody:
 
     def forget(self, task: TaskRecord) -> None:
         """Let go of all that a task of another place held here."""
-        del self.tasks[task.id]
+        if self.tasks.get(task.id) is task:
+            del self.tasks[task.id]
         for ref, value in zip(task.spec.deps, task.known or (None,) * len(task.spec.deps), strict=True):
             if type(value) is Inline:
                 for inner in value.payload.refs:
