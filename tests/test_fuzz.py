@@ -423,3 +423,32 @@ def test_what_is_let_go_of_while_a_loss_is_told_is_let_go_of_once():
         nodes=2,
         scheduler="centralized",
     )
+
+
+def test_a_sleeper_that_is_cancelled_twice_wakes_once():
+    """Seed 206: it was woken for each cancel, and so went on in the middle of what came next."""
+    goes_well(
+        Step(2, "leaf", value=5),
+        Step(3, "nap", value=1, seconds=0.0),
+        Step(6, "actor", how="new bob"),
+        Step(12, "actor", retries=0, how="or found ann"),
+        Step(18, "cancel", (3,)),
+        Step(28, "cancel", (3,), how="flat"),
+        seed=206,
+        nodes=3,
+        scheduler="power_of_d",
+        head="own",
+    )
+
+
+def test_a_cancel_that_comes_when_the_body_has_ended_is_not_the_next_tasks():
+    """Seed 402192: the simulated worker kept the interrupt for whatever it ran next."""
+    goes_well(
+        Step(0, "add", large=True),
+        Step(1, "sleep"),
+        Step(2, "cancel", (0,)),
+        Step(4, "add"),
+        seed=402192,
+        scheduler="centralized",
+        profile="default",
+    )

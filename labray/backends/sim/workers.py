@@ -94,7 +94,8 @@ class Worker(Client):
             self.awaiting = None
             self._wait_begins()
         elif self._sleeping is not None:
-            self._sleeping.cancel()  # its waking is this one
+            self._sleeping.cancel()  # its waking is this one, and the only one
+            self._sleeping = None
         else:
             return
         self._agenda.after(0.0, self._resume)
@@ -112,6 +113,7 @@ class Worker(Client):
         if self.outbox and now - self._since >= self._profile.flush_s:
             self.send_posts()
         run = self.running = self._queue.pop(0)
+        self.interrupted = False  # it was meant for one whose body had ended
         if self._world.fate is not None:
             self._world.fate.task_begins(self, run)
         cpu_s = self.debt_s + taken_s + self.charges.run(run)
