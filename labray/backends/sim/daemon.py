@@ -16,6 +16,7 @@ from labray.ids import ClientID, ObjectID, Place
 
 if TYPE_CHECKING:
     from labray.backends.sim.hosts import Host
+    from labray.backends.sim.network import Route
     from labray.backends.sim.world import World
     from labray.node import Node
 
@@ -167,3 +168,8 @@ class ServiceTimes(dict[type, float]):
     def __missing__(self, kind: type) -> float:
         self[kind] = self._named.get(kind.__name__, self._default_s)
         return self[kind]
+
+
+def route(origin: Daemon, target: Daemon) -> Route | None:
+    """Between which nodes something travels; None if both live on one host."""
+    return None if origin.host is target.host else (origin.name, target.name)

@@ -281,3 +281,8 @@ _WEIGHTS: dict[type, Callable[[Any], int]] = {
     m.Failed: lambda value: CODE_BYTES,
     m.Told: lambda message: len(message.body),
 }
+
+
+def weight_of(run: m.Run) -> int:
+    """Bytes that a worker decodes to begin it."""
+    return grains(len(run.spec.args.data)) + (size_of(run.args) if run.args else 0)

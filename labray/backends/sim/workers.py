@@ -17,7 +17,7 @@ from labray import port
 from labray.backends.sim.bodies import Body, Cancelled
 from labray.backends.sim.clients import Client
 from labray.backends.sim.modelled import placeholder, small_values
-from labray.backends.sim.network import LEAST_WEIGHED_BYTES, grains, size_of
+from labray.backends.sim.network import LEAST_WEIGHED_BYTES, weight_of
 from labray.ids import Place, result_id
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Worker(Client):
         taken_s += len(run.args) * self._profile.task_dep_s
         cpu_s = self.debt_s + taken_s + self._profile.task_s
         if run.args or len(run.spec.args.data) >= LEAST_WEIGHED_BYTES:
-            cpu_s += _weight(run) / self._profile.codec_Bps
+            cpu_s += weight_of(run) / self._profile.codec_Bps
         self.debt_s = 0.0
         if run.spec.model is None or (
             self._world.limited and max(run.spec.model, default=0) > m.INLINE_LIMIT_BYTES
@@ -298,7 +298,3 @@ class Worker(Client):
                 break
         world.active = speaker
         port.switch(before)
-
-
-def _weight(run: m.Run) -> int:
-    return grains(len(run.spec.args.data)) + (size_of(run.args) if run.args else 0)

@@ -18,12 +18,12 @@ from labray import messages as m
 from labray.backends.sim.agenda import Agenda
 from labray.backends.sim.clients import Client
 from labray.backends.sim.clock import Patches
-from labray.backends.sim.daemon import Daemon
+from labray.backends.sim.daemon import Daemon, route
 from labray.backends.sim.driver import Driver
 from labray.backends.sim.fate import Fate
 from labray.backends.sim.interrupts import Interrupts
 from labray.backends.sim.machines import Machines
-from labray.backends.sim.network import Network, Route, size_of
+from labray.backends.sim.network import Network, size_of
 from labray.backends.sim.settings import Settings
 from labray.backends.sim.stores import shipped
 from labray.backends.sim.watchdog import Watchdog
@@ -125,7 +125,7 @@ class World:
             if not origin.dead or origin.name not in target.deaf_to:
                 target.receive(mail)
 
-        self.network.send((source, to), _route(origin, target), size_of(letters), arrive, leaves)
+        self.network.send((source, to), route(origin, target), size_of(letters), arrive, leaves)
 
     def push(self, source: Place, effect: m.Push) -> None:
         """A stored object from one store to another."""
@@ -141,7 +141,7 @@ class World:
             target.receive([(effect.to, "", m.Arrived(effect.id, copy))])
 
         leaves = 0.0 if self.fate is None else self.fate.leaves(origin.name, target.name)
-        self.network.push(_route(origin, target), effect.value.size, arrive, leaves)
+        self.network.push(route(origin, target), effect.value.size, arrive, leaves)
 
     # ------------------------------------------------------------ workers
 
@@ -294,8 +294,3 @@ class World:
         self.clients.clear()
         if self._collecting:
             gc.enable()
-
-
-def _route(origin: Daemon, target: Daemon) -> Route | None:
-    """Between which nodes something travels; None if both live on one host."""
-    return None if origin.host is target.host else (origin.name, target.name)
