@@ -23,6 +23,7 @@ from labray.errors import DeadlockError
 from labray.executor import Executor
 from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID, creator
 from labray.node import Node
+from labray.node.resources import boundless
 from labray.node.waits import story
 from labray.process import Process
 from labray.trace import Event
@@ -41,13 +42,6 @@ def start(config: Config) -> InlineSession:
     if config.nodes != 1:
         raise ValueError(f'backend="inline" is one node; nodes={config.nodes} needs "sim" or "cluster".')
     return InlineSession(config)
-
-
-def boundless(totals: m.Demand) -> m.Demand:
-    """What the node may hand out: a frame deep in the stack holds its CPU though it cannot go on before those
-    above it, so a bound would be a deadlock. What no node could ever run is refused by the cluster's description.
-    """
-    return tuple((name, amount * 1_000_000) for name, amount in totals)
 
 
 class InlineChannel:

@@ -83,7 +83,7 @@ def _counts(node: Node) -> None:
             stored += 1
             used += record.local.size
         assert record.holds >= 0 and record.given >= 0
-        assert record.pins == pins.get(record.id, 0), (
+        assert record.pins == (pins.get(record.id, 0) if pins else 0), (
             f"{record.id}: {record.pins} pins, clients have {pins.get(record.id)}"
         )
     account = node.storage.account

@@ -49,3 +49,10 @@ class Resources:
 def lendable(demand: Demand) -> Demand:
     """The part of a request that a blocked task gives back: its CPU, not its GPU or custom resources."""
     return tuple(item for item in demand if item[0] == "CPU")
+
+
+def boundless(totals: Demand) -> Demand:
+    """What the node may hand out: a frame deep in the stack holds its CPU though it cannot go on before those
+    above it, so a bound would be a deadlock. What no node could ever run is refused by the cluster's description.
+    """
+    return tuple((name, amount * 1_000_000) for name, amount in totals)
