@@ -7,9 +7,11 @@ common pages out among those who have them.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -86,8 +88,9 @@ class Peak:
 
 
 @labray.remote
-def hold_on(until: float) -> None:
-    while time.time() < until:
+def hold_on(until: str) -> None:
+    """Keep a worker busy until there is such a file."""
+    while not os.path.exists(until):
         time.sleep(0.05)
 
 
@@ -95,12 +98,13 @@ def many_queued(count: int) -> Iterator[Figure]:
     """All submitted while the workers are held up, so that they really queue; then all got."""
     empty = labray.remote(nothing)
     labray.get([empty.remote() for _ in range(1000)])
-    submitting_s = count / 20_000
-    with Peak(Processes()) as peak:
+    with TemporaryDirectory() as directory, Peak(Processes()) as peak:
+        go = os.path.join(directory, "go")
         for _ in range(WORKERS):
-            hold_on.remote(time.time() + submitting_s)
+            hold_on.remote(go)
         begun = time.perf_counter()
         refs = [empty.remote() for _ in range(count)]
+        open(go, "w").close()
         labray.get(refs)
         rate = count / (time.perf_counter() - begun)
     yield Figure(f"{count:,} queued tasks, each", peak.bytes / count, "bytes", 2048)

@@ -18,6 +18,9 @@ from weakref import WeakSet
 import cloudpickle
 from msgspec import Struct
 
+from labray.buffers import in_place as in_place
+from labray.buffers import settle as settle
+from labray.buffers import to_read
 from labray.messages import Payload, Ref
 from labray.refs import ObjectRef
 from labray.unpicklable import UnpicklableError, about_argument, culprit
@@ -181,13 +184,6 @@ def size_of(payload: Payload) -> int:
     return size
 
 
-def settle(payload: Payload) -> Payload:
-    """The payload with buffers of its own: what happens to the caller's memory no longer matters."""
-    if not payload.buffers:
-        return payload
-    return Payload(payload.data, tuple(bytes(buffer) for buffer in payload.buffers), payload.refs)
-
-
 # ---------------------------------------------------------------- in
 
 _adopt: Adopt | None = None
@@ -200,11 +196,11 @@ def _receive(id: Any, owner: Any) -> ObjectRef[Any]:
 
 
 def decode(payload: Payload, adopt: Adopt) -> Any:
-    """The value. Its handles are made by `adopt`; its buffers stay where they are, read-only."""
+    """The value. Its handles are made by `adopt`; its arrays are read-only and aligned, the large ones in place."""
     if payload.refs or payload.buffers:
         global _adopt
         _adopt = adopt  # one table a process; in the simulator, nothing else runs between here and the end of loads
-        return pickle.loads(payload.data, buffers=payload.buffers)
+        return pickle.loads(payload.data, buffers=to_read(payload))
     return pickle.loads(payload.data)
 
 

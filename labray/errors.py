@@ -102,6 +102,14 @@ class OwnerDiedError(ObjectLostError):
     """The node that owned the object is lost, and with it the knowledge of how to make it again."""
 
 
+class ObjectStoreFullError(LabrayError):
+    """The value does not fit into its node's store, and what is there cannot make way: the message has the sizes."""
+
+
+class OutOfDiskError(LabrayError):
+    """The store is full, or the value was spilled, and the disk does not do its part."""
+
+
 class RayTaskError(LabrayError):
     """The user's code raised, in a task or a method. `cause` is what it raised; str() is the remote traceback."""
 
@@ -179,6 +187,8 @@ _KINDS: dict[str, type[LabrayError]] = {
     "cancelled": TaskCancelledError,
     "unschedulable": TaskUnschedulableError,
     "out_of_memory": OutOfMemoryError,
+    "store_full": ObjectStoreFullError,
+    "out_of_disk": OutOfDiskError,
     "system": LabraySystemError,
 }
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from labray import codec
 from labray.errors import describe
 from labray.ids import ObjectID, creator, result_id
-from labray.messages import ErrorInfo, Failed, Inline, Payload, Ref, Run, Spec, Value
+from labray.messages import ErrorInfo, Failed, Inline, Payload, Ref, Run, Spec, Stored, Value
 from labray.process import Process
 from labray.refs import ObjectRef
 from labray.unpicklable import UnpicklableError
@@ -135,7 +135,16 @@ class Executor:
             )
         if len(several) != spec.returns:
             raise ValueError(f"Task returned {len(several)} objects, but num_returns={spec.returns}.")
-        return tuple(self._pack(result_id(spec.id, at), one, held) for at, one in enumerate(several))
+        packed: list[Value] = []
+        try:
+            for at, one in enumerate(several):
+                packed.append(self._pack(result_id(spec.id, at), one, held))
+        except BaseException:
+            for at, value in enumerate(packed):
+                if isinstance(value, Stored):
+                    self.process.channel.unstore(result_id(spec.id, at), value)
+            raise
+        return tuple(packed)
 
     def _pack(self, id: ObjectID, result: Any, held: list[Sequence[ObjectRef[Any]]]) -> Value:
         if result is None:

@@ -27,7 +27,10 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Death(Fault, frozen=True):
-    """A node dies with all its processes and objects. It comes back empty `back` seconds later, or never."""
+    """A node dies with all its processes and objects. It comes back empty `back` seconds later, or never.
+
+    With init(head="own") the node may be `head`. The loss of the main program's node ends the session.
+    """
 
     node: str
     at: float

@@ -55,8 +55,15 @@ class Payload(Word, frozen=True, array_like=True, gc=False):
     refs: tuple[Ref, ...] = ()
 
 
+DISK = "disk"
+"""The writer of a block that lies on disk."""
+
+
 class Block(Word, frozen=True, array_like=True, gc=False):
-    """Where a stored payload lies in its node's store. Only the world reads it."""
+    """Where a stored payload lies in its node's store: the client or place that wrote it, or DISK.
+
+    Only the world reads the rest.
+    """
 
     writer: str
     segment: int
@@ -68,7 +75,7 @@ class ErrorInfo(Word, frozen=True, array_like=True, gc=False):
     """An error that can be told even where it cannot be unpickled.
 
     kind: task (the user's code raised), worker_crashed, actor_died, actor_unavailable, object_lost,
-    owner_died, cancelled, unschedulable, out_of_memory, system.
+    owner_died, cancelled, unschedulable, out_of_memory, store_full, out_of_disk, system.
     """
 
     kind: str
@@ -197,6 +204,25 @@ class Unpin(Tagged, frozen=True, array_like=True, gc=False):
     ids: tuple[tuple[ObjectID, int], ...]
 
 
+class Room(Tagged, frozen=True, array_like=True, gc=False):
+    """May I write an object of this size into the store? Answered by Granted, perhaps after others have made way.
+
+    more: by how many bytes the memory that this client has been granted must grow; most: what it would like.
+    """
+
+    request: int
+    id: ObjectID
+    size: int
+    more: int
+    most: int
+
+
+class Unused(Tagged, frozen=True, array_like=True, gc=False):
+    """The room granted for this object will not be used after all."""
+
+    id: ObjectID
+
+
 class Kill(Tagged, frozen=True, array_like=True, gc=False):
     actor: Ref
     no_restart: bool = True
@@ -265,6 +291,8 @@ Call = (
     | Drop
     | Pin
     | Unpin
+    | Room
+    | Unused
     | Kill
     | Cancel
     | Register
@@ -328,17 +356,30 @@ class Found(Tagged, frozen=True, array_like=True, gc=False):
     handle: bytes = b""
 
 
+class Granted(Tagged, frozen=True, array_like=True, gc=False):
+    """The client may use so much more memory; or not, and why."""
+
+    request: int
+    room: int
+    error: ErrorInfo | None = None
+
+
 class Reclaim(Tagged, frozen=True, array_like=True, gc=False):
-    """This block, which the client wrote, may be written again."""
+    """This block, which the client wrote, may be written again; or, if not keep, its memory goes back."""
 
     block: Block
+    keep: bool = True
+
+
+class Trim(Tagged, frozen=True, array_like=True, gc=False):
+    """Memory is short: give back what you have been granted and do not use."""
 
 
 class Warned(Tagged, frozen=True, array_like=True, gc=False):
     text: str
 
 
-Notice = Run | Recall | Interrupt | Values | Ready | Registered | Found | Reclaim | Warned
+Notice = Run | Recall | Interrupt | Values | Ready | Registered | Found | Granted | Reclaim | Trim | Warned
 
 
 # ---------------------------------------------------------------- Letter: place -> place
@@ -414,6 +455,26 @@ class Evict(Tagged, frozen=True, array_like=True, gc=False):
     """From an object's owner: nobody needs it any more."""
 
     id: ObjectID
+
+
+class Spare(Tagged, frozen=True, array_like=True, gc=False):
+    """To an object's owner: memory is short here; may I drop my copy? Answered by Spared."""
+
+    id: ObjectID
+
+
+class Spared(Tagged, frozen=True, array_like=True, gc=False):
+    """granted: another place has a copy, and the owner no longer counts on the receiver's."""
+
+    id: ObjectID
+    granted: bool
+
+
+class Dropped(Tagged, frozen=True, array_like=True, gc=False):
+    """To an object's owner: the sender has lost its copy; why."""
+
+    id: ObjectID
+    error: ErrorInfo
 
 
 class Lent(Tagged, frozen=True, array_like=True, gc=False):
@@ -515,6 +576,12 @@ class NameFound(Tagged, frozen=True, array_like=True, gc=False):
     handle: bytes
 
 
+class NamesHere(Tagged, frozen=True, array_like=True, gc=False):
+    """To a head that has come back and knows nothing: the named actors that the sender owns."""
+
+    names: tuple[tuple[str, Ref, bytes], ...]
+
+
 class NameFree(Tagged, frozen=True, array_like=True, gc=False):
     """To the head, from an actor's owner: it is dead."""
 
@@ -581,6 +648,9 @@ Letter = (
     | Missing
     | Copied
     | Evict
+    | Spare
+    | Spared
+    | Dropped
     | Lent
     | Returned
     | Seek
@@ -594,6 +664,7 @@ Letter = (
     | NameGiven
     | NameSought
     | NameFound
+    | NamesHere
     | NameFree
     | Suspected
     | WhoWaits
@@ -639,7 +710,10 @@ class PlaceLost(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class PlaceJoined(Tagged, frozen=True, array_like=True, gc=False):
-    """A node came up, perhaps one that was lost, in a new incarnation."""
+    """A node came up, perhaps one that was lost, in a new incarnation.
+
+    The head is called the same in every life: who hears this of it has heard of its loss before. It hears it as well.
+    """
 
     place: Place
     totals: Demand
@@ -659,6 +733,23 @@ class Arrived(Tagged, frozen=True, array_like=True, gc=False):
     value: Stored
 
 
+class Spilled(Tagged, frozen=True, array_like=True, gc=False):
+    """The answer to Spill. No value: it could not be written, and why; the copy in memory is as it was."""
+
+    id: ObjectID
+    value: Stored | None
+    error: str = ""
+
+
+class Restored(Tagged, frozen=True, array_like=True, gc=False):
+    """The answer to Restore. No value: why, and whether the copy on disk is lost."""
+
+    id: ObjectID
+    value: Stored | None
+    error: str = ""
+    lost: bool = False
+
+
 class Woke(Tagged, frozen=True, array_like=True, gc=False):
     """The time asked for by Alarm has come."""
 
@@ -675,6 +766,8 @@ News = (
     | PlaceJoined
     | MemoryShort
     | Arrived
+    | Spilled
+    | Restored
     | Woke
 )
 
@@ -710,7 +803,25 @@ class Push(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class Free(Tagged, frozen=True, array_like=True, gc=False):
-    """Nobody needs this node's copy and no view is on it."""
+    """Nobody needs this copy, in memory or on disk (block.writer is DISK), and no view is on it.
+
+    keep: whoever wrote it may use its memory again; else that goes back to the system.
+    """
+
+    id: ObjectID
+    value: Stored
+    keep: bool = True
+
+
+class Spill(Tagged, frozen=True, array_like=True, gc=False):
+    """Write a copy of this stored object to disk; the world answers Spilled."""
+
+    id: ObjectID
+    value: Stored
+
+
+class Restore(Tagged, frozen=True, array_like=True, gc=False):
+    """Read a spilled object back into memory; the world answers Restored. The copy on disk stays."""
 
     id: ObjectID
     value: Stored
@@ -729,4 +840,4 @@ class Warn(Tagged, frozen=True, array_like=True, gc=False):
     text: str
 
 
-Effect = Send | Start | Stop | Push | Free | Alarm | Warn
+Effect = Send | Start | Stop | Push | Free | Spill | Restore | Alarm | Warn

@@ -84,6 +84,9 @@ class Channel(Protocol):
     def store(self, object_id: ObjectID, payload: Payload) -> Stored:
         """Write a large payload into this node's store."""
 
+    def unstore(self, object_id: ObjectID, stored: Stored) -> None:
+        """Take back what was stored and the node has not been told of."""
+
     def load(self, object_id: ObjectID, stored: Stored) -> Payload:
         """The stored payload; its buffers are read-only views, and Unpin is posted when the last one dies."""
 

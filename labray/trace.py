@@ -21,6 +21,10 @@ their subject and detail (attempts count from 0; times are the world's seconds):
     put         object   (parent, size)         at its owner
     stored      object   size                   in this place's store (large values only)
     moved       object   (from, size)           a copy arrived here
+    spilled     object   size                   left memory for this place's disk
+    evicted     object   size                   left memory, and is elsewhere or on disk already
+    restored    object   size                   came back from disk
+    refused     object   (client, size)         found no room here
     freed       object   None                   at its owner
     lost        worker or place   reason        what the world declared dead
     actor       actor    (state, place)         at its owner; state: alive, restarting, dead

@@ -24,6 +24,7 @@ from labray.ids import (
     TaskID,
     lineage_prefix,
     place,
+    put_id,
     result_id,
     task_id,
 )
@@ -64,9 +65,14 @@ class LoopWorld:
     """places and clients by name; `make_body(run, world, worker)` says what a task does."""
 
     def __init__(
-        self, nodes: int, cpus: int, scheduler: Scheduler, seed: int, make_body: Callable[..., Body]
-    ) -> None:
+        self, nodes: int, cpus: int, scheduler: Scheduler, seed: int, make_body: Callable[..., Body],
+        store_bytes: int | None = None, bad_disk: float = 0.0,
+    ) -> None:  # fmt: skip
         self.rng = Random(seed)
+        self.store_bytes = store_bytes
+        self.bad_disk = bad_disk  # how often the disk does not do as it is told
+        self.disk: dict[tuple[Place, ObjectID], int] = {}
+        self.puts = self.spills = self.restores = 0
         self.cpus = cpus
         self.scheduler = scheduler
         self.joined = 0
@@ -75,9 +81,12 @@ class LoopWorld:
         )
         self.cluster = Cluster(infos, HEAD)
         self.nodes = {
-            p: Node(p, self.cluster, totals, scheduler, Random(f"{seed}/{p}"), max_workers=10_000)
+            p: Node(
+                p, self.cluster, totals, scheduler, Random(f"{seed}/{p}"), max_workers=10_000,
+                store_bytes=store_bytes,
+            )
             for p, totals in [(HEAD, ()), *((i.place, i.totals) for i in infos)]
-        }
+        }  # fmt: skip
         self.now = 0.0
         self.wires: dict[tuple[str, str], deque[Any]] = {}
         self.alarms: list[tuple[float, Place, int]] = []
@@ -116,7 +125,7 @@ class LoopWorld:
         self.requests += 1
         return self.requests
 
-    def ask(self, message: m.Get | m.Wait) -> Any:
+    def ask(self, message: m.Get | m.Wait | m.Room) -> Any:
         """The driver asks, and the world runs until it is answered."""
         self.wire(self.driver, "n0", message)
         self.run_until(lambda: message.request in self.replies)
@@ -124,6 +133,24 @@ class LoopWorld:
 
     def get(self, *refs: m.Ref) -> tuple[m.Value, ...]:
         return self.ask(m.Get(self.request(), tuple(refs))).values
+
+    def put(self, size: int) -> m.Ref | m.ErrorInfo:
+        """The driver stores a value, or is told why it cannot."""
+        self.puts += 1
+        id = put_id(lineage_prefix(DRIVER, 0), self.puts)
+        granted = self.ask(m.Room(self.request(), id, size, size, size))
+        if granted.error is not None:
+            return granted.error
+        self.store[(Place("n0"), id)] = size
+        self.wire(self.driver, "n0", m.Put(id, stored(size, self.driver), DRIVER))
+        return m.Ref(id, Place("n0"))
+
+    def read(self, ref: m.Ref) -> m.Value:
+        """Get one value, look at it, and let go of the view."""
+        (value,) = self.get(ref)
+        if isinstance(value, m.Stored):
+            self.wire(self.driver, "n0", m.Unpin(((ref.id, 1),)))
+        return value
 
     def cancel(self, ref: m.Ref, force: bool = False, recursive: bool = True) -> None:
         self.wire(self.driver, "n0", m.Cancel(self.request(), ref, force, recursive))
@@ -194,16 +221,46 @@ class LoopWorld:
             case m.Stop(worker):
                 self._remove(worker)
             case m.Push(id, value, to):
-                assert (at, id) in self.store, f"{id} is pushed from {at}, where it is not"
+                assert (at, id) in (self._where(value)), f"{id} is pushed from {at}, where it is not"
                 if to in self.nodes:
-                    self.wire("push" + at, to, m.Arrived(id, value))
+                    self.wire("push" + at, to, m.Arrived(id, stored(value.size, to)))
                     self.store[(to, id)] = value.size
-            case m.Free(id):
-                del self.store[(at, id)]
+            case m.Free(id, value):
+                del self._where(value)[(at, id)]
+            case m.Spill(id, value):
+                assert (at, id) in self.store
+                self.wire(f"disk{at}", at, self._spill(at, id, value))
+            case m.Restore(id, value):
+                assert (at, id) in self.disk
+                self.wire(f"disk{at}", at, self._restore(at, id, value))
             case m.Alarm(after, token):
                 self.alarms.append((self.now + after, at, token))
             case m.Warn(text):
                 self.warned.append(text)
+
+    def _where(self, value: m.Stored) -> dict[tuple[Place, ObjectID], int]:
+        return self.disk if value.block.writer == m.DISK else self.store
+
+    def _spill(self, at: Place, id: ObjectID, value: m.Stored) -> m.Spilled:
+        if self.rng.random() < self.bad_disk:
+            return m.Spilled(id, None, "it is full.")
+        self.disk[(at, id)] = value.size
+        self.spills += 1
+        return m.Spilled(id, stored(value.size, m.DISK))
+
+    def _restore(self, at: Place, id: ObjectID, value: m.Stored) -> m.Restored:
+        if self.rng.random() < self.bad_disk:
+            return m.Restored(id, None, "it cannot be read.", self.rng.random() < 0.5)
+        self.store[(at, id)] = value.size
+        self.restores += 1
+        return m.Restored(id, stored(value.size, at))
+
+    def _readable(self, at: str, ref: m.Ref, value: Any) -> None:
+        """What a client is told to read is there."""
+        place = Place(at.partition("/")[0])
+        assert not isinstance(value, m.Stored) or (place, ref.id) in self.store, (
+            f"{at} is to read {ref.id}, freed"
+        )
 
     def _ring(self) -> None:
         alarm = min(self.alarms)
@@ -241,7 +298,15 @@ class LoopWorld:
         self.cluster = Cluster((*self.cluster.nodes, info), HEAD)
         seen = Cluster((*living, info), HEAD)
         rng = Random(f"{self.rng.random()}")
-        self.nodes[info.place] = Node(info.place, seen, info.totals, self.scheduler, rng, max_workers=10_000)
+        self.nodes[info.place] = Node(
+            info.place,
+            seen,
+            info.totals,
+            self.scheduler,
+            rng,
+            max_workers=10_000,
+            store_bytes=self.store_bytes,
+        )
         for news in (m.Booted(), *(m.PlaceLost(other) for other in lost)):
             for effect in self.nodes[info.place].handle("", news, self.now):
                 self._obey(info.place, effect)
@@ -258,9 +323,11 @@ class LoopWorld:
         self.wires = {
             ends: queue
             for ends, queue in self.wires.items()
-            if lost not in (ends[0].removeprefix("push"), ends[1]) and not {*ends} & {*mine}
+            if lost not in (ends[0].removeprefix("push").removeprefix("disk"), ends[1])
+            and not {*ends} & {*mine}
         }
         self.store = {key: size for key, size in self.store.items() if key[0] != lost}
+        self.disk = {key: size for key, size in self.disk.items() if key[0] != lost}
         self.alarms = [alarm for alarm in self.alarms if alarm[1] != lost]
         for node in self.nodes:
             self.wire("", node, m.PlaceLost(lost))
@@ -277,11 +344,13 @@ class LoopWorld:
             return
         if isinstance(message, m.Interrupt):
             self._interrupt(worker, message)
-        elif isinstance(message, m.Values) and (
+        elif isinstance(message, m.Values | m.Granted) and (
             worker.waiting is None or worker.waiting.request != message.request
         ):
             self._unread(worker, message)
         elif isinstance(message, m.Run):
+            for ref, value in zip(message.spec.deps, message.args, strict=True):
+                self._readable(to, ref, value)
             if worker.waiting is not None and message.spec.kind != "method":
                 self.wire(to, worker.at, m.Recalled((message.spec.id,)))
             else:
@@ -301,8 +370,11 @@ class LoopWorld:
                 self.wire(worker.id, worker.at, m.Abandon(worker.waiting.request))
             worker.waiting, worker.interrupted, worker.resumed = None, True, True
 
-    def _unread(self, worker: LoopWorker, late: m.Values) -> None:
+    def _unread(self, worker: LoopWorker, late: m.Values | m.Granted) -> None:
         asked = self.asked.pop(late.request)
+        if isinstance(late, m.Granted):
+            self.wire(worker.id, worker.at, m.Unused(asked.id))
+            return
         pairs = zip(asked.refs, late.values, strict=False)
         if pinned := tuple((ref.id, 1) for ref, value in pairs if isinstance(value, m.Stored)):
             self.wire(worker.id, worker.at, m.Unpin(pinned))
@@ -330,7 +402,7 @@ class LoopWorld:
         try:
             if worker.interrupted:
                 worker.interrupted = False
-                if isinstance(worker.reply, m.Values):
+                if isinstance(worker.reply, m.Values | m.Granted):
                     self._unread(worker, worker.reply)
                 worker.reply = None
                 message = worker.body.throw(KeyboardInterrupt)
@@ -345,7 +417,7 @@ class LoopWorld:
             self._end(worker, [m.Failed(m.ErrorInfo("cancelled", "interrupted"))] * run.spec.returns)
             return
         worker.reply = None
-        if isinstance(message, m.Get | m.Wait):
+        if isinstance(message, m.Get | m.Wait | m.Room):
             worker.waiting = self.asked[message.request] = message
         self.wire(worker.id, worker.at, message)
 
@@ -378,16 +450,17 @@ class LoopWorld:
             id = result_id(run.spec.id, index)
             if isinstance(value, m.Stored):
                 self.store[(worker.at, id)] = value.size
+                values[index] = stored(value.size, worker.id)
             self.values[id] = True
-        stored = tuple(
+        unpinned = tuple(
             (ref.id, 1) for ref, arg in zip(run.spec.deps, run.args, strict=True) if type(arg) is m.Stored
         )
         begun = self.now
         self.wire(
             worker.id, worker.at, m.Finished(run.spec.id, run.attempt, tuple(values), begun, begun + 1e-5)
         )
-        if stored:
-            self.wire(worker.id, worker.at, m.Unpin(stored))
+        if unpinned:
+            self.wire(worker.id, worker.at, m.Unpin(unpinned))
         self.completed[run.spec.id] = self.completed.get(run.spec.id, 0) + 1
         worker.run = worker.body = worker.reply = None
         worker.interrupted = False
@@ -404,8 +477,13 @@ class LoopWorld:
             assert not node.custody.tasks, f"{node.place} still has {list(node.custody.tasks.values())}"
             left = {id: (r.holds, r.loans, r.given, r.pins) for id, r in node.objects.records.items()}
             assert not left, f"{node.place} still has objects: {left}"
+            account = node.storage.account
+            assert not account.used and not account.promised, (
+                f"{node.place}: {account.used}, {account.promised}"
+            )
         assert not self.store, f"still stored: {self.store}"
+        assert not self.disk, f"still on disk: {self.disk}"
 
 
-def stored(size: int = LARGE) -> m.Stored:
-    return m.Stored(size, m.Block("", 0, 0, (size,)))
+def stored(size: int = LARGE, writer: str = "") -> m.Stored:
+    return m.Stored(size, m.Block(writer, 0, 0, (size,)))

@@ -37,9 +37,11 @@ INSIDE: dict[str, dict[str, Any]] = {
         "scheduler": Checked(BottomUp(spill=1)),
         **TAPE,
     },
+    "sim-2-tiny": {"backend": "sim", "nodes": 2, "num_cpus": 1, **TAPE, "object_store_memory": 4_000_000},
     "sim-4-random": {"backend": "sim", "nodes": 4, "num_cpus": 1, "scheduler": Checked(Random()), **TAPE},
 }
 REAL: dict[str, dict[str, Any]] = {
+    "cluster-2-tiny": {"nodes": 2, "num_cpus": 1, **TAPE, "object_store_memory": 4_000_000},
     "cluster-1": {"nodes": 1, "num_cpus": 2, **TAPE},
     "cluster-2-centralized": {"nodes": 2, "num_cpus": 1, "scheduler": Centralized(), **TAPE},
     "cluster-2-bottom_up": {"nodes": 2, "num_cpus": 1, "scheduler": BottomUp(spill=1), **TAPE},

@@ -10,7 +10,7 @@ from labray import session, trace
 from labray.backends.sim.agenda import Agenda
 from labray.backends.sim.hosts import Varying
 from labray.costs import FREE, Declared
-from labray.errors import ActorDiedError, RayActorError, SessionError, WorkerCrashedError
+from labray.errors import ActorDiedError, RayActorError, WorkerCrashedError
 from labray.faults import Crash, Cut, Death, Delay, Faults, Mtbf, Slow, Stragglers
 
 POLICIES = ("random", "centralized", "bottom_up")
@@ -159,15 +159,6 @@ def test_a_node_that_comes_back_is_a_new_place():
     simulate(Faults(deaths=[Death("n1", 1.0, back=1.0), Death("n1", 3.0)], notice=0.1))
     ray.sleep(5.0)
     assert [name for _, name in losses()] == ["n1", "n1", "n1~1"]  # n1~1 was told of n1 when it came up
-
-
-@pytest.mark.parametrize(("node", "head"), [("n0", "n0"), ("n0", "own"), ("head", "own")])
-def test_losing_the_drivers_node_or_the_head_ends_the_session_with_one_clear_error(node, head):
-    simulate(Faults(deaths=[Death(node, 0.3)]), head=head)
-    with pytest.raises(SessionError, match=rf"(?s){node}.*died at t=0\.3"):
-        work()
-    with pytest.raises(SessionError, match=r"died at t=0\.3"):
-        ray.put(1)
 
 
 def test_a_worker_killed_more_often_than_it_may_be_is_an_error():

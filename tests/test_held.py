@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import labray
 from labray import probe
+from labray.backends.cluster import enquiries
 from labray.errors import GetTimeoutError, LabrayError, TaskCancelledError
 from labray.holdings import HeldObject
 from labray.testing import held, released
@@ -382,3 +384,16 @@ def test_nothing_is_held_that_only_a_cycle_kept(cluster: str) -> None:
         released()
     finally:
         gc.enable()
+
+
+def test_a_node_that_does_not_answer_is_named_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    labray.init("cluster", nodes=2, num_cpus=1)
+    monkeypatch.setattr(enquiries, "ACCOUNT_S", 0.2)
+    processes = labray.session.running().processes()  # type: ignore[attr-defined]
+    os.kill(processes[THERE], signal.SIGSTOP)
+    try:
+        with pytest.raises(TimeoutError, match=f"the daemon of {THERE} has not answered"):
+            held()
+    finally:
+        os.kill(processes[THERE], signal.SIGCONT)
+    assert held().at(THERE).place == THERE

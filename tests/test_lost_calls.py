@@ -55,9 +55,9 @@ def test_a_call_that_is_lost_with_its_actors_node_ends_as_its_actor_does(
     (living,) = [node for node in others if node.name != place]
     far = call.options(resources={f"node:{living.name}": 0.01}).remote(sleeper, str(tmp_path / "far"))
     (far,) = labray.get(far, timeout=PATIENCE_S)
-    near = sleeper.sleep.remote(str(tmp_path / "near"))
     while not (tmp_path / "far").exists():
         labray.sleep(0.005)
+    near = sleeper.sleep.remote(str(tmp_path / "near"))
     cluster.remove_node(dying)
     for ref in (near, far):
         with pytest.raises(error, match=words):

@@ -12,7 +12,8 @@ from labray.graphs.generators import fork_join, layered
 from labray.graphs.taskgraph import TaskGraph
 from labray.ids import HEAD, Place
 from labray.messages import UNIT
-from labray.schedulers import Cpop, Heft, Hlfet, Workload
+from labray.schedulers import Cpop, Dls, Heft, Hlfet, Lookahead, Peft, Workload
+from labray.schedulers.foresight import dls, dls_moving, lookahead, optimistic_costs, peft
 from labray.schedulers.interface import Cluster, NodeInfo
 from labray.schedulers.planners import cpop, heft, hlfet, list_schedule
 from labray.schedulers.plans import Machine, downward_ranks, processors, static_levels, upward_ranks
@@ -35,8 +36,32 @@ def test_cpop_puts_the_critical_path_on_one_processor():
     assert {plan.slots[task].processor for task in plan.critical} == {1}
 
 
-def test_heft_on_related_speeds():
-    assert heft(related(), processors(4, (0, 1, 2, 3), 1.0)).makespan == 98
+@pytest.mark.parametrize(
+    ("planner", "makespan"),
+    [(heft, 98), (lookahead, 94), (dls_moving, 96), (peft, 95)],
+    ids=lambda x: str(x)[:20],
+)
+def test_related_speeds_have_their_published_makespans(planner, makespan):
+    assert planner(related(), processors(4, (0, 1, 2, 3), 1.0)).makespan == makespan
+
+
+def test_dls_plans_the_papers_graph_as_long_as_the_paper_of_heft_says():
+    assert dls(topcuoglu(), processors(3, (0, 1, 2), 1.0)).makespan == 91
+
+
+def test_what_must_follow_a_task_costs_least_where_the_next_one_is_fast():
+    work = Workload(("a", "b"), ((1.0, 1.0), (9.0, 2.0)), ((0, 1, 3.0),))
+    # behind a on P1: 9 there, or 3 to move and 2 on P2; behind a on P2: 2 there
+    assert optimistic_costs(work, processors(2, (0, 1), 1.0)) == [[5, 2], [0, 0]]
+    assert [slot.processor for slot in peft(work, processors(2, (0, 1), 1.0)).slots] == [1, 1]
+    assert [slot.processor for slot in lookahead(work, processors(2, (0, 1), 1.0)).slots] == [1, 1]
+
+
+def test_lookahead_leaves_no_trace_of_what_it_tried():
+    work, machine = topcuoglu(), processors(3, (0, 1, 2), 1.0)
+    plan = lookahead(work, machine)
+    plan.check(work, machine)
+    assert plan.makespan == 76 and lookahead(work, machine) == plan
 
 
 def test_ranks_of_a_chain_count_up_and_down():
@@ -84,7 +109,7 @@ def test_every_plan_keeps_order_and_capacity_and_no_plan_beats_its_critical_path
     kinds = tuple(place % len(work.costs[0]) for place in places)
     machine = Machine(kinds, tuple(f"n{place}" for place in places), latency_s, 2.0)
     fastest = Workload(work.tasks, tuple((min(row),) for row in work.costs), work.edges)
-    for planner in (heft, cpop, hlfet):
+    for planner in (heft, cpop, hlfet, peft, lookahead, dls, dls_moving):
         plan = planner(work, machine)
         plan.check(work, machine)
         assert plan.makespan >= max(static_levels(fastest)) * (1 - 1e-9)
@@ -126,7 +151,7 @@ def test_the_ids_of_a_graph_that_will_be_executed_are_known_beforehand():
     assert work == Workload(("d-1", "d-2"), ((1.0,), (2.0,)), ((0, 1, 5.0),))
 
 
-@pytest.mark.parametrize("policy", [Heft, Cpop, Hlfet])
+@pytest.mark.parametrize("policy", [Heft, Cpop, Hlfet, Peft, Lookahead, Dls])
 def test_every_task_runs_where_it_was_planned_and_about_when(policy):
     graph = layered(6, 6, 3, cost=1.0, size=1000)
     planned = policy(executed(graph), bandwidth_Bps=1.25e9)

@@ -36,14 +36,9 @@ def test_flows_share_as_simgrid_and_estee_say_and_a_ring_takes_its_time():
     assert len(cases) == 28 and not failures(cases)
 
 
-def test_published_schedules_come_out_and_what_is_missing_is_said():
+def test_published_schedules_come_out_and_what_was_not_run_is_said():
     cases = list(papers.cases(NO_DATA))
     assert not failures(cases)
-    assert [c.name.rpartition(" ")[2] for c in cases if c.verdict == "not yet"] == [
-        "Lookahead",
-        "DLS",
-        "PEFT",
-    ]
     assert [c.family for c in cases if c.verdict == "skipped"] == [papers.STG]
 
 

@@ -153,7 +153,7 @@ def test_a_wait_whose_time_was_up_is_one_in_the_replay_too(tmp_path):
     times = [step.within for step in read.steps if isinstance(step, Await)]
     assert times[0] == pytest.approx(0.25, rel=0.01)
     assert times[-1] is None
-    faster = whatif.predict(read, whatif.Cluster(2, 1, "bottom_up"))
+    faster = whatif.predict(read, whatif.Cluster(2, 1, "centralized"))
     assert faster.makespan_s < 1.5  # it waited for the tasks, and not for the clock
 
 

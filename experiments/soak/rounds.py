@@ -129,7 +129,7 @@ class Soak:
         if killer is not None:
             try:
                 killer.pause()
-            except errors.LabrayError as error:
+            except (errors.LabrayError, TimeoutError) as error:
                 told.append(Failure(number, "broken", f"{type(error).__name__}: {error}"))
         for program in programs:
             self.found.programs += 1
@@ -170,7 +170,7 @@ def _with_what_waits(failure: Failure, killer: Killer | None) -> Failure:
         return failure
     try:
         waiting = probe.held().waiting()
-    except errors.LabrayError as error:
+    except (errors.LabrayError, TimeoutError) as error:
         waiting = [f"(nobody can be asked: {error})"]
     if killer is not None:
         waiting += killer.processes()

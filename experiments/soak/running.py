@@ -9,7 +9,8 @@ import labray
 from experiments.soak import vocabulary as v
 from experiments.soak.promises import PLAIN, RESTARTS, STURDY, Promise, promises
 from labray import errors
-from labray.fuzz.program import Step, add, crash, fail, leaf, made, nest, number_in
+from labray.fuzz.bodies import add, crash, fail, leaf, made, nest, number_in
+from labray.fuzz.program import Step
 
 PATIENCE_S = 60.0
 """For one result. Whoever is stopped is continued within two seconds, and a lost node is replaced: this is a hang."""

@@ -17,10 +17,17 @@ import matplotlib.pyplot as plt
 
 LASTING = ("driver", "template", "n0")
 """Who lives throughout: the killer leaves them alone."""
+TOO_SHORT_S = 180.0
 
 
 def verdicts(found: Found) -> list[Compared]:
     return compared(found.samples, LASTING, found.seconds)
+
+
+def fine(found: Found) -> bool:
+    """Nothing failed, and nobody has grown; a short run is still warming up, so that is told and no more."""
+    grown = found.seconds >= TOO_SHORT_S and not all(each.fine for each in verdicts(found))
+    return not (found.failures or grown)
 
 
 def repeat(plan: Plan, number: int) -> str:
@@ -39,8 +46,8 @@ def words(plan: Plan, found: Found, command: str, origin: Origin) -> str:
 
 
 def _heading(plan: Plan, found: Found, command: str, origin: Origin) -> Iterator[str]:
-    fine = not found.failures and all(each.fine for each in verdicts(found))
-    yield f"# A soak of {found.seconds / 60:.1f} minutes: {'nothing went wrong' if fine else 'NOT FINE'}"
+    verdict = "nothing went wrong" if fine(found) else "NOT FINE"
+    yield f"# A soak of {found.seconds / 60:.1f} minutes: {verdict}"
     yield f"\n`{command}`, seed {plan.seed}, {plan.nodes} nodes of {plan.num_cpus} CPUs, {plan.scheduler}."
     yield f"{origin.machine}; commit {origin.commit}; {origin.at}.\n"
     yield f"* {found.rounds} rounds, {found.programs} programs, {found.tasks:,} tasks and calls, retries left out"
@@ -58,10 +65,10 @@ def _growth(found: Found) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for each in verdicts(found):
         memory, descriptors = each.growth
-        fine = "yes" if each.fine else "**no**"
+        within = "yes" if each.fine else "**no**"
         yield (
             f"| {each.who} | {each.how} | {each.rss_MB[0]:.1f} to {each.rss_MB[1]:.1f} | {memory:+.1%} | "
-            f"{each.descriptors[0]:g} to {each.descriptors[1]:g} | {descriptors:+.1%} | {fine} |"
+            f"{each.descriptors[0]:g} to {each.descriptors[1]:g} | {descriptors:+.1%} | {within} |"
         )
     yield ""
 

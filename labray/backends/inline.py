@@ -33,7 +33,7 @@ FRAMES_A_TASK = 30
 PATIENCE = 32
 """After so many calls a task is taken to be polling for what others must do first: the oldest of them runs."""
 
-OPTIONS = ("max_workers",)
+OPTIONS = ("max_workers", "object_store_memory")  # the store is Python's memory: it is not limited
 
 
 def start(config: Config) -> InlineSession:
@@ -81,8 +81,11 @@ class InlineChannel:
         return self.replies.pop(request)
 
     def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
-        payload = self.world.store[object_id] = codec.settle(payload)
+        payload = self.world.store[object_id] = codec.in_place(payload)
         return m.Stored(size := codec.size_of(payload), m.Block(self.client, 0, 0, (size,)), ())
+
+    def unstore(self, object_id: ObjectID, stored: m.Stored) -> None:
+        del self.world.store[object_id]
 
     def load(self, object_id: ObjectID, stored: m.Stored) -> m.Payload:
         """The bytes cannot change and are counted by Python itself: the pin is not needed."""
@@ -281,9 +284,8 @@ class InlineSession:
         elif until is not None:
             time.sleep(max(0.0, until - time.monotonic()))
         else:
-            raise DeadlockError(
-                f"nothing can happen any more, and the caller waits:\n{story(self.places.values())}"
-            )
+            waiting = story(self.places.values())
+            raise DeadlockError(f"nothing can happen any more, and the caller waits:\n{waiting}")
 
     # ------------------------------------------------------------ the session
 

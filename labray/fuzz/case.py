@@ -40,7 +40,7 @@ def run(case: Case, tally: Counter[str] | None = None) -> Sequence[Event]:
         try:
             _live(case, tally)
             if case.fatal():
-                raise Wrong("the driver's node or the head died, and the session lives on")
+                raise Wrong("the driver's node died, and the session lives on")
         except errors.SessionError as error:
             if not case.fatal() or " died at t=" not in str(error):
                 raise

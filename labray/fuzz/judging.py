@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from labray.fuzz.driver import Wrong
+from labray.ids import HEAD
 from labray.trace import Event
 
 
 def judge_trace(events: Sequence[Event]) -> None:
     """Each attempt runs and ends once; what failed stays so; nobody is retried more often, or less, than he may be."""
-    judge = Judge()
+    heads = sum((kind, place, subject) == ("lost", "n0", HEAD) for _, kind, place, subject, _ in events)
+    judge = Judge(heads)
     for _, kind, _, subject, detail in events:
         look = getattr(judge, kind, None)
         if look is not None:
@@ -23,9 +25,13 @@ RETRIES = {"use": 0, "meet": 0, "fail": 0}
 
 
 class Judge:
-    """Follows the tasks of a run. most: how often each may be retried. begun: whose current attempt was dispatched."""
+    """Follows the tasks of a run. most: how often each may be retried. begun: whose current attempt was dispatched.
 
-    def __init__(self) -> None:
+    heads: how many were lost; what one held is submitted anew and uses up no retry.
+    """
+
+    def __init__(self, heads: int) -> None:
+        self._heads = heads
         self._most: dict[str, int] = {}
         self._attempts: dict[str, int] = {}
         self._begun: set[str] = set()
@@ -57,7 +63,8 @@ class Judge:
     def retried(self, task: str, attempt: int) -> None:
         if task in self._failed:
             raise Wrong(f"{task} was retried after it had failed")
-        if attempt != self._attempts[task] + 1 or 0 <= self._most.get(task, -1) < attempt:
+        most = self._most.get(task, -1)
+        if attempt != self._attempts[task] + 1 or 0 <= most < attempt - (self._heads if most else 0):
             raise Wrong(f"{task}, which may be retried {self._most.get(task)} times, is in attempt {attempt}")
         self._attempts[task] = attempt
         self._begun.discard(task)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from bisect import insort
 from typing import Protocol
 
-from labray.ids import HEAD, ObjectID, Place
-from labray.messages import ErrorInfo, Failed, Located, NameFree, Ref, Seek, StopActor
+from labray.ids import ObjectID, Place
+from labray.messages import ErrorInfo, Failed, Located, Ref, Seek, StopActor
 from labray.node.desk import Desk
 from labray.node.tasks import State, TaskRecord
 
@@ -50,6 +50,8 @@ class Carrier(Protocol):
     def fail(self, task: TaskRecord, error: ErrorInfo) -> None: ...
 
     def recreate(self, actor: OwnedActor) -> None: ...
+
+    def unname(self, name: str, actor: ObjectID) -> None: ...
 
     def stop_here(self, id: ObjectID, attempt: int, error: ErrorInfo | None) -> None: ...
 
@@ -203,7 +205,7 @@ class Callers:
             return None
         actor.at = None
         spec = actor.creation.spec
-        if may_restart and (spec.retries < 0 or attempt < spec.retries):
+        if may_restart and (spec.retries < 0 or attempt - actor.creation.excused < spec.retries):
             self._change(actor, "restarting")
             self.carrier.recreate(actor)
             return None
@@ -250,7 +252,7 @@ class Callers:
     def _bury(self, actor: OwnedActor) -> None:
         name = actor.creation.spec.actor_name
         if name:
-            self.desk.send(HEAD, NameFree(name, Ref(actor.id, self.desk.place)))
+            self.carrier.unname(name, actor.id)
         self._change(actor, "dead")
 
     def _change(self, actor: OwnedActor, state: str) -> None:

@@ -16,7 +16,6 @@ from labray.messages import (
     CancelTask,
     ErrorInfo,
     Failed,
-    Free,
     Interrupt,
     Recall,
     Registered,
@@ -149,5 +148,5 @@ class Cancels:
             return values
         for index, value in enumerate(values):
             if type(value) is Stored:
-                self.desk.do(Free(result_id(task.id, index), value))
+                self.node.storage.unwanted(result_id(task.id, index), value)
         return (Failed(cancelled(task)),) * len(values)

@@ -17,6 +17,7 @@ def check(node: Node) -> None:
     _queue(node)
     _pipes(node)
     _counts(node)
+    _storage(node)
 
 
 def _resources(node: Node) -> None:
@@ -70,11 +71,34 @@ def _counts(node: Node) -> None:
             given[id] = given.get(id, 0) + count
         for id, count in client.pins.items():
             pins[id] = pins.get(id, 0) + count
+    spills = node.storage.spills
+    for id in (*spills.spilling, *spills.restoring):
+        pins[id] = pins.get(id, 0) + 1
     for id, count in given.items():
         record = node.objects.records.get(id)
         assert record is not None and record.holds >= count, f"{id} is held by clients and was let go"
+    stored = used = 0
     for record in node.objects.records.values():
+        if record.local is not None:
+            stored += 1
+            used += record.local.size
         assert record.holds >= 0 and record.given >= 0
         assert record.pins == pins.get(record.id, 0), (
             f"{record.id}: {record.pins} pins, clients have {pins.get(record.id)}"
         )
+    account = node.storage.account
+    assert (stored, used) == (len(account.held), account.used), (
+        f"{node.place}: the account of its store is wrong"
+    )
+
+
+def _storage(node: Node) -> None:
+    """The account is that of what is here; nothing waits for room that could be had, or for nothing."""
+    storage = node.storage
+    storage.account.validate()
+    for id in storage.fetches:
+        record = node.objects.records.get(id)
+        assert record is not None and record.local is None, f"{id} waits for room and needs none"
+    waiting = storage.rooms or storage.fetches
+    on_its_way = storage.spills.leaving() or storage.spills.restoring or storage.alarmed
+    assert not waiting or on_its_way, f"{node.place}: a claim on its store is forgotten"

@@ -10,27 +10,43 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from labray.ids import ObjectID, Place
-from labray.messages import Copied, Evict, Free, Missing, Pull, Push, Remote, Stored
+from labray.messages import Copied, ErrorInfo, Evict, Missing, Pull, Push, Remote, Stored
 from labray.node.records import ObjectRecord
 
 if TYPE_CHECKING:
     from labray.node.objects import ObjectTable
 
+OnUnknown = Callable[[ObjectRecord, ErrorInfo | None], None]
+"""No copy is left, as far as this place knows; and why, if not because its place was lost."""
+
 
 class Copies:
     """The other half of ObjectTable: the same records, as far as they lie in stores."""
 
-    def __init__(self, table: ObjectTable, on_unknown: Callable[[ObjectRecord], None]) -> None:
+    def __init__(self, table: ObjectTable, on_unknown: OnUnknown) -> None:
         self.table = table
         self.desk = table.desk
         self.place = table.place
         self.on_unknown = on_unknown
 
     def pull(self, record: ObjectRecord) -> None:
-        """Ask one holder for a copy, once however many wait for it."""
-        assert type(record.value) is Remote
-        if record.pulling is not None:
+        """Have it in memory here: from our disk, or from one holder, once however many wait for it."""
+        if record.pulling is not None or record.id in self.table.storage.spills.restoring:
             return
+        kept = record.spilled or record.value
+        assert isinstance(kept, Stored | Remote)
+        if self.table.storage.admit(record, kept.size):
+            self.admitted(record)
+
+    def admitted(self, record: ObjectRecord) -> bool:
+        """There is room for it; whether anything comes."""
+        if record.here is not None or record.pulling is not None:
+            return False
+        if record.spilled is not None:
+            self.table.storage.spills.restore(record)
+            return True
+        if type(record.value) is not Remote:
+            return False
         place = next((place for place in record.value.places if place not in self.desk.dead), None)
         if place is not None:
             record.pulling = place
@@ -38,40 +54,43 @@ class Copies:
         elif record.owner == self.place:
             self.desk.defer(self.lost_copy, record, record.value.places[0])
         else:
-            self.desk.defer(self._ask_anew, record)
+            self.desk.defer(self.ask_anew, record)
+        return place is not None
 
-    def _ask_anew(self, record: ObjectRecord) -> None:
+    def ask_anew(self, record: ObjectRecord) -> None:
         """All we know of it is out of date: the owner knows better, or says that it is lost."""
-        if type(record.value) is not Remote or record.local is not None or record.pulling is not None:
+        if type(record.value) is not Remote or record.kept is not None or record.pulling is not None:
             return
         refs, record.value, record.watched = record.refs(), None, False
         for ref in refs:
             self.table.release(ref.id)
         self.table.watch(record)
-        self.on_unknown(record)
+        self.on_unknown(record, None)
 
     def surplus(self, id: ObjectID, at: Place, local: Stored | None) -> None:
         """At the owner: a copy was made that nobody had asked for."""
         record = self.table.records.get(id)
         if record is not None and local is None:
             self.copied(id, at)
-        elif record is not None and record.local is None and local is not None:
+        elif record is not None and record.kept is None and local is not None:
             record.local = local
+            self.table.storage.stored(record)
             self.copied(id, at)
             self.table.now_local(record)
         elif local is not None:
-            self.desk.do(Free(id, local))
+            self.table.storage.unwanted(id, local)
         else:
             self.desk.send(at, Evict(id))
 
     def pulled(self, id: ObjectID, by: Place) -> None:
         """Another place asks for a copy."""
         record = self.table.records.get(id)
-        if record is None or record.local is None:
+        kept = record.kept if record is not None else None
+        if kept is None:
             self.desk.send(by, Missing(id))
         else:
-            self.table.lend(record.local.refs, by)
-            self.desk.do(Push(id, record.local, by))
+            self.table.lend(kept.refs, by)
+            self.desk.do(Push(id, kept, by))
 
     def missing(self, id: ObjectID, at: Place) -> None:
         """The holder we asked has it no more: ask the owner anew, who knows better or says that it is lost."""
@@ -79,23 +98,26 @@ class Copies:
         if record is None or record.pulling != at:
             return
         record.pulling = None
+        self.table.storage.forget(id)
         if record.owner == self.place:
             self.lost_copy(record, at)
         else:
-            self._ask_anew(record)
+            self.ask_anew(record)
 
     def arrived(self, id: ObjectID, stored: Stored) -> None:
         """A copy is in our store, with the loans of what it contains."""
         record = self.table.records.get(id)
         self.table.receive(stored.refs)
-        if record is None or type(record.value) is not Remote or record.local is not None:
+        if record is None or type(record.value) is not Remote or record.kept is not None:
             for ref in stored.refs:  # freed on the way, or not wanted any more
                 self.desk.defer(self.table.release, ref.id)
-            self.desk.do(Free(id, stored))
+            self.table.storage.unwanted(id, stored)
             return
         for ref in record.refs():
             self.desk.defer(self.table.release, ref.id)
         source, record.pulling, record.local = record.pulling, None, stored
+        record.source = source
+        self.table.storage.stored(record)
         record.value = Remote(stored.size, record.value.places, stored.refs)
         self.desk.note("moved", id, (source or "", stored.size))
         self.desk.stored(id, stored.size)
@@ -116,11 +138,11 @@ class Copies:
 
     def evict(self, id: ObjectID) -> None:
         record = self.table.records.get(id)
-        if record is not None and record.local is not None:
+        if record is not None and record.kept is not None:
             self.table.forget(record)
 
-    def lost_copy(self, record: ObjectRecord, at: Place) -> None:
-        """At the owner: a place no longer has its copy."""
+    def lost_copy(self, record: ObjectRecord, at: Place, error: ErrorInfo | None = None) -> None:
+        """At the owner: a place no longer has its copy, for a reason other than that it is lost itself."""
         if type(record.value) is not Remote:
             return
         places = tuple(p for p in record.value.places if p != at)
@@ -132,4 +154,4 @@ class Copies:
         refs, record.value = record.value.refs, None
         for ref in refs:
             self.table.release(ref.id)
-        self.on_unknown(record)
+        self.on_unknown(record, error)

@@ -264,6 +264,12 @@ class Endings:
     def constructor_gone(self, creation: TaskRecord) -> None:
         self.node.creations.constructor_gone(creation)
 
+    def unname(self, name: str, actor: ObjectID) -> None:
+        self.node.naming.buried(name, Ref(actor, self.place))
+
+    def call_in(self, task: TaskRecord) -> bool:
+        return self.node.fetching.call_in(task)
+
     def stop_here(self, id: ObjectID, attempt: int, error: ErrorInfo | None) -> None:
         self.node.residents.stop(id, attempt, error)
 

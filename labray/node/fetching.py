@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labray.ids import ObjectID
-from labray.messages import Bounced, Failed, Inline, Ref
+from labray.ids import ObjectID, TaskID
+from labray.messages import Bounced, Demand, Failed, Inline, Ref
 from labray.node.records import ObjectRecord
 from labray.node.tasks import State, TaskRecord
 
@@ -20,21 +20,30 @@ class Fetching:
         self.node = node
         self.desk = node.desk
         self.objects = node.objects
+        # Ready tasks whose turn had come when their arguments had left memory: those sent for, and those behind them.
+        self.staged: dict[TaskID, TaskRecord] = {}
+        self.parked: dict[TaskID, TaskRecord] = {}
 
-    def fetch(self, task: TaskRecord) -> None:
-        """Send for its code and arguments. It goes on at once if they are here, or when the last of them comes."""
+    def fetch(self, task: TaskRecord, from_disk: bool = False) -> None:
+        """Send for its code and arguments. It goes on at once if they are here, or when the last of them comes.
+
+        What lies on our disk is here, until the task's turn comes: memory is for those that run.
+        """
         if task.spec.deps or task.spec.function is not None:
-            self._send_for(task)
+            self._send_for(task, from_disk)
         else:
             task.missing = 0
         if task.missing == 0:
             self._all_here(task)
-        elif task.state is State.FETCHING and any(
-            self.objects.records[ref.id].value is None for ref in self._borrowed(task)
-        ):
+            return
+        args = [self.objects.records[ref.id] for ref in self._borrowed(task)]
+        if task.state is State.FETCHING and any(record.value is None for record in args):
             self._take_back(task)
+        elif (error := self.node.storage.too_much(task.spec.name, args)) is not None:
+            task.fetches += 1
+            self.node.endings.end_with(task, error)
 
-    def _send_for(self, task: TaskRecord) -> None:
+    def _send_for(self, task: TaskRecord, from_disk: bool) -> None:
         """`missing` counts those that are not here yet."""
         spec = task.spec
         needs = spec.deps if spec.function is None else (*spec.deps, spec.function)
@@ -47,9 +56,9 @@ class Fetching:
             record = self.objects.ensure(ref)
             if ref is spec.function and not record.holds:
                 record.holds = 1  # code that has come is never let go of
-            if record.here is None and not self.objects.when_local(
-                record, self._fetched, (task, task.fetches)
-            ):
+            if record.here is not None or (record.spilled is not None and not from_disk):
+                continue
+            if not self.objects.when_local(record, self._fetched, (task, task.fetches)):
                 task.missing += 1
 
     def _fetched(self, fetch: tuple[TaskRecord, int], record: ObjectRecord) -> None:
@@ -57,8 +66,63 @@ class Fetching:
         if number != task.fetches:  # the call went elsewhere meanwhile, and came back
             return
         task.missing -= 1
-        if task.missing == 0 and task.state in (State.FETCHING, State.CALLING):
+        if task.state not in (State.FETCHING, State.CALLING):
+            return
+        if task.missing == 0:
             self._all_here(task)
+        elif type(record.value) is Failed:
+            task.fetches += 1
+            self.node.endings.end_with(task, record.value.error)
+
+    def who_waits_for(self, id: ObjectID) -> list[TaskRecord]:
+        """The tasks that go on when this object is here."""
+        record = self.objects.records.get(id)
+        waiting = record.on_local if record is not None else None
+        fetches = [fetch for then, fetch in waiting or () if then == self._fetched]
+        return [task for task, number in fetches if task.fetches == number]
+
+    def complete(self, task: TaskRecord) -> bool:
+        """Whether all arguments of a task that is about to be sent are in memory still."""
+        if not self.node.storage.spills.any_left:
+            return True
+        records = self.objects.records
+        return all(records[ref.id].here is not None for ref in self._borrowed(task))
+
+    def stage(self, task: TaskRecord, shape: Demand) -> bool:
+        """Whether the arguments of a ready task whose turn it is are in memory.
+
+        If not, and there are resources to run it, it steps aside until they have been sent for and are here.
+        """
+        if self.complete(task):
+            return True
+        if self.node.pool.resources.fits(shape):
+            task.step(State.FETCHING)
+            self.node.pool.queue.withdraw(task)
+            self.parked[task.id] = task
+        return False
+
+    def send_for_the_next(self) -> None:
+        """Of the parked tasks as many as could run: who waits must not push out what others wait for."""
+        self.staged = {
+            id: task
+            for id, task in self.staged.items()
+            if task.state is State.FETCHING and id not in self.parked
+        }
+        resources = self.node.pool.resources
+        for id, task in list(self.parked.items()):
+            if task.state is State.FETCHING:
+                if len(self.staged) >= resources.how_many(task.spec.demand, len(self.staged) + 1):
+                    break
+                self.staged[id] = task
+                self.fetch(task, True)
+            del self.parked[id]
+
+    def call_in(self, task: TaskRecord) -> bool:
+        """Whether an actor's next call can be sent. If not, it is in turn again when its arguments are here."""
+        if self.complete(task):
+            return True
+        self.fetch(task, True)
+        return False
 
     def _all_here(self, task: TaskRecord) -> None:
         """Its code and arguments can be read here; an argument that is an error ends it, unrun."""
@@ -67,7 +131,9 @@ class Fetching:
             if record is not None and type(record.value) is Failed:
                 self.node.endings.end_with(task, record.value.error)
                 return
-        if task.state is State.CALLING:
+        if task.id in self.staged and not self.complete(task):  # one had to make way for somebody's before it
+            self.fetch(task, True)
+        elif task.state is State.CALLING:
             self.node.residents.maybe_next(task)
         else:
             self.node.pool.ready(task)

@@ -79,8 +79,11 @@ class Lineage:
                     self.desk.defer(self.objects.release, held)
                 todo.extend(ref.id for ref in dict.fromkeys(origin.spec.deps) if ref.id not in origin.held)
 
-    def rebuild(self, lost: ObjectRecord) -> None:
-        """The only copy of an object owned here is gone: run its task again, and those before it that it needs."""
+    def rebuild(self, lost: ObjectRecord, error: ErrorInfo | None = None) -> None:
+        """The only copy of an object owned here is gone: run its task again, and those before it that it needs.
+
+        error: why it is gone, if that can be said better than that its place is lost.
+        """
         started: list[TaskRecord] = []
         todo = [lost]
         while todo:
@@ -90,7 +93,8 @@ class Lineage:
                 continue
             origin = self._origin(record.id)
             if origin is None or not self._may_run_again(origin):
-                self.objects.settle(record, Failed(ErrorInfo("object_lost", self._why(record.id, origin))))
+                why = ErrorInfo("object_lost", self._why(record.id, origin))
+                self.objects.settle(record, Failed(error if error is not None and record is lost else why))
                 continue
             started.append(self._again(origin, todo))
         for task in reversed(started):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labray.ids import Place
+from labray.ids import HEAD, Place
 from labray.messages import ErrorInfo
 from labray.node.mind import UNDECIDED
 from labray.node.tasks import State, TaskRecord
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def place_lost(node: Node, lost: Place) -> None:
     """Own tasks there start anew or fail; tasks of its own that are here are let go."""
     for task in list(node.custody.tasks.values()):
+        if lost == HEAD and task.mine and HEAD in (task.at, task.via):  # where nothing runs
+            task.excused += task.spec.retries != 0 or task.spec.kind == "actor"
         if task.spec.kind == "task" and _was_there(task, lost):
             node.endings.lost(task, f"its node {lost} is lost")
     for actor in list(node.callers.owned.values()):

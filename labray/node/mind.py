@@ -26,6 +26,8 @@ from labray.schedulers.interface import (
     Decision,
     Dep,
     Forward,
+    HeadBack,
+    HeadLost,
     Keep,
     MessageReceived,
     NodeInfo,
@@ -60,7 +62,8 @@ class LocalView:
 
     def holds(self, object_id: ObjectID) -> int | None:
         record = self._objects.records.get(object_id)
-        return record.local.size if record is not None and record.local is not None else None
+        kept = record.kept if record is not None else None
+        return kept.size if kept is not None else None
 
 
 class Hands(Protocol):
@@ -112,7 +115,7 @@ class Mind:
     def lost(self, place: Place) -> None:
         """One place less that tasks can be sent to: what only it could run, none can now."""
         self.shapes.clear()
-        self.desk.tell_agent(NodeLost(place))
+        self.desk.tell_agent(HeadLost() if place == HEAD else NodeLost(place))
 
     def _fits_here(self, demand: Demand) -> bool:
         """Whether this node could ever run this."""
@@ -128,6 +131,15 @@ class Mind:
         self.shapes.clear()
         self.shapes_here.clear()
         self.desk.tell_agent(NodeJoined(info))
+        self._decide_anew()
+
+    def head_back(self) -> None:
+        """What waited here for the head can go there."""
+        self.desk.tell_agent(HeadBack())
+        self._decide_anew()
+
+    def _decide_anew(self) -> None:
+        """What the agent holds is withdrawn from it and arrives again."""
         self.decide()
         for task in list(self.hands.tasks.values()):
             if task.state is State.HELD and task.fact is not None:
@@ -201,13 +213,16 @@ class Mind:
         to = decision.to
         if to == self.desk.place or (to not in self.cluster.places and to != HEAD):
             raise self._breach(decision, f"but {to!r} is not another place of this cluster")
+        if to == HEAD and HEAD in self.desk.dead:
+            return  # the task stays where it is, and if it is still held it arrives anew when there is a head
         self.hands.forward(task, to)
 
     def _tell(self, decision: Tell) -> None:
         to = decision.to
         if self.decoder is None or to == self.desk.place or (to not in self.cluster.places and to != HEAD):
             raise self._breach(decision, "needs `words` in the policy and another place to tell")
-        self.desk.send(to, Told(self.encoder.encode(decision.body)))
+        if to not in self.desk.dead:
+            self.desk.send(to, Told(self.encoder.encode(decision.body)))
 
     def _state(self, task: TaskRecord | None) -> str:
         return "that task is not here" if task is None else f"it is {task.state.name}"

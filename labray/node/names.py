@@ -1,26 +1,39 @@
-"""The directory of named actors. It lives at the head; other places ask it by letter."""
+"""The directory of named actors. It lives at the head; other places ask it by letter.
+
+A head that is lost takes the directory with it; one that comes back is told by all others (naming.py) and then answers.
+"""
 
 from __future__ import annotations
 
 from labray.ids import Place
-from labray.messages import NameFound, NameFree, NameGiven, NameSought, NameWanted, Ref
+from labray.messages import NameFound, NameFree, NameGiven, NamesHere, NameSought, NameWanted, Ref
 from labray.node.desk import Desk
+
+Question = NameWanted | NameSought
 
 
 class Directory:
-    """name -> the actor and its pickled handle. A name is free again as soon as its actor is dead."""
+    """At the head: name -> the actor and its pickled handle. A name is free again as soon as its actor is dead."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.names: dict[str, tuple[Ref, bytes]] = {}
+        self.awaited: dict[Place, None] = {}  # who has not yet told a head that has come back
+        self.questions: list[tuple[Place, Question]] = []  # asked meanwhile
 
     def wanted(self, sender: Place, message: NameWanted) -> None:
+        if self.awaited:
+            self.questions.append((sender, message))
+            return
         accepted = message.name not in self.names
         if accepted:
             self.names[message.name] = (message.actor, message.handle)
         self.desk.send(sender, NameGiven(message.client, message.request, accepted))
 
     def sought(self, sender: Place, message: NameSought) -> None:
+        if self.awaited:
+            self.questions.append((sender, message))
+            return
         actor, handle = self.names.get(message.name, (None, b""))
         self.desk.send(sender, NameFound(message.client, message.request, actor, handle))
 
@@ -30,3 +43,24 @@ class Directory:
 
     def place_lost(self, lost: Place) -> None:
         self.names = {name: entry for name, entry in self.names.items() if entry[0].owner != lost}
+        self._heard(lost)
+
+    def expect(self, places: list[Place]) -> None:
+        """This head has come back: it answers when it knows again what there is."""
+        self.awaited = dict.fromkeys(places)
+
+    def told(self, sender: Place, message: NamesHere) -> None:
+        """One place's named actors."""
+        self.names.update({name: (actor, handle) for name, actor, handle in message.names})
+        self._heard(sender)
+
+    def _heard(self, place: Place) -> None:
+        if place in self.awaited:
+            del self.awaited[place]
+            if not self.awaited:
+                questions, self.questions = self.questions, []
+                for sender, message in questions:
+                    if isinstance(message, NameWanted):
+                        self.wanted(sender, message)
+                    else:
+                        self.sought(sender, message)

@@ -18,8 +18,10 @@ from labray.messages import (
     NameFound,
     NameFree,
     NameGiven,
+    NamesHere,
     NameSought,
     NameWanted,
+    Ref,
     Register,
     Registered,
 )
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 
 
 class Naming:
-    """promised: actors that have asked for their name and were not submitted yet."""
+    """promised: actors that have asked for their name and were not submitted yet.
+
+    open: what the head has not answered; named: the named actors owned here. Both are for a head that has come back and
+    knows nothing.
+    """
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -37,6 +43,8 @@ class Naming:
         self.objects = node.objects
         self.clients = node.clients
         self.promised: dict[ObjectID, tuple[ClientID, Register]] = {}
+        self.open: dict[tuple[ClientID, int], NameWanted | NameSought] = {}
+        self.named: dict[str, tuple[Ref, bytes]] = {}
 
     # ------------------------------------------------------------ making one
 
@@ -46,10 +54,18 @@ class Naming:
         self.clients.clients[sender].given[x.actor.id] = 1
         self.promised[x.actor.id] = (sender, x)
         self.node.callers.expect(x.actor.id)
-        self.desk.send(HEAD, NameWanted(sender, x.request, x.name, x.actor, x.handle))
+        self._ask(NameWanted(sender, x.request, x.name, x.actor, x.handle))
+
+    def _ask(self, question: NameWanted | NameSought) -> None:
+        self.open[question.client, question.request] = question
+        if HEAD not in self.desk.dead:
+            self.desk.send(HEAD, question)
 
     def given(self, x: NameGiven) -> None:
         """The head's answer."""
+        question = self.open.pop((x.client, x.request), None)
+        if x.accepted and isinstance(question, NameWanted):
+            self.named[question.name] = (question.actor, question.handle)
         if not x.accepted:
             self._break(x.client, x.request)
         self.desk.send(x.client, Registered(x.request, x.accepted))
@@ -59,7 +75,8 @@ class Naming:
         return self.promised.pop(id, None) is not None
 
     def left(self, client: ClientID) -> None:
-        """A client is gone: the actors that it has promised will never be."""
+        """A client is gone: the actors that it has promised will never be, and nobody waits for its answers."""
+        self.open = {key: question for key, question in self.open.items() if key[0] != client}
         for owner, x in list(self.promised.values()):
             if owner == client:
                 self._break(client, x.request)
@@ -70,13 +87,14 @@ class Naming:
 
     def _break(self, client: ClientID, request: int) -> None:
         """What a client asked for in this request will not be."""
+        self.open.pop((client, request), None)
         asked = [x for whose, x in self.promised.values() if (whose, x.request) == (client, request)]
         if not asked:
             return
         (x,) = asked
         id = x.actor.id
         del self.promised[id]
-        self.desk.send(HEAD, NameFree(x.name, x.actor))
+        self.buried(x.name, x.actor)
         error = ErrorInfo("actor_died", f"the actor named {x.name!r} ({id}) was not made after all.")
         self.node.callers.disappoint(id, error)
         if client in self.clients.clients:
@@ -84,13 +102,21 @@ class Naming:
             self.objects.release(id)
         self.objects.settle(self.objects.records[id], Failed(error))
 
+    def buried(self, name: str, actor: Ref) -> None:
+        """An actor owned here is dead, or will never be."""
+        if self.named.get(name, (None,))[0] == actor:
+            del self.named[name]
+        if HEAD not in self.desk.dead:
+            self.desk.send(HEAD, NameFree(name, actor))
+
     # ------------------------------------------------------------ finding one
 
     def lookup(self, sender: ClientID, x: Lookup) -> None:
-        self.desk.send(HEAD, NameSought(sender, x.request, x.name))
+        self._ask(NameSought(sender, x.request, x.name))
 
     def found(self, sender: Place, x: NameFound) -> None:
         """The directory holds no ref: the finder's place takes a loan of its own."""
+        self.open.pop((x.client, x.request), None)
         client = self.clients.clients.get(x.client)
         if client is None:
             return
@@ -100,3 +126,17 @@ class Naming:
                 self.objects.records[x.actor.id].given += 1
                 self.desk.send(x.actor.owner, Lent(x.actor.id, self.node.place))
         self.desk.send(x.client, Found(x.request, x.actor, x.handle))
+
+    # ------------------------------------------------------------ a head that comes back
+
+    def head_back(self) -> None:
+        """Tell it what it must know, and ask again what was not answered."""
+        names = tuple((name, actor, handle) for name, (actor, handle) in self.named.items())
+        self.desk.send(HEAD, NamesHere(names))
+        for question in self.open.values():
+            self.desk.send(HEAD, question)
+
+    def pending(self) -> list[str]:
+        """Who waits for an answer, in words."""
+        lost = ", which is lost" if HEAD in self.desk.dead else ""
+        return [f"{q.client} asks the head{lost}, for the name {q.name!r}" for q in self.open.values()]

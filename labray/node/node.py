@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.ids import ClientID, ObjectID, Place, result_id
+from labray.ids import HEAD, ClientID, ObjectID, Place
 from labray.node.births import Births
 from labray.node.callers import Callers
 from labray.node.cancels import Cancels
@@ -34,6 +34,7 @@ from labray.node.records import ObjectRecord, size_of
 from labray.node.requests import Desks
 from labray.node.residents import Residents
 from labray.node.shortage import Shortage
+from labray.node.storage import Storage, left_behind
 from labray.node.tasks import State
 from labray.node.waits import pending
 from labray.node.workers import Pool
@@ -62,13 +63,13 @@ class Node:
 
     totals: its resources in 1e-4. strict: what no node could ever run is an error instead of waiting.
     prestart: how many workers it starts at boot (its CPUs, by default). suspect_s: after how long a task that waits
-    makes it ask for a cycle; None: never. traced: whether it writes down what happens.
+    makes it ask for a cycle; None: never. traced: whether it writes down what happens. store_bytes: its capacity.
     """
 
     def __init__(
         self, place: Place, cluster: Cluster, totals: m.Demand, scheduler: Scheduler, rng: Random, *,
         strict: bool = False, max_workers: int = 512, prestart: int | None = None,
-        suspect_s: float | None = None, traced: bool = True,
+        suspect_s: float | None = None, traced: bool = True, store_bytes: int | None = None,
     ) -> None:  # fmt: skip
         interest: frozenset[type[Fact]] = frozenset((TaskArrived, TaskWithdrawn, *scheduler.interest))
         self.place = place
@@ -77,7 +78,10 @@ class Node:
         cpus = -(-dict(totals).get("CPU", 0) // m.UNIT)
         self.prestart = cpus if prestart is None else prestart
         self.hop_limit = 2 * len(cluster.nodes) + 16
-        self.objects = ObjectTable(self.desk, self._freed, lambda id: self.callers.forget(id), self._unknown)
+        self.storage = Storage(self, store_bytes)
+        self.objects = ObjectTable(
+            self.desk, self.storage, self._freed, lambda id: self.callers.forget(id), self._unknown
+        )
         self.clients = Desks(self.desk, self.objects, self._block, self._unblock, self._left)
         self.custody = Custody(self)
         self.impossible = Impossible(self, strict)
@@ -87,15 +91,11 @@ class Node:
         self.endings = Endings(self)
         self.cancels = Cancels(self)
         self.callers = Callers(self.desk, self.endings)
+        spare, make_run = max(2 * self.prestart, 4), self.custody.make_run
         self.pool = Pool(
-            self.desk,
-            totals,
-            max_workers,
-            max(2 * self.prestart, 4),
-            self.custody.make_run,
-            self.clients.leave,
+            self.desk, totals, max_workers, spare, make_run, self.clients.leave, self.fetching.stage
         )
-        self.residents = Residents(self.desk, self.pool, self.custody.make_run, self.endings)
+        self.residents = Residents(self.desk, self.pool, make_run, self.endings)
         view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
         self.mind = Mind(self.desk, scheduler, cluster, view, rng, self.custody)
         self.names = Directory(self.desk)
@@ -115,7 +115,7 @@ class Node:
         Raises SchedulerError if the policy breaks a rule, AssertionError if this node is wrong.
         """
         if "/" in sender and sender not in self.clients.clients:
-            return _stored_for_nobody(message)  # it was stopped while this was under way
+            return left_behind(message)  # it was stopped while this was under way
         desk = self.desk
         desk.now = now
         self._handlers[type(message)](sender, message)
@@ -130,7 +130,11 @@ class Node:
                 self.mind.decide()
             if pool.queue.stirred:
                 pool.dispatch()
-            if not desk.events and not desk.later:
+            if self.fetching.parked:
+                self.fetching.send_for_the_next()
+            if self.storage.stirred:  # last: what has just begun may not be pushed out
+                self.storage.serve()
+            if not (desk.events or desk.later or self.storage.stirred or pool.queue.stirred):
                 break
         if pool.idle and (pool.deep or len(pool.idle) > pool.spare):
             pool.rest()
@@ -239,14 +243,27 @@ class Node:
         self.names.place_lost(message.place)
         self.inquiry.place_lost(message.place)
         self.mind.lost(message.place)  # before it is asked where to now
+        self.storage.spills.place_lost(message.place)
         self.objects.place_lost(message.place)  # first: what starts anew must know what is gone
         self.callers.place_lost(message.place)
         place_lost(self, message.place)
 
     def place_joined(self, sender: str, message: m.PlaceJoined) -> None:
+        if message.place == HEAD:
+            self.head_back()
+            return
         info = NodeInfo(message.place, message.totals)
         self.cluster = self.cluster.joined(info)
         self.mind.joined(info)
+
+    def head_back(self) -> None:
+        """There is a head again. It hears so itself as well, and then asks who lives for what it must know."""
+        if self.place == HEAD:
+            self.names.expect([n.place for n in self.cluster.nodes if n.place not in self.desk.dead])
+            return
+        self.desk.dead.pop(HEAD, None)
+        self.naming.head_back()
+        self.mind.head_back()
 
     def woke(self, sender: str, message: m.Woke) -> None:
         if message.token == PIPE_ALARM:
@@ -264,19 +281,8 @@ class Node:
         if self.lineage.origins:
             self.lineage.freed(id)
 
-    def _unknown(self, record: ObjectRecord) -> None:
+    def _unknown(self, record: ObjectRecord, error: m.ErrorInfo | None) -> None:
         """No copy of an object is left, as far as this place knows. What is owned here is made again."""
         self.fetching.became_unknown(record.id)
         if record.owner == self.place:
-            self.lineage.rebuild(record)
-
-
-def _stored_for_nobody(message: Any) -> list[m.Effect]:
-    """What a client that is gone had put into the store."""
-    match message:
-        case m.Finished():
-            ids = [result_id(message.task, index) for index in range(len(message.values))]
-            return [m.Free(i, v) for i, v in zip(ids, message.values, strict=True) if type(v) is m.Stored]
-        case m.Put(value=m.Stored() as stored):
-            return [m.Free(message.id, stored)]
-    return []
+            self.lineage.rebuild(record, error)

@@ -9,7 +9,7 @@ of it lies in its store. The rules for passing refs on are in docs/protocol.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labray.ids import ObjectID, Place
 from labray.messages import (
@@ -26,22 +26,23 @@ from labray.messages import (
     Stored,
     Watch,
 )
-from labray.node.copies import Copies
+from labray.node.copies import Copies, OnUnknown
 from labray.node.desk import Desk
 from labray.node.records import ObjectRecord, Then, refs_in
+
+if TYPE_CHECKING:
+    from labray.node.storage import Storage
 
 
 class ObjectTable:
     """All objects that this place owns, holds or stores."""
 
     def __init__(
-        self,
-        desk: Desk,
-        on_freed: Callable[[ObjectID], None],
-        on_returned: Callable[[ObjectID], None],
-        on_unknown: Callable[[ObjectRecord], None],
-    ) -> None:
+        self, desk: Desk, storage: Storage, on_freed: Callable[[ObjectID], None],
+        on_returned: Callable[[ObjectID], None], on_unknown: OnUnknown,
+    ) -> None:  # fmt: skip
         self.desk = desk
+        self.storage = storage
         self.place = desk.place
         self.records: dict[ObjectID, ObjectRecord] = {}
         self.on_freed = on_freed
@@ -68,10 +69,11 @@ class ObjectTable:
 
     def _revive(self, record: ObjectRecord, owner: Place) -> None:
         """It was freed, and a view keeps the block: a re-run that needs it again finds it here."""
-        assert record.local is not None
-        record.owner = owner
-        record.value = Remote(record.local.size, (self.place,), record.local.refs)
-        for ref in record.local.refs:
+        kept, record.owner = record.kept, owner
+        if kept is None:  # a process views what it put itself, and it has left our memory
+            return
+        record.value = Remote(kept.size, (self.place,), kept.refs)
+        for ref in kept.refs:
             self.hold(ref)
 
     def hold(self, ref: Ref, count: int = 1) -> ObjectRecord:
@@ -124,10 +126,11 @@ class ObjectTable:
         if record.given:
             self.desk.send(record.owner, Returned(record.id, record.given))
             record.given = 0
-        if record.local is not None and record.owner in self.desk.dead:  # no Evict will ever come
+        if record.kept is not None and record.owner in self.desk.dead:  # no Evict will ever come
             self.forget(record)
-        elif record.local is None and record.pulling is None:
+        elif record.kept is None and record.pulling is None:
             del self.records[record.id]
+            self.storage.forget(record.id)
             self._release_contents(record)
             self.on_returned(record.id)
 
@@ -143,13 +146,17 @@ class ObjectTable:
     def forget(self, record: ObjectRecord) -> None:
         """Drop the record, or keep it as a mere block while views are on it."""
         refs = refs_in(record.value)
+        self.storage.forget(record.id)
         if record.pins:
             record.value = None
             record.owner = Place("")
         else:
             del self.records[record.id]
             if record.local is not None:
-                self.desk.do(Free(record.id, record.local))
+                keep = self.storage.removed(record, True)
+                self.desk.do(Free(record.id, record.local, keep))
+            if record.spilled is not None:
+                self.desk.do(Free(record.id, record.spilled))
         for ref in refs:
             self.desk.defer(self.release, ref.id)
 
@@ -161,8 +168,10 @@ class ObjectTable:
         record = self.records[id]
         record.pins -= count
         assert record.pins >= 0, f"{id} unpinned more often than pinned"
-        if record.pins == 0 and record.owner == "":
-            self.forget(record)
+        if record.pins == 0:
+            self.storage.stir()
+            if record.owner == "":
+                self.forget(record)
 
     # ------------------------------------------------------------ existence
 
@@ -171,6 +180,7 @@ class ObjectTable:
         record.value = value
         if local is not None:
             record.local = local
+            self.storage.stored(record)
             self.desk.note("stored", record.id, local.size)
             self.desk.stored(record.id, local.size)
         if record.on_exist:
@@ -259,6 +269,14 @@ class ObjectTable:
         for then, argument in waiting or ():
             then(argument, record)
 
+    def deny(self, id: ObjectID, error: ErrorInfo) -> None:
+        """It exists, and cannot be read here: an error for those who wait, and for nobody else."""
+        record = self.records.get(id)
+        if record is not None and record.on_local:
+            value, record.value = record.value, Failed(error)
+            self.now_local(record)
+            record.value = value
+
     # ------------------------------------------------------------ a place is gone
 
     def place_lost(self, lost: Place) -> None:
@@ -268,9 +286,10 @@ class ObjectTable:
             if self.records.get(record.id) is not record:  # it was let go of, here or by what ended before
                 continue
             if record.owner == lost:
-                if record.value is None or (type(record.value) is Remote and record.local is None):
+                if record.value is None or (type(record.value) is Remote and record.kept is None):
                     self._release_contents(record)
                     record.pulling = record.value = None
+                    self.storage.forget(record.id)
                     self._orphaned(record)
                 else:
                     self.collect(record)

@@ -12,15 +12,16 @@ Then = Callable[[Any, "ObjectRecord"], None]
 
 
 class ObjectRecord:
-    """value: what is known of it, None until it exists. local: the copy in this place's store.
+    """value: what is known of it, None until it exists. local: the copy in this place's store; spilled: on its disk.
+    source: who sent the local copy, if it was not made here.
 
     holds: needs at this place. given: loans from the owner (elsewhere than at the owner). loans: place -> count,
     at the owner; may be negative for a moment. pins: views of clients on the local copy.
     """
 
     __slots__ = (
-        "given", "holds", "id", "loans", "local", "on_exist", "on_local", "owner", "pins", "pulling", "value",
-        "watched",
+        "given", "holds", "id", "loans", "local", "on_exist", "on_local", "owner", "pins", "pulling", "source",
+        "spilled", "value", "watched",
     )  # fmt: skip
 
     def __init__(self, ref: Ref) -> None:
@@ -28,6 +29,8 @@ class ObjectRecord:
         self.owner = ref.owner
         self.value: Known | None = None
         self.local: Stored | None = None
+        self.spilled: Stored | None = None
+        self.source: Place | None = None
         self.holds = 0
         self.given = 0
         self.pins = 0
@@ -48,6 +51,11 @@ class ObjectRecord:
     def here(self) -> Inline | Failed | Stored | None:
         """The value, if it can be read at this place now."""
         return self.local or (None if type(self.value) is Remote else self.value)  # type: ignore[return-value]
+
+    @property
+    def kept(self) -> Stored | None:
+        """The copy that this place has, in memory or on disk."""
+        return self.local or self.spilled
 
     def refs(self) -> tuple[Ref, ...]:
         """The refs that the value contains, as far as it is known here."""

@@ -12,13 +12,14 @@ from labray.node.records import ObjectRecord
 
 
 class Request:
-    """One get or wait that could not be answered at once. lends: its task is BLOCKED meanwhile."""
+    """One get or wait that could not be answered at once. lends: its task is BLOCKED meanwhile. order: of all, here."""
 
-    __slots__ = ("client", "lends", "message", "missing", "since")
+    __slots__ = ("client", "lends", "message", "missing", "order", "since")
 
-    def __init__(self, client: Client, message: Get | Wait, since: float) -> None:
+    def __init__(self, client: Client, message: Get | Wait, since: float, order: int) -> None:
         self.client = client
         self.message = message
+        self.order = order
         self.since = since
         self.missing = 0
         self.lends = False
@@ -57,6 +58,7 @@ class Desks:
         self.block = block
         self.unblock = unblock
         self.left = left
+        self.opened = 0
 
     def join(self, id: ClientID) -> None:
         self.clients[id] = Client(id)
@@ -70,6 +72,7 @@ class Desks:
         client.requests.clear()
         for request in requests:
             self._wait_no_more(request)
+        self.objects.storage.left(id)
         for object_id, count in client.pins.items():
             self.objects.unpin(object_id, count)
         for object_id, count in client.given.items():
@@ -94,6 +97,7 @@ class Desks:
     def pin(self, client: Client, id: ObjectID) -> None:
         self.objects.records[id].pins += 1
         client.pins[id] = client.pins.get(id, 0) + 1
+        self.objects.storage.account.touched(id)
 
     def pinned(self, id: ClientID, ids: Iterable[ObjectID]) -> None:
         """It views these unasked. It has a handle of each, so there is a record; the block may have moved meanwhile."""
@@ -125,9 +129,15 @@ class Desks:
                 objects.send_for(record)
             self.desk.send(id, Values(message.request, ()))
             return
-        request = self._open(client, message)
+        self._fetch(self._open(client, message), records)
+
+    def _fetch(self, request: Request, records: list[ObjectRecord]) -> None:
+        if (error := self.objects.storage.too_much(request.client.id, records)) is not None:
+            self._close(request)
+            self.desk.send(request.client.id, Values(request.message.request, (Failed(error),)))
+            return
         for record in dict.fromkeys(records):
-            if not objects.when_local(record, self._came, request):
+            if not self.objects.when_local(record, self._came, request):
                 request.missing += 1
 
     def _came(self, request: Request, record: ObjectRecord) -> None:
@@ -136,10 +146,15 @@ class Desks:
         message = request.message
         if request.client.requests.get(message.request) is not request:
             return
-        if request.missing == 0 or type(record.value) is Failed:
-            self._close(request)
-            self._note(request.client, message, request.since)
-            self._answer(request.client, message.request, [self.objects.records[r.id] for r in message.refs])
+        if request.missing and type(record.value) is not Failed:
+            return
+        records = [self.objects.records[ref.id] for ref in message.refs]
+        if request.missing == 0 and any(record.here is None for record in records):
+            self._fetch(request, records)  # one has had to make way meanwhile
+            return
+        self._close(request)
+        self._note(request.client, message, request.since)
+        self._answer(request.client, message.request, records)
 
     def _answer(self, client: Client, request: int, records: list[ObjectRecord]) -> None:
         values: list[Value] = []
@@ -204,13 +219,16 @@ class Desks:
         self.desk.note(what, client.id, (since, count, tuple([ref.id for ref in message.refs])))
 
     def abandon(self, id: ClientID, number: int) -> None:
+        self.objects.storage.abandoned(id, number)
         request = self.clients[id].requests.get(number)
         if request is not None:
             self._close(request)
             self._note(request.client, request.message, request.since, "gave_up")
 
     def _open(self, client: Client, message: Get | Wait) -> Request:
-        request = client.requests[message.request] = Request(client, message, self.desk.now)
+        self.opened += 1
+        request = Request(client, message, self.desk.now, self.opened)
+        client.requests[message.request] = request
         request.lends = message.lends and self.block(client.id)
         return request
 

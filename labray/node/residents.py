@@ -52,6 +52,8 @@ class Host(Protocol):
 
     def constructor_gone(self, creation: TaskRecord) -> None: ...
 
+    def call_in(self, task: TaskRecord) -> bool: ...
+
 
 class Residents:
     def __init__(self, desk: Desk, pool: Pool, make_run: MakeRun, host: Host) -> None:
@@ -134,6 +136,8 @@ class Residents:
             seq, submitter = heappop(resident.turn)
             lane = resident.lanes.get(submitter)
             if not lane or lane[0].seq != seq:  # another call has come in before this one
+                continue
+            if lane[0].spec.deps and not self.host.call_in(lane[0]):
                 continue
             self._send(lane.popleft(), worker)
             if not lane:

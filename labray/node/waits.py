@@ -239,6 +239,7 @@ def pending(node: Node) -> list[str]:
             task.mine and task.spec.kind == "actor" and _made(node, task.id)
         ):
             lines.append(f"{task!r} at {node.place}" + (f", with {task.at}" if task.at else ""))
+    lines += node.naming.pending()
     for client in node.clients.clients.values():
         for request in client.requests.values():
             waits = [ref.id for ref in request.message.refs if not _exists(node, ref.id)]

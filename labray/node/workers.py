@@ -33,6 +33,7 @@ class Pool:
     def __init__(
         self, desk: Desk, totals: Demand, limit: int, spare: int,
         make_run: Callable[[TaskRecord, Worker], Run], leave: Callable[[ClientID], None],
+        stage: Callable[[TaskRecord, Demand], bool],
     ) -> None:  # fmt: skip
         self.desk = desk
         self.leave = leave  # what a stopped process held comes free
@@ -44,9 +45,9 @@ class Pool:
         self.durations = Durations()
         self.limit = limit
         self.spare = spare
-        self.starting = 0
-        self.counter = 0
+        self.starting = self.counter = 0
         self.make_run = make_run
+        self.stage = stage  # whether its arguments are in memory; else they may be sent for
         self.deep = 0  # workers with more than one task in their pipe: the alarm is set while there are any
         self.warned = False
 
@@ -111,6 +112,10 @@ class Pool:
             return
         for shape, heap in self.queue.shapes.items():
             while heap and (task := self.queue.first(shape)) is not None:
+                if task.spec.deps and not self.stage(task, shape):
+                    if task.state is State.READY:
+                        break
+                    continue
                 if self.resources.fits(shape):
                     if not self.idle:
                         self._want_workers(shape)

@@ -15,7 +15,7 @@ from labray.schedulers.plans import Workload
 from labray.schedulers.power_of_d import PowerOfD
 from labray.schedulers.random import Random
 from labray.schedulers.round_robin import RoundRobin
-from labray.schedulers.static import Cpop, Heft, Hlfet
+from labray.schedulers.static import Cpop, Dls, Heft, Hlfet, Lookahead, Peft
 from labray.schedulers.work_stealing import WorkStealing
 
 __all__ = [
@@ -25,9 +25,12 @@ __all__ = [
     "Centralized",
     "Checked",
     "Cpop",
+    "Dls",
     "Heft",
     "Hlfet",
     "LeastLoaded",
+    "Lookahead",
+    "Peft",
     "PowerOfD",
     "Random",
     "RoundRobin",
@@ -51,6 +54,9 @@ NAMES: dict[str, Callable[[], Scheduler]] = {
     "hlfet": Hlfet,
     "heft": Heft,
     "cpop": Cpop,
+    "peft": Peft,
+    "lookahead": Lookahead,
+    "dls": Dls,
 }
 
 

@@ -23,6 +23,8 @@ from labray.schedulers.interface import (
     Event,
     Fact,
     Forward,
+    HeadBack,
+    HeadLost,
     Keep,
     MessageReceived,
     NodeJoined,
@@ -74,6 +76,8 @@ class BottomUp(Struct, frozen=True, repr_omit_defaults=True):
         TimerFired,
         NodeJoined,
         NodeLost,
+        HeadLost,
+        HeadBack,
     )
 
     def __post_init__(self) -> None:
@@ -103,12 +107,13 @@ class Keeper:
         self._info = cluster.places[view.place]
         self._cores = dict(self._info.totals).get("CPU", 0) / UNIT
         self._alone = len(cluster.nodes) == 1  # no one else could take a task, and no one wants the news
+        self._headless = False
         self._fits: dict[Demand, bool] = {}
         self._seconds = Average(policy.alpha)
         self._bandwidth = Average(policy.alpha)
         self._pulling: dict[ObjectID, float] = {}  # since when
         self._received = 0
-        self._told = Load(0, self._view.free.get("CPU", 0) // UNIT, 0, 0.0, 0.0)  # as the head takes it to be
+        self._told = self._as_new()
         self._spoke = False  # since the last heartbeat was due
         self._armed = self._alone
 
@@ -127,6 +132,11 @@ class Keeper:
             return self._beat()
         elif isinstance(event, NodeJoined):
             return self._joined(event.node.place)
+        elif isinstance(event, HeadLost):
+            self._headless = True
+        elif isinstance(event, HeadBack):
+            self._headless, self._spoke, self._received = False, False, 0
+            self._told = self._as_new()
         elif isinstance(event, (MessageReceived, NodeLost)):
             return ()
         return () if self._armed else (self._arm(),)
@@ -156,7 +166,7 @@ class Keeper:
         if not fits or ":" in task.strategy:
             how, _, wanted = task.strategy.partition(":")
             return fits and (wanted == self._view.place or (self._alone and how == "soft"))
-        if self._alone:
+        if self._alone or self._headless:
             return True
         if task.kind == "actor" or task.strategy:
             return False  # an actor stays for long: the head spreads them, or all would live where the program began
@@ -205,6 +215,10 @@ class Keeper:
             return ()
         self._told = load
         return (Tell(self._head, load), self._arm())
+
+    def _as_new(self) -> Load:
+        """What a head takes a node to be that it has not heard of."""
+        return Load(0, dict(self._info.totals).get("CPU", 0) // UNIT, 0, 0.0, 0.0)
 
     def _load(self) -> Load:
         idle = self._view.free.get("CPU", 0) // UNIT

@@ -22,6 +22,7 @@ from labray.schedulers.interface import (
     Event,
     Fact,
     Forward,
+    HeadBack,
     Keep,
     MessageReceived,
     NodeInfo,
@@ -65,6 +66,7 @@ class Centralized(Struct, frozen=True):
         MessageReceived,
         NodeJoined,
         NodeLost,
+        HeadBack,
     )
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
@@ -93,6 +95,9 @@ class Porter:
             return self._withdraw(event.task)
         elif isinstance(event, (NodeJoined, NodeLost)):
             return ()
+        elif isinstance(event, HeadBack):  # it takes everybody for idle
+            self._settled.clear()
+            return (self._word(),)
         return () if self._view.free == self._expected else (self._word(),)
 
     def _settle(self, task: Task) -> None:

@@ -156,6 +156,14 @@ class NodeLost(Fact, frozen=True, gc=False):
     place: Place
 
 
+class HeadLost(Fact, frozen=True, gc=False):
+    """What is forwarded to the head waits here until there is one again; what it is told is not heard."""
+
+
+class HeadBack(Fact, frozen=True, gc=False):
+    """There is a head again, which knows nothing. The tasks that an agent holds are withdrawn and arrive anew."""
+
+
 Event = (
     TaskArrived
     | TaskStarted
@@ -169,6 +177,8 @@ Event = (
     | TimerFired
     | NodeJoined
     | NodeLost
+    | HeadLost
+    | HeadBack
 )
 
 # ---------------------------------------------------------------- decisions

@@ -32,12 +32,11 @@ class Board:
 
     def earliest(self, task: int, processor: int) -> Slot:
         """Where the task would go on this processor: the first gap behind its inputs that is long enough."""
-        machine, place = self._machine, self._machine.places[processor]
-        begin = 0.0
+        machine, begin = self._machine, 0.0
         for maker, size in self._before[task]:
-            slot = self._slots[maker]
-            local = machine.places[slot.processor] == place
-            begin = max(begin, slot.end if local else slot.end + machine.transfer(size))
+            slot = self._slots.get(maker)
+            if slot is not None:  # a task may be tried before all that it needs has its place
+                begin = max(begin, slot.end + machine.between(slot.processor, processor, size))
         length = machine.cost(self._work, task, processor)
         for busy_from, busy_to in self._busy[processor]:
             if begin + length <= busy_from:
@@ -45,14 +44,22 @@ class Board:
             begin = max(begin, busy_to)
         return Slot(task, processor, begin, begin + length)
 
+    def everywhere(self, task: int) -> list[Slot]:
+        """Where it would go on each processor."""
+        return [self.earliest(task, p) for p in range(len(self._busy))]
+
     def soonest(self, task: int) -> Slot:
         """The earliest finish over all processors."""
-        slots = (self.earliest(task, p) for p in range(len(self._busy)))
-        return min(slots, key=lambda slot: (slot.end, slot.processor))
+        return min(self.everywhere(task), key=lambda slot: (slot.end, slot.processor))
 
     def take(self, slot: Slot) -> None:
         self._slots[slot.task] = slot
         insort(self._busy[slot.processor], (slot.begin, slot.end))
+
+    def give_back(self, slot: Slot) -> None:
+        """As if it had not been taken."""
+        del self._slots[slot.task]
+        self._busy[slot.processor].remove((slot.begin, slot.end))
 
     def plan(self, ranks: Sequence[float], critical: Sequence[int] = ()) -> Plan:
         return Plan(tuple(self._slots[at] for at in sorted(self._slots)), tuple(ranks), tuple(critical))

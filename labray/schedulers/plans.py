@@ -97,6 +97,10 @@ class Machine(Struct, frozen=True):
         """Seconds between two places."""
         return self.latency_s + size / self.bandwidth_Bps
 
+    def between(self, here: int, there: int, size: float) -> float:
+        """Seconds between two processors: none within a place."""
+        return 0.0 if self.places[here] == self.places[there] else self.transfer(size)
+
 
 def processors(
     count: int, kinds: Sequence[int] | None = None, bandwidth_Bps: float = float("inf")
@@ -149,12 +153,12 @@ class Plan(Struct, frozen=True):
 
 def static_levels(work: Workload, machine: Machine | None = None) -> list[float]:
     """The b-level of each task: seconds of the longest chain that begins with it, data moving for nothing."""
-    return _upward(work, _means(work, machine), lambda size: 0.0)
+    return levels(work, _means(work, machine), lambda size: 0.0)
 
 
 def upward_ranks(work: Workload, machine: Machine) -> list[float]:
     """HEFT's rank: as the b-level, with the mean cost of moving data on each edge (TPDS'02, equation 4)."""
-    return _upward(work, _means(work, machine), machine.transfer)
+    return levels(work, _means(work, machine), machine.transfer)
 
 
 def downward_ranks(work: Workload, machine: Machine) -> list[float]:
@@ -173,7 +177,8 @@ def _means(work: Workload, machine: Machine | None) -> list[float]:
     return [machine.mean(work, task) for task in range(len(work.tasks))]
 
 
-def _upward(work: Workload, means: list[float], transfer: Transfer) -> list[float]:
+def levels(work: Workload, means: Sequence[float], transfer: Transfer) -> list[float]:
+    """The longest chain that begins with each task, of these seconds of each, and what moving data takes."""
     after, ranks = work.after(), [0.0] * len(work.tasks)
     for at in reversed(work.order()):
         ranks[at] = means[at] + max((transfer(size) + ranks[b] for b, size in after[at]), default=0.0)

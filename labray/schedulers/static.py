@@ -17,6 +17,7 @@ from msgspec import Struct
 from labray.ids import Place
 from labray.messages import UNIT
 from labray.schedulers.dealing import INTEREST, Dealer, Turn
+from labray.schedulers.foresight import dls, lookahead, peft
 from labray.schedulers.interface import Agent, Cluster, Fact, Task, View
 from labray.schedulers.planners import cpop, heft, hlfet
 from labray.schedulers.plans import Machine, Plan, Workload
@@ -61,7 +62,7 @@ class Static(Struct, frozen=True):
 
     def planner(self) -> Planner:
         """What works out the plan."""
-        raise NotImplementedError(f"{type(self).__name__} has no planner: use Heft, Cpop or Hlfet.")
+        raise NotImplementedError(f"{type(self).__name__} has no planner: use Heft, Cpop, Peft ...")
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
         return follower(place, cluster, orders(self, cluster))
@@ -86,6 +87,27 @@ class Cpop(Static, frozen=True, repr_omit_defaults=True):
 
     def planner(self) -> Planner:
         return cpop
+
+
+class Peft(Static, frozen=True, repr_omit_defaults=True):
+    """Predict earliest finish time, by what must follow at the best (TPDS 2014)."""
+
+    def planner(self) -> Planner:
+        return peft
+
+
+class Lookahead(Static, frozen=True, repr_omit_defaults=True):
+    """HEFT that tries a task's takers before it gives the task its place (PDP 2010)."""
+
+    def planner(self) -> Planner:
+        return lookahead
+
+
+class Dls(Static, frozen=True, repr_omit_defaults=True):
+    """Dynamic level scheduling (Sih and Lee, TPDS 1993)."""
+
+    def planner(self) -> Planner:
+        return dls
 
 
 @lru_cache(maxsize=4)  # each node of a simulated cluster asks, and they all share one process

@@ -54,10 +54,22 @@ class Allocator:
                 return segment, offset
         return None
 
+    def find(self, size: int) -> tuple[int, int] | None:
+        """Where a block of this size would be allocated now."""
+        wanted = aligned(size)
+        return next(((segment, offset) for segment, offset, room in self._holes if room >= wanted), None)
+
     def fits(self, size: int) -> bool:
         """Whether a block of this size could be allocated now."""
-        wanted = aligned(size)
-        return any(room >= wanted for _, _, room in self._holes)
+        return self.find(size) is not None
+
+    def end(self, segment: int) -> int:
+        """Behind its last block."""
+        size = self._segments[segment]
+        at = bisect_left(self._holes, (segment + 1, 0, 0)) - 1
+        if at >= 0 and self._holes[at][0] == segment and sum(self._holes[at][1:]) == size:
+            return self._holes[at][1]
+        return size
 
     def free(self, segment: int, offset: int) -> None:
         """Give a block back. A block that is not allocated is a KeyError."""

@@ -36,11 +36,18 @@ class Boot(Struct, frozen=True):
     trace: bool
     preload: tuple[str, ...]
     watches: Watches = Watches()
+    store_bytes: int = 0  # of each node
+    spill_directory: str = ""
     lost: tuple[str, ...] = ()  # places that were lost before this daemon began
 
     @property
     def driver(self) -> str:
         return f"{self.nodes[0].place}/driver"
+
+    @property
+    def directories(self) -> tuple[str, str]:
+        """What is removed at the end."""
+        return self.directory, self.spill_directory
 
     def path(self, place: str) -> str:
         """The socket of the daemon that a place lives in: the head lives with the first node."""

@@ -17,18 +17,21 @@ from typing import TYPE_CHECKING, Protocol
 from labray.backends.cluster.frames import Segment
 from labray.backends.cluster.outbox import Outbox
 from labray.backends.cluster.own import Own
-from labray.backends.cluster.store import Reader, Writer
+from labray.backends.cluster.shelf import Shelf, payload_bytes
 from labray.backends.cluster.waiter import Waiter
 from labray.errors import LabrayError
 from labray.ids import ObjectID, Place, is_put
 from labray.messages import (
     Get,
+    Granted,
     Recalled,
     Reclaim,
-    Registered,
+    Room,
     Run,
     Stored,
+    Trim,
     Unpin,
+    Unused,
     Values,
     Warned,
 )
@@ -73,13 +76,13 @@ class WireChannel:
         self._late: dict[int, Call | Segment] = {}
         self._discard_refs: Callable[[Notice], None] | None = None
         self._closed: BaseException | None = None
-        self._requests = 0
-        self._writer = Writer(client, self._publish)
-        self._reader = Reader(directory)
-        self._own = Own(self._reader, self._writer, self._outbox.add, self._unpin)
+        self._shelf = Shelf(self, directory)
+        self._reader = self._shelf.reader
+        self._own = Own(self._reader, self._shelf.writer, self._outbox.add, self._unpin)
         self._on: dict[type, Callable[..., None]] = {
             Run: self._on_run,
             Reclaim: self._own.reclaim,
+            Trim: lambda notice: self._shelf.writer.trim(),
             Warned: lambda notice: warnings.warn(notice.text, stacklevel=2),
         }
 
@@ -218,7 +221,9 @@ class WireChannel:
         self._discard_refs = discard
 
     def _discard(self, notice: Notice, asked: Call | Segment | None) -> None:
-        """Give back what an answer that nobody waits for has pinned and lent."""
+        """Give back what an answer that nobody waits for has pinned, lent or granted."""
+        if type(notice) is Granted and type(asked) is Room:
+            self.post(Unused(asked.id))
         if type(notice) is Values and type(asked) is Get:
             pinned = [(r.id, 1) for r, v in zip(asked.refs, notice.values, strict=False) if type(v) is Stored]
             if pinned:
@@ -231,17 +236,21 @@ class WireChannel:
     def store(self, object_id: ObjectID, payload: Payload) -> Stored:
         """Write a large payload into this node's store."""
         self._check()
-        parts = (payload.data, *payload.buffers)
-        size = sum(memoryview(part).nbytes for part in parts)
-        if not self._writer.has_room(size + 64 * len(parts)) and self._baton.acquire(blocking=False):
+        size = payload_bytes(payload)
+        if not self._shelf.writer.has_room(size) and self._baton.acquire(blocking=False):
             try:  # blocks given back may be waiting on the wire: warm pages are ten times faster than fresh
                 self._read(0)
             finally:
                 self._pass_baton()
-        stored = Stored(size, self._writer.write(parts), payload.refs)
+        stored = self._shelf.store(object_id, payload)
         if is_put(object_id):
             self._own.wrote(object_id, stored)
         return stored
+
+    def unstore(self, object_id: ObjectID, stored: Stored) -> None:
+        """Take back what was stored and the node has not been told of."""
+        self._shelf.writer.free(stored.block)
+        self.post(Unused(object_id))
 
     def load(self, object_id: ObjectID, stored: Stored) -> Payload:
         """The stored payload as read-only views; Unpin is posted when the last one dies."""
@@ -255,12 +264,6 @@ class WireChannel:
     def _unpin(self, object_id: ObjectID) -> None:
         if self._closed is None and os.getpid() == self._pid:
             self._outbox.add(Unpin(((object_id, 1),)))
-
-    def _publish(self, number: int, fd: int) -> None:
-        self._requests -= 1  # below zero: the questions of the process module count upwards
-        request = self._requests
-        answer = self.ask(Segment(request, number, self._pid, fd), request, None)
-        assert isinstance(answer, Registered) and answer.accepted, "the daemon cannot open our shared memory"
 
     # ------------------------------------------------------------ the rest
 
@@ -284,7 +287,7 @@ class WireChannel:
         self._outbox.close()
         for waiter in list(self._waiters.values()):
             waiter.wake()
-        self._writer.close()
+        self._shelf.writer.close()
         self._reader.close()
 
     def _check(self) -> None:

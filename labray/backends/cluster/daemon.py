@@ -8,7 +8,6 @@ exception in here is a bug or a bad policy: it is told to the driver, which rais
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from functools import partial
 from time import monotonic
@@ -41,16 +40,16 @@ from labray.backends.cluster.post import Post, complain
 from labray.backends.cluster.rounds import Rounds
 from labray.backends.cluster.sharing import Sharing
 from labray.backends.cluster.spool import CHUNK
-from labray.backends.cluster.store import Reader, Segments, Writer
-from labray.ids import ClientID, ObjectID, Place
+from labray.backends.cluster.stock import Stock
+from labray.ids import ClientID, Place
 from labray.messages import (
     Alarm,
-    Arrived,
     Booted,
     ClientJoined,
     Demand,
     Free,
     Interrupt,
+    Missing,
     PlaceJoined,
     PlaceLost,
     Push,
@@ -58,11 +57,12 @@ from labray.messages import (
     Recalled,
     Reclaim,
     Registered,
+    Restore,
     Run,
     Send,
+    Spill,
     Start,
     Stop,
-    Stored,
     Warn,
     Warned,
     Woke,
@@ -92,9 +92,7 @@ class Daemon:
         self._post = Post(boot, place, self._on_errands)
         self._local: deque[tuple[Node, str, Any]] = deque()
         self._alarms = Alarms()
-        self._segments = Segments(boot.directory)
-        self._reader = Reader(boot.directory)
-        self._writer = Writer(place, self._publish)
+        self._stock = Stock(boot, place, self._loop, self._tell, self._ship)
         self._sharing = Sharing(self._main)
         self._answers = Answers(nodes, self._post, boot.trace)
         hear = partial(self._handle, self._main, "")
@@ -102,7 +100,9 @@ class Daemon:
         self._obey: dict[type, Callable[[Node, Any], None]] = {
             Start: self._start,
             Stop: self._stop,
-            Push: self._push,
+            Push: lambda node, effect: self._stock.push(effect),
+            Spill: lambda node, effect: self._stock.spill(effect),
+            Restore: lambda node, effect: self._stock.restore(effect),
             Free: self._free,
             Alarm: lambda node, x: self._alarms.set(x.after, node.place, x.token),
             Warn: self._warn,
@@ -193,19 +193,23 @@ class Daemon:
     def _stop(self, node: Node, effect: Stop) -> None:
         self._crew.stop(effect.worker)
 
-    def _push(self, node: Node, effect: Push) -> None:
+    def _ship(self, effect: Push, data: Any) -> None:
+        """A copy to another place; or, if it could not be read, word that there is none."""
+        if data is None:
+            self._send(self._main, effect.to, Missing(effect.id))
+            return
         value = effect.value
         shipment = Shipment(effect.id, effect.to, value.size, value.block, value.refs)
-        self._post.send(effect.to, [PUSH + encode(shipment), self._reader.view(value.block)])
+        self._post.send(effect.to, [PUSH + encode(shipment), data])
 
     def _free(self, node: Node, effect: Free) -> None:
-        block = effect.value.block
-        if block.writer == self._place:
-            self._writer.free(block)
-        elif block.writer == self._boot.driver:
-            self._line.notify(Reclaim(block))
+        block = self._stock.free(effect.value, effect.keep)
+        if block is None:
+            return
+        if block.writer == self._boot.driver:
+            self._line.notify(Reclaim(block, effect.keep))
         elif block.writer in self._crew:
-            self._crew.say(block.writer, Reclaim(block))
+            self._crew.say(block.writer, Reclaim(block, effect.keep))
 
     def _warn(self, node: Node, effect: Warn) -> None:
         first = self._boot.nodes[0].place
@@ -226,19 +230,14 @@ class Daemon:
             if self._crew.met(client, message.pid, message.error):
                 self._handle(self._main, "", WorkerStarted(ClientID(client)))
         elif type(message) is Segment:
-            self._on_segment(client, message)
+            held = self._stock.hold(client, message)
+            self._send(self._main, client, Registered(message.request, held))
         else:
             self._sharing.slim(message)
             self._handle(self._main, client, message)
 
-    def _on_segment(self, client: str, message: Segment) -> None:
-        try:
-            self._segments.hold(client, message.number, f"/proc/{message.pid}/fd/{message.fd}")
-        except OSError as error:
-            complain(f"cannot open shared memory of {client}: {error}")
-            self._send(self._main, client, Registered(message.request, False))
-        else:
-            self._send(self._main, client, Registered(message.request, True))
+    def _tell(self, news: Any) -> None:
+        self._handle(self._main, "", news)
 
     def _on_errands(self) -> None:
         while (got := errands.receive(self._template)) is not None:
@@ -258,12 +257,12 @@ class Daemon:
 
     def _on_gone(self, client: str, reason: str) -> None:
         buried = self._crew.bury(client, reason)
-        if buried is None:
-            return
-        unread, why = buried
-        if unread:  # what only waited in its pipe was not lost with it
-            self._handle(self._main, client, Recalled(unread))
-        self._handle(self._main, "", WorkerLost(ClientID(client), why))
+        if buried is not None:
+            unread, why = buried
+            if unread:  # what only waited in its pipe was not lost with it
+                self._handle(self._main, client, Recalled(unread))
+            self._handle(self._main, "", WorkerLost(ClientID(client), why))
+        self._stock.orphaned(ClientID(client), self._main)
 
     # ------------------------------------------------------------ frames from other processes
 
@@ -284,13 +283,7 @@ class Daemon:
                 self._handle(node, mail.sender, letter)
 
     def _on_push(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
-        shipment = decode_shipment(body)
-        block = self._writer.write_whole(rest[0], shipment.block.sizes)
-        value = Stored(shipment.size, block, shipment.refs)
-        self._handle(self._main, "", Arrived(ObjectID(shipment.id), value))
+        self._stock.take_in(decode_shipment(body), rest[0])
 
     def _on_warn(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
         self._line.notify(Warned(str(body, "utf-8", "replace")))
-
-    def _publish(self, number: int, fd: int) -> None:
-        self._segments.hold(self._place, number, f"/proc/{os.getpid()}/fd/{fd}")

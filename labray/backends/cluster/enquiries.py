@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LOOK_MS = 500
 """How often to look whether the daemon that should answer is still there."""
 PAUSE_S = 0.002
+ACCOUNT_S = 15.0
+"""For each node to say what it holds: the probe is asked when something hangs, and must not hang as well."""
 
 
 class Lost(Exception):
@@ -50,10 +52,10 @@ class Enquiries:
         self._one = threading.RLock()
         self._first = boot.nodes[0].place
 
-    def roster(self, place: str = "") -> list[Entry]:
+    def roster(self, place: str = "", timeout: float | None = None) -> list[Entry]:
         """The nodes that a daemon (the first one unless told) knows, lost ones included."""
         with self._one:
-            (answer,) = self._ask(place or self._first, ROSTER, 1)
+            (answer,) = self._ask(place or self._first, ROSTER, 1, timeout)
             return decode_roster(answer)
 
     def events(self) -> list[Event]:
@@ -76,13 +78,13 @@ class Enquiries:
         return events
 
     def accounts(self) -> dict[str, Account]:
-        """What the living nodes hold, by node; one that goes meanwhile is left out."""
+        """What the living nodes hold, by node; one that goes meanwhile is left out; TimeoutError if one is stuck."""
         found: dict[str, Account] = {}
         with self._one:
-            for entry in self.roster():
+            for entry in self.roster(timeout=ACCOUNT_S):
                 try:
                     if entry.alive:
-                        (answer,) = self._ask(entry.place, HELD, 1)
+                        (answer,) = self._ask(entry.place, HELD, 1, ACCOUNT_S)
                         found[entry.place] = decode_account(answer)
                 except Lost:
                     continue
@@ -105,8 +107,11 @@ class Enquiries:
             for place in places:
                 self.roster(place)
 
-    def _ask(self, place: str, question: bytes, frames: int | None) -> Iterator[bytes]:
+    def _ask(
+        self, place: str, question: bytes, frames: int | None, timeout: float | None = None
+    ) -> Iterator[bytes]:
         """The answer's frames, so many or (None) up to an empty one."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         name, path = f"{self._boot.driver}+trace", self._boot.path(place)
         with zmq.Context() as context, dealer(context, name, self._boot.token, path) as end:
             poller = zmq.Poller()
@@ -119,6 +124,8 @@ class Enquiries:
                 if self._control.fileno() in ready:
                     raise SessionError("the session has ended: nobody is left to ask")
                 if not ready:
+                    if deadline is not None and time.monotonic() > deadline:
+                        raise TimeoutError(f"the daemon of {place} has not answered within {timeout:g} s.")
                     self._look(place)
                     continue
                 _, frame = end.recv_multipart()

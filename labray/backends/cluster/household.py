@@ -38,6 +38,7 @@ def build_nodes(boot: Boot, place: str) -> dict[str, Node]:
             max_workers=boot.max_workers,
             prestart=0 if name == boot.head else boot.prestart,
             suspect_s=boot.watches.deadlock_warning_s,
+            store_bytes=boot.store_bytes,
         )
         for name in mine
     }

@@ -87,4 +87,4 @@ class Own:
     def _settle(self, key: Key) -> None:
         notice = self._owed.pop(key, None)
         if notice is not None:
-            self._writer.free(notice.block)
+            self._writer.free(notice.block, notice.keep)

@@ -19,7 +19,7 @@ import cloudpickle
 import msgspec
 import psutil
 
-from labray.backends.cluster import errands, watches
+from labray.backends.cluster import errands, room, watches
 from labray.backends.cluster.boot import Boot, encode_boot
 from labray.backends.cluster.channel import WireChannel
 from labray.backends.cluster.enquiries import Enquiries
@@ -170,7 +170,8 @@ class ClusterSession:
                 template.wait()
         self._ear.close()
         self._wire.close()
-        shutil.rmtree(self._boot.directory, ignore_errors=True)
+        for directory in self._boot.directories:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _boot(config: Config) -> Boot:
@@ -179,9 +180,12 @@ def _boot(config: Config) -> Boot:
     cluster = config.cluster()
     watched = watches.read(extra)
     max_workers, prestart = _count(extra, "max_workers", 512), _count(extra, "prestart", None)
+    store_bytes = room.store_bytes(extra.get("object_store_memory"), config.nodes)
+    spilling = room.spilling_root(extra.get("object_spilling_directory"))
+    directory = _private_directory()
     return Boot(
         session=session,
-        directory=_private_directory(),
+        directory=directory,
         token=secrets.token_hex(16),
         driver_pid=os.getpid(),
         nodes=cluster.nodes,
@@ -194,6 +198,8 @@ def _boot(config: Config) -> Boot:
         trace=config.trace,
         preload=PRELOAD,
         watches=watched,
+        store_bytes=store_bytes,
+        spill_directory=_spill_directory(directory, spilling),
     )
 
 
@@ -213,6 +219,20 @@ def _private_directory() -> str:
         runtime = "/tmp"
     _sweep(runtime)
     return tempfile.mkdtemp(prefix=f"labray-{os.getpid()}-", dir=runtime)
+
+
+def _spill_directory(session: str, root: str) -> str:
+    """In the session's own, if that is where files should be (a directory of the user's runtime is in memory)."""
+    if os.path.dirname(session) == root:
+        path = os.path.join(session, "spilled")
+        os.mkdir(path, 0o700)
+        return path
+    _sweep(root)
+    try:
+        return tempfile.mkdtemp(prefix=f"labray-{os.getpid()}-", dir=root)
+    except OSError as error:
+        shutil.rmtree(session, ignore_errors=True)
+        raise ValueError(f"object_spilling_directory: cannot write to {root!r}: {error.strerror}.") from None
 
 
 def _sweep(runtime: str) -> None:

@@ -1,9 +1,11 @@
 """The object store of a node: segments of anonymous shared memory, each written by one process only.
 
-A writer maps its segment, then seals it: nobody can map it writable any more, not even through its descriptor. The
-node's daemon opens the segment when it is made, so blocks outlive their writer, and puts a symbolic link to
-its own descriptor into the session's directory; every reader of the node, the driver included, opens that
-link read-only. One way for all readers, no descriptors to pass round, and a kill -9 leaves no memory behind.
+A writer maps its segment, then seals it: nobody can map it writable any more, not even through its descriptor. Its
+pages are had before they are written to, so that a lack of memory is an error and never SIGBUS; they go back by the
+end of a segment, as a sealed one cannot have holes punched. Before its pages grow a writer asks its node. The node's
+daemon opens the segment when it is made, so blocks outlive their writer, and puts a symbolic link to its own
+descriptor into the session's directory; every reader of the node, the driver included, opens that link read-only.
+One way for all readers, no descriptors to pass round, and a kill -9 leaves no memory behind.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pickle import PickleBuffer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from labray.backends.cluster.allocator import Allocator, aligned, extent
+from labray.backends.cluster.memory import NoMemory, Segment
 from labray.ids import ObjectID
 from labray.messages import Block, Payload, Stored
 
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 F_SEAL_FUTURE_WRITE = 0x10  # not in fcntl before Python 3.13
-SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE | fcntl.F_SEAL_SEAL
+SEALS = F_SEAL_FUTURE_WRITE | fcntl.F_SEAL_SEAL  # not against shrinking: so does its writer give pages back
+STEP_BYTES = 8 * 1024 * 1024
+"""A writer asks for so much at once, so that small values seldom ask."""
 
 
 def link(directory: str, writer: str, segment: int) -> str:
@@ -35,73 +40,121 @@ def link(directory: str, writer: str, segment: int) -> str:
     return os.path.join(directory, f"{writer.replace('/', '.')}.{segment}")
 
 
+class Ask(Protocol):
+    def __call__(self, id: ObjectID, size: int, more: int, most: int) -> int:
+        """How many bytes the memory for this object's sake may grow: from `more` to `most`. Raises if it may not."""
+
+
 class Writer:
     """What one process writes. publish(number, fd) returns once the node's daemon holds the segment."""
 
-    def __init__(self, name: str, publish: Callable[[int, int], None]) -> None:
+    def __init__(self, name: str, publish: Callable[[int, int], None], ask: Ask) -> None:
         self._name = name
         self._publish = publish
+        self._ask = ask
         self._allocator = Allocator()
-        self._maps: list[mmap.mmap] = []
+        self._segments: dict[int, Segment] = {}
+        self._made = 0  # some of them for nobody: who waits for an answer may be interrupted
         self._freed: deque[Block] = deque()
+        self._trimming = False
         self._lock = threading.Lock()
 
     def has_room(self, size: int) -> bool:
+        """Whether it can be written without asking, and mostly into warm pages."""
         with self._lock:
             self._settle()
-            return self._allocator.fits(size)
+            place = self._allocator.find(size)
+            return place is not None and place[1] + size <= self._segments[place[0]].granted
 
-    def write(self, parts: tuple[Buffer, ...]) -> Block:
-        """Copy contiguous buffers, each to an aligned address."""
+    def write(self, id: ObjectID, parts: tuple[Buffer, ...]) -> Block:
+        """Copy contiguous buffers, each to an aligned address. Raises if there is no room."""
         views = [PickleBuffer(part).raw() for part in parts]  # raw: flat bytes, whatever the shape and order
         sizes = tuple(view.nbytes for view in views)
-        segment, start = self._claim(extent(sizes))
-        room = memoryview(self._maps[segment])
+        segment, start = self._claim(id, extent(sizes))
+        room = memoryview(self._segments[segment].room)
         offset = start
         for view in views:
             room[offset : offset + view.nbytes] = view
             offset += aligned(view.nbytes)
         return Block(self._name, segment, start, sizes)
 
-    def write_whole(self, data: bytes, sizes: tuple[int, ...]) -> Block:
+    def write_whole(self, id: ObjectID, data: bytes, sizes: tuple[int, ...]) -> Block:
         """Copy a block as it lies in another node's store."""
-        segment, start = self._claim(extent(sizes))
-        self._maps[segment][start : start + len(data)] = data
-        return Block(self._name, segment, start, sizes)
+        block, room = self.room(id, sizes)
+        room[:] = data
+        return block
 
-    def free(self, block: Block) -> None:
-        """The block may be written again. Never waits: whoever reads the wire calls this."""
+    def room(self, id: ObjectID, sizes: tuple[int, ...]) -> tuple[Block, memoryview]:
+        """A new block, to be filled."""
+        size = extent(sizes)
+        segment, start = self._claim(id, size)
+        view = memoryview(self._segments[segment].room)[start : start + size]
+        return Block(self._name, segment, start, sizes), view
+
+    def free(self, block: Block, keep: bool = True) -> None:
+        """The block may be written again, or its pages are wanted. Never waits: whoever reads the wire calls this."""
         self._freed.append(block)
+        if not keep:
+            self.trim()
+
+    def trim(self) -> None:
+        """Give back the pages at the ends of segments; if somebody is about to write, after that. Never waits."""
+        self._trimming = True
+        if self._lock.acquire(blocking=False):
+            try:
+                self._settle()
+            finally:
+                self._lock.release()
 
     def close(self) -> None:
         """Let go of all memory; nothing is written any more."""
-        self._maps.clear()
+        while self._segments:
+            os.close(self._segments.popitem()[1].fd)
 
     def _settle(self) -> None:
         while self._freed:
             block = self._freed.popleft()
             self._allocator.free(block.segment, block.offset)
+        if self._trimming:
+            self._trimming = False
+            for number, segment in self._segments.items():
+                segment.trim(self._allocator.end(number))
 
-    def _claim(self, size: int) -> tuple[int, int]:
+    def _claim(self, id: ObjectID, size: int) -> tuple[int, int]:
         with self._lock:
             self._settle()
             place = self._allocator.allocate(size)
-            while place is None:
-                self._grow(max(SEGMENT_BYTES, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE))
+            if place is None:
+                self._grow(max(SEGMENT_BYTES, size), self._ask(id, size, size, max(size, STEP_BYTES)))
                 place = self._allocator.allocate(size)
+                assert place is not None
+            segment, end = self._segments[place[0]], place[1] + size
+            try:
+                if end > segment.granted:
+                    most = min(end + STEP_BYTES, segment.size) - segment.granted
+                    segment.granted += self._ask(id, size, end - segment.granted, most)
+                segment.back(end)
+            except BaseException:
+                self._allocator.free(*place)
+                raise
         return place
 
-    def _grow(self, size: int) -> None:
+    def _grow(self, size: int, granted: int) -> None:
+        size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         fd = os.memfd_create("labray-store", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        number, self._made = self._made, self._made + 1
         try:
             os.truncate(fd, size)
             room = mmap.mmap(fd, size)
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
-            number = len(self._maps)
             self._publish(number, fd)
-        finally:
+        except OSError as error:
             os.close(fd)
-        self._maps.append(room)
+            raise NoMemory(f"the system has no memory for {size} bytes ({error})") from error
+        except BaseException:
+            os.close(fd)
+            raise
+        self._segments[number] = Segment(fd, size, room, granted)
         self._allocator.add_segment(number, size)
 
 
@@ -110,13 +163,39 @@ class Segments:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._held: list[int] = []
+        self._held: dict[tuple[str, int], int] = {}
+        self._orphans: dict[tuple[str, int], int] = {}  # of writers that are gone -> blocks in use
 
     def hold(self, writer: str, number: int, path: str) -> None:
         """Open a segment (a path into /proc) and let the node's readers find it."""
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._held.append(fd)
+        self._held[writer, number] = fd
         os.symlink(f"/proc/{os.getpid()}/fd/{fd}", link(self._directory, writer, number))
+
+    def orphaned(self, writer: str, blocks: Sequence[Block]) -> None:
+        """A writer is gone; these blocks of it are in use."""
+        for key in [key for key in self._held if key[0] == writer]:
+            self._orphans[key] = sum(block.segment == key[1] for block in blocks)
+            if not self._orphans[key]:
+                self._release(key)
+
+    def freed(self, block: Block) -> bool:
+        """Whether its writer is gone, so that there is nobody to tell."""
+        key = (block.writer, block.segment)
+        if key not in self._orphans:
+            return False
+        self._orphans[key] -= 1
+        if not self._orphans[key]:
+            self._release(key)
+        return True
+
+    def _release(self, key: tuple[str, int]) -> None:
+        """No view is on it, but readers keep mappings: emptied, it costs them nothing."""
+        del self._orphans[key]
+        fd = self._held.pop(key)
+        os.truncate(f"/proc/self/fd/{fd}", 0)
+        os.close(fd)
+        os.unlink(link(self._directory, *key))
 
 
 class _Watch(weakref.ref[Any]):

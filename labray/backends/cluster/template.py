@@ -274,9 +274,10 @@ class Template:
         return True
 
     def end(self) -> None:
-        """End and reap every child, and every orphan that thereby becomes ours; remove the directory."""
+        """End and reap every child, and every orphan that thereby becomes ours; remove the directories."""
         self._undertaker.end_all([pid for pid, _ in self._daemons.values()], self._bell[0])
-        shutil.rmtree(self._boot.directory, ignore_errors=True)
+        for directory in self._boot.directories:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def main(fd: int, line: int, speech: int) -> None:

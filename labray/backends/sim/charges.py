@@ -29,7 +29,7 @@ class Pages:
         return fresh
 
     def free(self, size: int) -> None:
-        self.used -= size
+        self.used = max(0, self.used - size)  # what was modelled cost nothing to write
 
 
 class Charges:

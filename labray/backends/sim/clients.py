@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from labray import messages as m
 from labray.backends.sim.charges import Charges
 from labray.backends.sim.late import given_back
+from labray.backends.sim.modelled import NOTHING
+from labray.backends.sim.stores import Shelf
 from labray.ids import ObjectID, Place, is_put
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from labray.backends.sim.world import World
     from labray.process import Process
 
-SIM = "sim"
-
 
 class Client(ABC):
     """One simulated process attached to a node. There are many: with slots, one takes a kilobyte less."""
@@ -31,6 +31,7 @@ class Client(ABC):
     __slots__ = (
         "_after_s", "_agenda", "_answer", "_asleep_since", "_late", "_own", "_patience_s", "_process", "_profile",
         "_sleeping", "_waits", "_world", "awaiting", "charges", "client", "daemon", "debt_s", "host", "outbox", "place",
+        "shelf",
         "unsaid",
     )  # fmt: skip
 
@@ -56,6 +57,7 @@ class Client(ABC):
         self._sleeping: Moment | None = None
         self._late: list[Any] = []
         self._process: Process | None = None
+        self.shelf = Shelf(self, world.limited)
 
     @abstractmethod
     def receive(self, letters: Sequence[Any]) -> None:
@@ -111,14 +113,15 @@ class Client(ABC):
 
     def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
         sizes = (len(payload.data), *(len(buffer) for buffer in payload.buffers))
-        size = sum(sizes)
-        self.daemon.stores[object_id] = _frozen(payload)
-        self.unsaid.append(object_id)
+        stored = self.shelf.store(object_id, payload, sizes, payload.refs)
         if is_put(object_id) and not payload.refs:
             self._own[object_id] = None
-        self.daemon.written[object_id] = self.charges.pages, size
-        self.charge(self.charges.writing(size))
-        return m.Stored(size, m.Block(SIM, 0, 0, sizes), payload.refs)
+        self.charge(self.charges.writing(stored.size))
+        return stored
+
+    def unstore(self, object_id: ObjectID, stored: m.Stored) -> None:
+        self.shelf.take_back(object_id, stored.size)
+        self.post(m.Unused(object_id))
 
     def load(self, object_id: ObjectID, stored: m.Stored) -> m.Payload:
         payload = self.daemon.stores[object_id]
@@ -224,8 +227,12 @@ class Client(ABC):
 
     def _give_back_late(self) -> None:
         """What came with answers that nobody waited for any more."""
+        if not self._late:
+            return
         late, self._late = self._late, []
-        self.outbox += [(self.place, self.client, word) for word in given_back(self._process, late)]
+        self.outbox += [
+            (self.place, self.client, word) for word in given_back(self._process, late, self.shelf)
+        ]
 
     def _expire(self, moment: Any, request: int) -> None:
         if self.awaiting != request:  # the answer is on its way
@@ -233,13 +240,3 @@ class Client(ABC):
             return
         self.awaiting = None
         self._resume(moment)
-
-
-NOTHING = m.Payload(b"\x80\x05N.")
-"""None, pickled: what a modelled value is when somebody looks."""
-
-
-def _frozen(payload: m.Payload) -> m.Payload:
-    """A copy nobody can write to: what other processes will see."""
-    buffers = tuple(b if type(b) is bytes else bytes(b) for b in payload.buffers)
-    return m.Payload(bytes(payload.data), buffers, payload.refs)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
+from labray.backends.sim.stores import Disk, freed
 from labray.ids import ClientID, ObjectID, Place
 
 if TYPE_CHECKING:
-    from labray.backends.sim.charges import Pages
     from labray.backends.sim.hosts import Host
     from labray.backends.sim.template import Template
     from labray.backends.sim.world import World
@@ -35,7 +35,7 @@ class Daemon:
         self._template = template
         self.nodes = nodes
         self.stores: dict[ObjectID, m.Payload | None] = {}
-        self.written: dict[ObjectID, tuple[Pages, int]] = {}  # by clients of this node
+        self.disk = Disk(world, self, world.disk_Bps)
         self.dead = False
         self.deaf_to: dict[Place, None] = {}  # places it has been told are dead
         self.busy = False
@@ -57,7 +57,9 @@ class Daemon:
             m.Start: self._start,
             m.Stop: self._stop,
             m.Push: self._push,
-            m.Free: self._free,
+            m.Free: lambda place, effect: freed(self, world, effect),
+            m.Spill: self.disk.spill,
+            m.Restore: self.disk.restore,
             m.Alarm: self._alarm,
             m.Warn: self._warn,
         }
@@ -152,12 +154,6 @@ class Daemon:
 
     def _push(self, place: Place, effect: m.Push) -> None:
         self._world.push(place, effect)
-
-    def _free(self, place: Place, effect: m.Free) -> None:
-        self.stores.pop(effect.id, None)
-        if effect.id in self.written:
-            pages, size = self.written.pop(effect.id)
-            pages.free(size)
 
     def _alarm(self, place: Place, effect: m.Alarm) -> None:
         def fire(moment: Any) -> None:

@@ -34,6 +34,8 @@ class Driver(Client):
         for letter in letters:
             if type(letter) is m.Warned:
                 self._world.warn(letter.text)
+            elif type(letter) is m.Trim:
+                self.shelf.idle = 0
             elif hasattr(letter, "request"):
                 self._answered(letter)
 

@@ -16,6 +16,9 @@ from labray.faults import FOREVER, Crash, Cut, Death, Faults, name_of
 from labray.ids import HEAD, Place, place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from labray.backends.sim.agenda import Moment
     from labray.backends.sim.daemon import Daemon
     from labray.backends.sim.workers import Worker
     from labray.backends.sim.world import World
@@ -33,6 +36,7 @@ class Fate:
         self._names = tuple(living)
         self._dead: list[Place] = []
         self._lives = dict.fromkeys(living, 0)
+        self._untold: dict[Place, tuple[Moment, Callable[[Any], None]]] = {}  # of the head's death
         self._sent = 0
         self._begun: dict[str, int] = {}
         self._crashes: dict[str, dict[int, Crash]] = {}
@@ -68,29 +72,35 @@ class Fate:
         daemon = self.living.get(name)
         if daemon is None:
             return False
-        if self._world.driver.daemon is daemon or HEAD in daemon.nodes:
-            what = (
-                "the head"
-                if daemon.name == HEAD
-                else f"{daemon.name}, where the main program and the head run,"
-            )
+        if self._world.driver.daemon is daemon:
+            head = " and the head" if HEAD in daemon.nodes else ""
+            what = f"{daemon.name}, where the main program{head} run{'' if head else 's'},"
             raise SessionError(f"{what} died at t={self._agenda.now:.6f} s, and the session with it.")
         del self.living[name]
-        self._dead.append(daemon.name)
+        if daemon.name != HEAD:
+            self._dead.append(daemon.name)
         self._world.bury(daemon)
         for other in self.living.values():
             later = self._faults.spread * luck(self._faults.seed, "notice", f"{other.name}<{daemon.name}", 0)
             self._agenda.live += 1
-            self._agenda.after(self._faults.notice + later, partial(self._tell, other, daemon.name))
+            tell = partial(self._tell, other, daemon.name)
+            moment = self._agenda.after(self._faults.notice + later, tell)
+            if daemon.name == HEAD:
+                self._untold[other.name] = (moment, tell)
         return True
 
     def _tell(self, daemon: Daemon, lost: Place, moment: Any) -> None:
         self._agenda.live -= 1
+        if lost == HEAD:
+            del self._untold[daemon.name]
         daemon.deaf_to[lost] = None
         daemon.receive([(at, "", m.PlaceLost(lost)) for at in daemon.nodes])
 
     def _return(self, name: str, moment: Any) -> None:
         self._agenda.live -= 1
+        if name == HEAD:
+            self._return_head(moment)
+            return
         self._lives[name] += 1
         self.join(self._world.machines.again(name, place(name, self._lives[name])))
         for cut in self._faults.cuts:
@@ -101,11 +111,25 @@ class Fate:
         daemon = self._world.machines.grow(info)
         for lost in self._dead:
             daemon.deaf_to[lost] = None
-        lost_before = [(daemon.name, "", m.PlaceLost(lost)) for lost in self._dead]
+        dead = [*self._dead, *([HEAD] if HEAD in self._names and HEAD not in self.living else [])]
+        lost_before = [(daemon.name, "", m.PlaceLost(lost)) for lost in dead]
         daemon.receive([(daemon.name, "", m.Booted()), *lost_before])
         for other in self.living.values():
             other.receive([(at, "", m.PlaceJoined(info.place, info.totals)) for at in other.nodes])
         self.living[name_of(info.place)] = daemon
+
+    def _return_head(self, moment: Any) -> None:
+        """It has the same name as before: so all must know first that it was lost."""
+        for later, tell in list(self._untold.values()):
+            later.cancel()
+            tell(moment)
+        daemon = self._world.machines.new_head()
+        daemon.deaf_to |= dict.fromkeys(self._dead)
+        known = [(HEAD, "", m.PlaceLost(lost)) for lost in self._dead]
+        daemon.receive([(HEAD, "", m.Booted()), *known, (HEAD, "", m.PlaceJoined(HEAD, ()))])
+        for other in self.living.values():
+            other.receive([(at, "", m.PlaceJoined(HEAD, ())) for at in other.nodes])
+        self.living[HEAD] = daemon
 
     # ------------------------------------------------------------ links
 

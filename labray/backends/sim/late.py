@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 from labray import messages as m
 
 if TYPE_CHECKING:
+    from labray.backends.sim.stores import Shelf
     from labray.process import Process
 
 
-def given_back(process: Process | None, late: Sequence[m.Notice]) -> Iterator[m.Call]:
-    """The views that were pinned, and then the refs that were given."""
+def given_back(process: Process | None, late: Sequence[m.Notice], shelf: Shelf) -> Iterator[m.Call]:
+    """The views that were pinned and the room that was granted, and then the refs that were given."""
     if process is None or not late:
         return
     for notice in late:
         if type(notice) is m.Values and (pins := process.unread(notice)):
             yield m.Unpin(pins)
+        if type(notice) is m.Granted:
+            yield shelf.too_late(notice)
         process.questions.take_back(notice)
     if drops := process.handles.drops():
         yield m.Drop(drops)

@@ -60,6 +60,11 @@ class Machines:
         """All that live, and the head, in the order of their processes."""
         return [node for daemon in self.by_name().values() for node in daemon.nodes.values()]
 
+    def new_head(self) -> Daemon:
+        """The head's machine starts again, as what it was: it knows who lives now."""
+        self.cluster = Cluster(tuple(self._living()), self.cluster.head)
+        return self._raise(NodeInfo(self.cluster.head, ()), ())
+
     def again(self, name: str, place: Place) -> NodeInfo:
         """What a node's machine offers when it starts again, as a new place."""
         (totals,) = (
@@ -131,5 +136,5 @@ class Machines:
         strict = self._settings.infeasible == "fails"
         return kind(
             place, self.cluster, totals, config.scheduler, rng, strict=strict, max_workers=MOST_WORKERS,
-            traced=config.trace,
+            traced=config.trace, store_bytes=self._settings.object_store_memory,
         )  # fmt: skip

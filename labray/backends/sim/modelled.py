@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from labray import messages as m
-from labray.backends.sim.clients import NOTHING
+
+NOTHING = m.Payload(b"\x80\x05N.")
+"""None, pickled: what a modelled value is when somebody looks."""
 
 
 @lru_cache(maxsize=1024)

@@ -31,7 +31,8 @@ class Settings(Struct, frozen=True):
     or `own`, on a machine of its own. faults: what goes wrong (a Faults, or TOML). validate: check every node's
     invariants after every input. infeasible: a request that no node could ever meet `fails` at once, or `waits`, with a
     warning, for a node that joins. blocked_s: real seconds after which a body that waits for a real lock is ended with
-    an error; None: never.
+    an error; None: never. object_store_memory: bytes that each node's store may hold; None: no limit. disk_Bps: how
+    fast each node spills and restores, bytes per second.
     """
 
     profile: Profile = PROFILES["default"]
@@ -51,13 +52,15 @@ class Settings(Struct, frozen=True):
     infeasible: str = "fails"
     faults: Faults | None = None
     validate: bool = False
+    object_store_memory: int | None = None
+    disk_Bps: float = 500e6
 
     def __post_init__(self) -> None:
         if not isinstance(self.latency_s, int | float) or not 0 <= self.latency_s < float("inf"):
             raise ValueError(f"latency_s is a number of seconds, 0 or more, not {self.latency_s!r}.")
-        for name in ("bandwidth_Bps", "core_Bps", "blocked_s"):
+        for name in ("bandwidth_Bps", "disk_Bps", "core_Bps", "blocked_s"):
             value = getattr(self, name)
-            if name != "bandwidth_Bps" and value is None:
+            if name in ("core_Bps", "blocked_s") and value is None:
                 continue
             if not isinstance(value, int | float) or not value > 0:
                 unit = "seconds" if name == "blocked_s" else "bytes per second"
@@ -66,7 +69,7 @@ class Settings(Struct, frozen=True):
         for name, known in named.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}.")
-        for name in ("host_cores", "max_events", "pulls", "pulls_from"):
+        for name in ("host_cores", "max_events", "pulls", "pulls_from", "object_store_memory"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} is a whole number of at least 1, or None, not {value!r}.")

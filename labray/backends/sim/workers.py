@@ -15,7 +15,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from labray import messages as m
 from labray import port
 from labray.backends.sim.bodies import Body, Cancelled
-from labray.backends.sim.clients import SIM, Client
+from labray.backends.sim.clients import Client
 from labray.backends.sim.modelled import placeholder, small_values
 from labray.ids import Place, result_id
 
@@ -65,6 +65,8 @@ class Worker(Client):
                     back.append(self._give_back(m.Recall((letter.task,))))
                 else:
                     self._interrupt(letter)
+            elif kind is m.Trim:
+                self.shelf.idle = 0
             elif hasattr(letter, "request"):
                 self._answered(letter)
         if back:
@@ -114,7 +116,9 @@ class Worker(Client):
             self._world.fate.task_begins(self, run)
         cpu_s = self.debt_s + taken_s + self.charges.run(run)
         self.debt_s = 0.0
-        if run.spec.model is None:
+        if run.spec.model is None or (
+            self._world.limited and max(run.spec.model, default=0) > m.INLINE_LIMIT_BYTES
+        ):
             self._work(wake_s, cpu_s, self._enter)
             return
         body_s = self._world.costs.seconds(run.spec, run.attempt, 0.0)
@@ -131,13 +135,7 @@ class Worker(Client):
         run = self.running
         assert run is not None
         spec = run.spec
-        if run.args:
-            self._unpin(run)
-        values = small_values(spec.model or ())
-        if values is None:
-            values = tuple(
-                [self._model_value(spec, index, size) for index, size in enumerate(spec.model or ())]
-            )
+        values = self.model_values(run)
         self._hand_in(m.Finished(spec.id, run.attempt, values, self._begun, self._agenda.now, self._cpu_s))
         self._next(0.0)
 
@@ -146,12 +144,21 @@ class Worker(Client):
             if type(value) is m.Stored:
                 self.outbox.append((self.place, self.client, m.Unpin(((ref.id, 1),))))
 
+    def model_values(self, run: m.Run) -> tuple[m.Value, ...]:
+        """What a modelled task gives out. In a limited store, large values may have to wait: then on the fiber."""
+        sizes = run.spec.model or ()
+        try:
+            return small_values(sizes) or tuple(
+                [self._model_value(run.spec, index, size) for index, size in enumerate(sizes)]
+            )
+        finally:
+            if run.args:
+                self._unpin(run)
+
     def _model_value(self, spec: m.Spec, index: int, size: int) -> m.Value:
         if size <= m.INLINE_LIMIT_BYTES:
             return m.Inline(placeholder(size))
-        self.daemon.stores[result_id(spec.id, index)] = None
-        self.unsaid.append(result_id(spec.id, index))
-        return m.Stored(size, m.Block(SIM, 0, 0, (size,)))
+        return self.shelf.store(result_id(spec.id, index), None, (size,), ())
 
     def _hand_in(self, finished: m.Finished) -> None:
         if not self.outbox:

@@ -25,6 +25,7 @@ from labray.backends.sim.interrupts import Interrupts
 from labray.backends.sim.machines import Machines
 from labray.backends.sim.network import Network, size_of
 from labray.backends.sim.settings import Settings
+from labray.backends.sim.stores import shipped
 from labray.backends.sim.watchdog import Watchdog
 from labray.backends.sim.workers import Worker
 from labray.config import Config
@@ -48,6 +49,8 @@ class World:
         self.config = config
         self.profile = settings.profile
         self.costs = settings.body_costs()
+        self.limited = settings.object_store_memory is not None
+        self.disk_Bps = settings.disk_Bps
         self.agenda = Agenda(settings.max_events)
         self.hub = getcurrent()
         self._log: list[Event] = []
@@ -128,7 +131,7 @@ class World:
     def push(self, source: Place, effect: m.Push) -> None:
         """A stored object from one store to another."""
         origin, target = self.daemons[source], self.daemons[effect.to]
-        payload = origin.stores[effect.id]
+        payload, copy = shipped(origin, effect)
         self.agenda.live += 1
 
         def arrive(moment: Any) -> None:
@@ -136,7 +139,7 @@ class World:
             if origin.dead or target.dead:
                 return
             target.stores[effect.id] = payload
-            target.receive([(effect.to, "", m.Arrived(effect.id, effect.value))])
+            target.receive([(effect.to, "", m.Arrived(effect.id, copy))])
 
         if origin.host is target.host:  # its processes copy it, and need the CPU for it
             origin.host.work(origin.host.waking_s(0.0), effect.value.size / self.profile.local_Bps, arrive)
@@ -213,10 +216,8 @@ class World:
 
     def deadlock(self) -> DeadlockError:
         """Who waits for what."""
-        return DeadlockError(
-            f"nothing can happen any more at t={self.agenda.now:.6f} s and the driver still waits:\n"
-            + story(self.every_node())
-        )
+        since = f"nothing can happen any more at t={self.agenda.now:.6f} s and the driver still waits:"
+        return DeadlockError(f"{since}\n{story(self.every_node())}")
 
     def every_node(self) -> list[Node]:
         """The nodes and the head, in the order of their processes."""
@@ -261,8 +262,7 @@ class World:
             raise ValueError(f"{name} runs the head and the main program's side: it ends with the session.")
         if not self.machines.lives(name):
             raise ValueError(f"there is no living node {name!r}.")
-        fate = self._may_change()
-        fate.kill(name)
+        (fate := self._may_change()).kill(name)
         self.driver.sleep(fate.told_after_s)
 
     def _may_change(self) -> Fate:

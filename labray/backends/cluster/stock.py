@@ -1,0 +1,133 @@
+"""A daemon's part of its node's store: it holds every segment, writes what comes from elsewhere, and owns the disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from labray.backends.cluster.allocator import extent
+from labray.backends.cluster.disk import Disk
+from labray.backends.cluster.memory import NoMemory
+from labray.backends.cluster.post import complain
+from labray.backends.cluster.store import Reader, Segments, Writer
+from labray.ids import ClientID, ObjectID
+from labray.messages import DISK, Arrived, Block, Push, Restore, Restored, Spill, Spilled, Stored
+
+if TYPE_CHECKING:
+    from labray.backends.cluster.boot import Boot
+    from labray.backends.cluster.frames import Segment, Shipment
+    from labray.backends.cluster.loop import Loop
+    from labray.node import Node
+
+
+class Stock:
+    """tell(news): to the node, from the loop. ship(effect, data): a copy to another place; None: it cannot be read."""
+
+    def __init__(
+        self,
+        boot: Boot,
+        place: str,
+        loop: Loop,
+        tell: Callable[[Any], None],
+        ship: Callable[[Push, Any], None],
+    ) -> None:
+        self._place = place
+        self._tell = tell
+        self._ship = ship
+        self._segments = Segments(boot.directory)
+        self._reader = Reader(boot.directory)
+        self._writer = Writer(
+            place, self._publish, lambda id, size, more, most: most
+        )  # the node has granted it
+        self._disk = Disk(loop, boot.spill_directory, place)
+
+    def _publish(self, number: int, fd: int) -> None:
+        self._segments.hold(self._place, number, f"/proc/{os.getpid()}/fd/{fd}")
+
+    # ------------------------------------------------------------ segments of others
+
+    def hold(self, client: str, message: Segment) -> bool:
+        """A client has made a segment; whether it could be opened."""
+        try:
+            self._segments.hold(client, message.number, f"/proc/{message.pid}/fd/{message.fd}")
+        except OSError as error:
+            complain(f"cannot open shared memory of {client}: {error}")
+            return False
+        return True
+
+    def orphaned(self, writer: ClientID, node: Node) -> None:
+        """Whoever wrote these is gone: its segments go with the last block in each that is still of use."""
+        self._segments.orphaned(writer, node.storage.written_by(writer))
+
+    def free(self, value: Stored, keep: bool) -> Block | None:
+        """A block is not needed any more. If its writer is another process, that may have to hear of it."""
+        block = value.block
+        if block.writer == DISK:
+            self._disk.delete(block.segment)
+        elif block.writer == self._place:
+            self._writer.free(block, keep)
+        elif not self._segments.freed(block):
+            return block
+        return None
+
+    # ------------------------------------------------------------ copies for and from other places
+
+    def push(self, effect: Push) -> None:
+        block = effect.value.block
+        if block.writer != DISK:
+            self._ship(effect, self._reader.view(block))
+            return
+        data = bytearray(extent(block.sizes))
+
+        def read(error: OSError | None) -> None:
+            if error is None:
+                self._ship(effect, data)
+                return
+            self._tell(Restored(effect.id, None, str(error), lost=True))
+            self._ship(effect, None)
+
+        self._disk.read(block.segment, lambda: memoryview(data), read)
+
+    def take_in(self, shipment: Shipment, data: bytes) -> None:
+        """A copy from another place."""
+        id = ObjectID(shipment.id)
+        try:
+            block = self._writer.write_whole(id, data, shipment.block.sizes)
+        except NoMemory as error:
+            self._tell(Restored(id, None, str(error)))
+        else:
+            self._tell(Arrived(id, Stored(shipment.size, block, shipment.refs)))
+
+    # ------------------------------------------------------------ the disk
+
+    def spill(self, effect: Spill) -> None:
+        value, number = effect.value, 0
+
+        def written(error: OSError | None) -> None:
+            if error is None:
+                block = Block(DISK, number, 0, value.block.sizes)
+                self._tell(Spilled(effect.id, Stored(value.size, block, value.refs)))
+            else:
+                self._tell(Spilled(effect.id, None, f"{error}."))
+
+        number = self._disk.write(self._reader.view(value.block), written)
+
+    def restore(self, effect: Restore) -> None:
+        value = effect.value
+        made: list[Block] = []
+
+        def room() -> memoryview:
+            block, view = self._writer.room(effect.id, value.block.sizes)
+            made.append(block)
+            return view
+
+        def read(error: OSError | None) -> None:
+            if error is None:
+                self._tell(Restored(effect.id, Stored(value.size, made[0], value.refs)))
+                return
+            for block in made:
+                self._writer.free(block, False)
+            self._tell(Restored(effect.id, None, f"{error}.", lost=not isinstance(error, NoMemory)))
+
+        self._disk.read(value.block.segment, room, read)

@@ -1,0 +1,142 @@
+"""Simulated stores with a capacity: what a client has been granted, and a disk that takes its time.
+
+Without a capacity (`object_store_memory`) nobody asks and nothing is spilled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from labray import messages as m
+from labray.buffers import in_place
+from labray.errors import restore
+from labray.ids import ObjectID, Place
+
+if TYPE_CHECKING:
+    from labray.backends.sim.clients import Client
+    from labray.backends.sim.daemon import Daemon
+    from labray.backends.sim.world import World
+
+
+class Shelf:
+    """A client's part of its node's store. idle: bytes it was granted and does not use."""
+
+    __slots__ = ("_asked", "_client", "_limited", "_questions", "idle")
+
+    def __init__(self, client: Client, limited: bool) -> None:
+        self._client = client
+        self._limited = limited
+        self._asked: dict[int, ObjectID] | None = None  # what was granted to nobody is given back
+        self._questions = 0
+        self.idle = 0
+
+    def store(self, id: ObjectID, payload: m.Payload | None, sizes: tuple[int, ...], refs: Any) -> m.Stored:
+        """Put it there; no payload: a modelled one. Raises what the node says if there is no room."""
+        client, size = self._client, sum(sizes)
+        if self._limited:
+            if size > self.idle:
+                self.idle += self._ask(id, size, size - self.idle)
+            self.idle = max(0, self.idle - size)
+        client.daemon.stores[id] = None if payload is None else _frozen(payload)
+        client.unsaid.append(id)
+        return m.Stored(size, m.Block(client.client, 0, 0, sizes), refs)
+
+    def take_back(self, id: ObjectID, size: int) -> None:
+        """Stored, and not told."""
+        client = self._client
+        del client.daemon.stores[id]
+        client.unsaid = [other for other in client.unsaid if other != id]
+        self.idle += size
+
+    def _ask(self, id: ObjectID, size: int, more: int) -> int:
+        self._questions -= 1  # below zero: the questions of the process module count upwards
+        asked = self._asked = self._asked or {}
+        asked[self._questions] = id
+        answer = self._client.ask(m.Room(self._questions, id, size, more, more), self._questions, None)
+        assert isinstance(answer, m.Granted)
+        del asked[answer.request]
+        if answer.error is not None:
+            raise restore(answer.error)
+        return answer.room
+
+    def too_late(self, notice: m.Granted) -> m.Unused:
+        """Whoever asked was interrupted."""
+        assert self._asked is not None
+        return m.Unused(self._asked.pop(notice.request))
+
+
+def _frozen(payload: m.Payload) -> m.Payload:
+    """A copy nobody can write to: what other processes will see."""
+    return in_place(m.Payload(bytes(payload.data), payload.buffers, payload.refs))
+
+
+class Disk:
+    """Of one node: files are written and read one after the other, at so many bytes per second."""
+
+    def __init__(self, world: World, daemon: Daemon, speed_Bps: float) -> None:
+        self._world = world
+        self._daemon = daemon
+        self._speed_Bps = speed_Bps
+        self._free_at = 0.0
+        self._files: dict[ObjectID, m.Payload | None] = {}
+
+    def spill(self, place: Place, effect: m.Spill) -> None:
+        value = effect.value
+
+        def written() -> m.Spilled:
+            self._files[effect.id] = self._daemon.stores[effect.id]
+            block = m.Block(m.DISK, 0, 0, value.block.sizes)
+            return m.Spilled(effect.id, m.Stored(value.size, block, value.refs))
+
+        self._do(place, value.size, written)
+
+    def restore(self, place: Place, effect: m.Restore) -> None:
+        value = effect.value
+
+        def read() -> m.Restored:
+            self._daemon.stores[effect.id] = self._files[effect.id]
+            return m.Restored(
+                effect.id, m.Stored(value.size, m.Block(place, 0, 0, value.block.sizes), value.refs)
+            )
+
+        self._do(place, value.size, read)
+
+    def _do(self, place: Place, size: int, done: Any) -> None:
+        agenda = self._world.agenda
+        self._free_at = max(self._free_at, agenda.now) + size / self._speed_Bps
+        agenda.live += 1
+
+        def end(moment: Any) -> None:
+            agenda.live -= 1
+            if not self._daemon.dead:
+                self._daemon.receive([(place, "", done())])
+
+        agenda.after(self._free_at - agenda.now, end)
+
+    def content(self, id: ObjectID) -> m.Payload | None:
+        """What is in an object's file."""
+        return self._files[id]
+
+    def delete(self, id: ObjectID) -> None:
+        del self._files[id]
+
+
+def freed(daemon: Daemon, world: World, effect: m.Free) -> None:
+    """A copy is not needed any more; who wrote it may keep its memory."""
+    writer, clients = effect.value.block.writer, world.clients
+    if writer == m.DISK:
+        daemon.disk.delete(effect.id)
+        return
+    daemon.stores.pop(effect.id, None)
+    client = clients.get(writer)  # type: ignore[call-overload]
+    if client is not None:
+        client.charges.pages.free(effect.value.size)
+        if effect.keep:
+            client.shelf.idle += effect.value.size
+
+
+def shipped(daemon: Daemon, effect: m.Push) -> tuple[m.Payload | None, m.Stored]:
+    """What travels to another place, from memory or disk; and what it is there."""
+    value = effect.value
+    stored = daemon.disk.content(effect.id) if value.block.writer == m.DISK else daemon.stores[effect.id]
+    return stored, m.Stored(value.size, m.Block(effect.to, 0, 0, value.block.sizes), value.refs)
