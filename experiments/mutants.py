@@ -63,14 +63,14 @@ MUTANTS = (
     Mutant(
         "one retry fewer than allowed",
         "node/endings.py",
-        "task.attempt < task.spec.retries",
-        "task.attempt + 1 < task.spec.retries",
+        "task.attempt - task.excused < task.spec.retries",
+        "task.attempt - task.excused + 1 < task.spec.retries",
     ),
     Mutant(
         "one retry more than allowed",
         "node/endings.py",
-        "task.attempt < task.spec.retries",
-        "task.attempt <= task.spec.retries",
+        "task.attempt - task.excused < task.spec.retries",
+        "task.attempt - task.excused <= task.spec.retries",
     ),
     Mutant(
         "a cancelled task is retried",
@@ -159,8 +159,8 @@ MUTANTS = (
     Mutant(
         "refs in a result are not held",
         "node/endings.py",
-        "for ref in refs_in(value):\n                    self.objects.hold(ref)\n                if type",
-        "if type",
+        "                for ref in refs_in(value):\n                    self.objects.hold(ref)\n            known",
+        "                pass\n            known",
     ),
     Mutant(
         "a ref is passed on without telling its owner",
@@ -171,8 +171,8 @@ MUTANTS = (
     Mutant(
         "a name is not given back",
         "node/callers.py",
-        "        if name:\n            self.desk.send(HEAD",
-        "        if False:\n            self.desk.send(HEAD",
+        "        if name:\n            self.carrier.unname",
+        "        if False:\n            self.carrier.unname",
     ),
     Mutant(
         "a name is given twice",

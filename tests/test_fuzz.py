@@ -163,6 +163,15 @@ def test_an_actor_that_nothing_befalls_gives_each_caller_the_sum_of_its_values()
     )
 
 
+def test_what_befalls_an_actor_befalls_it_under_all_its_handles():
+    """Seed 507475: the fuzzer's own mistake."""
+    found = promises(
+        Step(1, "actor", large=True, how="new bob"), Step(6, "actor", how="or found bob"),
+        Step(29, "crash_actor", actor=6), Step(31, "call", actor=1, value=6),
+    )  # fmt: skip
+    assert found[31].value is None
+
+
 def test_cancelling_explains_an_error_of_the_task_and_of_what_needs_it():
     found = promises(Step(0, "leaf", value=2), Step(1, "add", (0,)), Step(2, "leaf"), Step(3, "cancel", (0,)))
     assert found[0].may == found[1].may == {"cancelled"}

@@ -109,6 +109,8 @@ class Oracle:
         unsteady = {
             step.actor for step in steps if step.op == "crash_actor" or step.number in self._cancelled
         }
+        shaken = {names_in(step) for step in actors if step.number in unsteady} - {""}
+        unsteady |= {step.number for step in actors if names_in(step) in shaken}  # it may be the same one
         self._steady = {
             number
             for number, may in self._of_actor.items()
