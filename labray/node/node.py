@@ -76,8 +76,7 @@ class Node:
         self.place = place
         self.cluster = cluster
         self.desk = Desk(place, interest, traced)
-        cpus = -(-dict(totals).get("CPU", 0) // m.UNIT)
-        self.prestart = cpus if prestart is None else prestart
+        self.prestart = -(-dict(totals).get("CPU", 0) // m.UNIT) if prestart is None else prestart
         self.hop_limit = 2 * len(cluster.nodes) + 16
         self.storage = Storage(self, store_bytes)
         self.objects = ObjectTable(

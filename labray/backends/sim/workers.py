@@ -118,9 +118,8 @@ class Worker(Client):
             self._world.fate.task_begins(self, run)
         cpu_s = self.debt_s + taken_s + self.charges.run(run)
         self.debt_s = 0.0
-        if run.spec.model is None or (
-            self._world.limited and max(run.spec.model, default=0) > m.INLINE_LIMIT_BYTES
-        ):
+        may_wait = self._world.limited and max(run.spec.model or (0,)) > m.INLINE_LIMIT_BYTES
+        if run.spec.model is None or may_wait:
             self._work(wake_s, cpu_s, self._enter)
             return
         body_s = self._world.costs.seconds(run.spec, run.attempt, 0.0)
