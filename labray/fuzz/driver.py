@@ -153,8 +153,15 @@ class Driver:
             given["resources"] = {"slot": 1 if "slot" in words else 100}
         if "placed" in words:
             given["num_cpus"] = None
+        alive = [
+            at
+            for at in self.actors
+            if name == names_in(self._steps[at]) != "" and self._oracle.surely_alive(at)
+        ]
         try:
-            self.actors[step.number] = maker.options(**given).remote(not step.large, "fails" in words)
+            made = self.actors[step.number] = maker.options(**given).remote(not step.large, "fails" in words)
+            if alive and made != self.actors[alive[0]]:
+                raise Wrong(f"step {step.number} made an actor named {name!r}, and step {alive[0]} holds one")
         except errors.ActorAlreadyExistsError as error:
             self._tally["outcome name taken"] += 1
             if not self._oracle.may_be_taken(step):
