@@ -44,6 +44,7 @@ def on(place: str) -> tuple[tuple[str, int], ...]:
 def lost_chain(length: int, retries: int, keep: int) -> tuple[LoopWorld, list[m.Ref]]:
     """A chain of large results on n1, of which the driver keeps the last few, and then n1 dies."""
     w = world(3)
+    w.validated_every = 1 + length // 100
     refs = [w.submit(w.driver, name="large", demand=on("n1"), retries=retries)]
     for _ in range(length - 1):
         refs.append(w.submit(w.driver, name="large", demand=on("n1"), deps=(refs[-1],), retries=retries))
