@@ -19,6 +19,9 @@ from experiments.probes import (
     LINE,
     ONE,
     SINGLES,
+    SLOW_S,
+    SLOWEST_S,
+    WINDOW_S,
     Where,
     batch,
     crowd,
@@ -33,9 +36,8 @@ from experiments.probes import (
 )
 from labray.costs import Profile
 
-MOST_WAKE_S = 400e-6
-HALVINGS = 7  # of that: to 3 us
-SHARES = (0.0, 0.25, 0.5, 0.75)
+HALVINGS = 7
+FEW = 30  # round trips: simulated ones hardly differ
 
 
 class Figures(Struct, frozen=True):
@@ -148,21 +150,26 @@ def _scaled(profile: Profile, messages: float, batches: float) -> Profile:
 
 
 class Probe(Struct, frozen=True):
-    """A program, how often it is simulated, where, and what it took for real. words: for people."""
+    """A program, how often it is simulated, where, and what it took for real, its body's part of that included.
+
+    words: for people.
+    """
 
     words: str
     what: Callable[[], int]
     times: int
     where: Where
     wanted_s: float
+    body_s: float = 0.0
 
     def said(self, profile: Profile) -> float:
         return simulated(profile, self.what, self.times, self.where).elapsed_s
 
     def error(self, profile: Profile) -> float:
-        return log(self.said(profile) / self.wanted_s)
+        """Of what is not the body."""
+        return log((self.said(profile) - self.body_s) / (self.wanted_s - self.body_s))
 
-    def met(self, profile: Profile, term: str, most: float = MOST_WAKE_S) -> Profile:
+    def met(self, profile: Profile, term: str, most: float) -> Profile:
         """With this term such that the simulation takes as long. It must grow with it."""
         low, high = 0.0, most
         if self.said(replace(profile, **{term: low})) >= self.wanted_s:
@@ -174,50 +181,72 @@ class Probe(Struct, frozen=True):
         return replace(profile, **{term: (low + high) / 2})
 
 
+TIMED = ("single", "slow", "slowest", "window", "far")
+
+
 def _probes(figures: Figures) -> dict[str, Probe]:
     one = Where(cpus=2)
     return {
-        "single": Probe("empty tasks, one at a time", round_trip, SINGLES, one, figures.single_s),
-        "slow": Probe("tasks of 1 ms, one at a time", slow_trip, SINGLES, one, figures.slow_s),
-        "slowest": Probe("tasks of 50 ms, one at a time", slowest_trip, 10, one, figures.slowest_s),
-        "window": Probe("tasks of 0.3 ms in a row", window, 2, LINE, figures.window_s),
-        "far": Probe("empty tasks at another node", far_trip, SINGLES, FAR, figures.far_s),
+        "single": Probe("empty tasks, one at a time", round_trip, FEW, one, figures.single_s),
+        "slow": Probe("tasks of 1 ms, one at a time", slow_trip, FEW, one, figures.slow_s, SLOW_S),
+        "slowest": Probe(
+            "tasks of 50 ms, one at a time", slowest_trip, 10, one, figures.slowest_s, SLOWEST_S
+        ),
+        "window": Probe("tasks of 0.3 ms in a row", window, 2, LINE, figures.window_s, WINDOW_S),
+        "far": Probe("empty tasks at another node", far_trip, FEW, FAR, figures.far_s),
+        "batch": Probe("empty tasks, batches of 1,000", batch, 1, one, figures.batch_s),
         "recursion": Probe("workers, one at a time", recursion, 1, ONE, figures.recursion_s),
         "crowd": Probe("workers, six at once", crowd, 1, ONE, figures.crowd_s),
     }
 
 
-def _wakes(figures: Figures, profile: Profile) -> Profile:
-    """The latencies, each from its program, for that share of overlapping CPU which the slow trip agrees with most.
+class Latency(Struct, frozen=True):
+    """A term that only durations tell. Where the search begins, how far it goes at first, and its bounds."""
 
-    (Single trips have two steady states, as cores that are woken soon are polled and cores that are not, are not.)
-    """
+    term: str
+    first: float
+    step: float
+    least: float
+    most: float
+
+
+LATENCIES = (
+    Latency("wake_s", 30e-6, 20e-6, 0.0, 400e-6),
+    Latency("deep_wake_s", 150e-6, 50e-6, 0.0, 400e-6),
+    Latency("busy_wake_s", 30e-6, 20e-6, 0.0, 400e-6),
+    Latency("after_share", 0.3, 0.2, 0.0, 1.0),
+    Latency("deep_after_s", 200e-6, 100e-6, 50e-6, 1e-3),
+    Latency("cold_s", 300e-6, 100e-6, 0.0, 2e-3),
+    Latency("cold_after_s", 0.5e-3, 0.2e-3, 0.1e-3, 2e-3),
+    Latency("hop_s", 50e-6, 50e-6, 0.0, 1e-3),
+)
+ROUNDS = 9  # of the search: steps get some hundred times shorter at most
+
+
+def _wakes(figures: Figures, profile: Profile) -> Profile:
+    """All latencies at once, as each of these programs depends on several: what misses them least, as squares."""
     probes = _probes(figures)
 
-    def latencies(share: float) -> Profile:
-        found = replace(profile, after_share=share, wake_s=30e-6, deep_wake_s=100e-6, busy_wake_s=5e-6)
-        for _ in range(3):
-            found = probes["single"].met(found, "wake_s")
-            found = probes["window"].met(found, "deep_wake_s")
-        return found
+    def misses(found: Profile) -> float:
+        errors = [probes[name].error(found) for name in TIMED]
+        short_s = simulated_short(found, figures.short_body_s)
+        errors.append(log(short_s / figures.short_s))
+        return sum(error * error for error in errors)
 
-    def off(found: Profile) -> float:
-        return abs(probes["slow"].error(found)) + 0.25 * abs(probes["single"].error(found))
-
-    profile = min((latencies(share) for share in SHARES), key=off)
-    profile = probes["slowest"].met(profile, "cold_s", 2e-3)
-    profile = probes["far"].met(profile, "hop_s")
-    return _together(figures, profile)
-
-
-def _together(figures: Figures, profile: Profile) -> Profile:
-    """And the one of a busy host."""
-    low, high = 0.0, MOST_WAKE_S
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        said_s = simulated_short(replace(profile, busy_wake_s=middle), figures.short_body_s)
-        low, high = (low, middle) if said_s > figures.short_s else (middle, high)
-    return replace(profile, busy_wake_s=low)
+    profile = replace(profile, **{each.term: each.first for each in LATENCIES})
+    steps = {each.term: each.step for each in LATENCIES}
+    least = misses(profile)
+    for _ in range(ROUNDS):
+        for each in LATENCIES:
+            for step in (steps[each.term], -steps[each.term]):
+                value = min(each.most, max(each.least, getattr(profile, each.term) + step))
+                tried = replace(profile, **{each.term: value})
+                if (now := misses(tried)) < least:
+                    profile, least = tried, now
+                    break
+            else:
+                steps[each.term] /= 2
+    return profile
 
 
 def _starts(figures: Figures, profile: Profile) -> Profile:
@@ -245,8 +274,5 @@ def check(figures: Figures, profile: Profile) -> list[Check]:
     short_s = simulated_short(profile, figures.short_body_s)
     return [
         *(Check(each.words, each.wanted_s, each.said(profile), True) for each in _probes(figures).values()),
-        Check(
-            "empty tasks, batches of 1,000", figures.batch_s, simulated(profile, batch, 1).elapsed_s, False
-        ),
         Check("short tasks with an actor call, 2 nodes", figures.short_s, short_s, True),
     ]

@@ -175,4 +175,4 @@ def simulated_short(profile: Profile, body_s: float) -> float:
     ):  # fmt: skip
         ear = Ear.remote()
         labray.get(ear.hear.remote())
-        return shorts(ear, 0)
+        return shorts(ear, 0, SHORTS // 4)

@@ -16,9 +16,8 @@ from msgspec.structs import asdict
 
 from labray import shipped
 
-COLD_AFTER_S = 1e-3
-COLDEST = 3.0
-"""Decades of sleep beyond COLD_AFTER_S that still make a difference."""
+COLDEST_S = 1.0
+"""A longer sleep makes nothing colder."""
 
 
 class Profile(Struct, frozen=True):
@@ -58,7 +57,8 @@ class Profile(Struct, frozen=True):
         28e-6  # the same as wake_s where the receiver slept long: its core has to be woken too
     )
     deep_after_s: float = 200e-6  # that long; hypervisors poll about so long before they halt a core
-    cold_s: float = 0.0  # more for each tenfold of a millisecond that the receiver has slept, up to a second
+    cold_s: float = 0.0  # more for each tenfold of cold_after_s that the receiver has slept, up to a second
+    cold_after_s: float = 1e-3  # until then the caches remember it
     hop_s: float = 0.0  # elapsed, beside that: between two daemons of one host, through zmq's threads
     after_share: float = 0.0  # of batch_s, destination_s, answered_s, taken_s: spent when the words have left
     answered_s: float = 0.0  # what a client spends each time it slept for an answer: poll, receive, locks
@@ -95,18 +95,20 @@ class Profile(Struct, frozen=True):
     def waking_s(self, asleep_s: float) -> float:
         """Elapsed, until one who slept so long runs, on a core of its own."""
         if asleep_s <= self.deep_after_s:
-            return self.wake_s + (self.cold_start_s(asleep_s) if asleep_s > COLD_AFTER_S else 0.0)
+            return self.wake_s + (self.cold_start_s(asleep_s) if asleep_s > self.cold_after_s else 0.0)
         return self.deep_wake_s + self.cold_start_s(asleep_s)
 
     def cold_start_s(self, asleep_s: float) -> float:
         """Of a process that slept so long: the caches have forgotten it."""
-        if asleep_s <= COLD_AFTER_S or not self.cold_s:
+        after_s = max(self.cold_after_s, 1e-6)
+        if asleep_s <= after_s or not self.cold_s:
             return 0.0
-        return self.cold_s * min(log10(asleep_s / COLD_AFTER_S), COLDEST)
+        return self.cold_s * max(0.0, log10(min(asleep_s, COLDEST_S) / after_s))
 
-    def core_wakes_s(self, rested_s: float, polled_s: float) -> float:
-        """Of a core that has rested so long and was polled for so much of it at most."""
-        return self.wake_s if rested_s <= polled_s else self.deep_wake_s
+    def core_wakes_s(self, rested_s: float) -> float:
+        """Of a core that has rested so long: from half of `deep_after_s` on, ever likelier nobody polls it any more."""
+        halted = min(1.0, max(0.0, 2.0 * rested_s / self.deep_after_s - 1.0)) if self.deep_after_s else 1.0
+        return self.wake_s + (self.deep_wake_s - self.wake_s) * halted
 
     def woken_s(self, cpu_s: float, asleep_s: float) -> float:
         """Of the CPU time that a process spends for each sleep: what is before its next word, after so long a sleep.

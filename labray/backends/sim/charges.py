@@ -57,13 +57,18 @@ class Charges:
         self._up_until = now + self._profile.linger * self._profile.flush_s
 
     def handovers(self, now: float, seconds: float) -> float:
-        """What a body that computes so long loses by letting the flushing thread have the interpreter."""
+        """What a body that computes so long loses by letting the flushing thread have the interpreter.
+
+        That gets it when it has asked for so long, and at the latest when the body has computed.
+        """
         profile = self._profile
         if not profile.handover_s or self._up_until <= now:
             return 0.0
-        turns = ceil((self._up_until - now) / profile.flush_s - 1e-6)
-        turns = min(turns, int(seconds / (profile.flush_s + profile.interpreter_s)))
-        self._up_until += turns * profile.interpreter_s
+        turn_s = profile.flush_s + profile.interpreter_s
+        forced = int(seconds / turn_s)
+        turns = forced + min(1.0, (seconds - forced * turn_s) / profile.flush_s)
+        turns = min(turns, ceil((self._up_until - now) / profile.flush_s - 1e-6))
+        self._up_until += min(turns, forced) * profile.interpreter_s
         return turns * profile.handover_s
 
     def writing(self, size: int) -> float:

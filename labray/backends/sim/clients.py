@@ -127,6 +127,7 @@ class Client(ABC):
         payload = self.daemon.stores[object_id]
         # Python keeps the bytes as long as a view lives, so the node may forget its copy at once
         self.outbox.append((self.place, self.client, m.Unpin(((object_id, 1),))))
+        self.charges.posts(self._agenda.now + self.debt_s)
         return NOTHING if payload is None else payload
 
     def reread(self, object_id: ObjectID) -> m.Payload | None:

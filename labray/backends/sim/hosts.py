@@ -110,7 +110,7 @@ class Shared:
             core.run(piece, 0.0)
         elif self._idle:
             core = self._idle.pop()
-            core.take(self._profile, delay_s)
+            core.since = self.agenda.now
             core.run(piece, delay_s)
         elif delay_s:
             piece.left_s += delay_s
@@ -178,25 +178,21 @@ class Piece:
         self.after_s = after_s
 
 
-LEAST_POLL_S = 10e-6
-
-
 class Core:
     """One of a shared host. since: it was given to the process that has it, or left idle, or will be when that sleeps.
 
-    A hypervisor polls a core that halts for a while, since waking it is expensive once it is another's: twice as
-    long each time that would have been enough, up to `deep_after_s`, and no more after a longer rest (KVM's
-    documentation, halt polling). So who wakes each other fast goes on so, and who does slowly too.
+    A hypervisor polls a core that halts for a while, since waking it is expensive once it is another's: for how long
+    varies, up to `deep_after_s` (KVM's documentation, halt polling). What is charged is the mean: a model that
+    learned as the hypervisor does would go on as it began, where chance soon has the real one change.
     """
 
-    __slots__ = ("_ends", "_ends_at", "_host", "_polled_s", "after_s", "piece", "since")
+    __slots__ = ("_ends", "_ends_at", "_host", "after_s", "piece", "since")
 
     def __init__(self, host: Shared) -> None:
         self._host = host
         self.since = -1e9
         self.piece: Piece | None = None
         self.after_s = 0.0  # its last process needs so long to fall asleep
-        self._polled_s = 0.0
         self._ends: Moment | None = None
         self._ends_at = 0.0
 
@@ -205,17 +201,7 @@ class Core:
         rested_s = self._host.agenda.now - self.since
         if rested_s < 0.0:
             return profile.busy_wake_s - rested_s
-        return profile.core_wakes_s(rested_s, self._polled_s)
-
-    def take(self, profile: Profile, delay_s: float) -> None:
-        """From its rest, which ends after this delay."""
-        now = self._host.agenda.now
-        rest_s = now - self.since
-        if rest_s > profile.deep_after_s:
-            self._polled_s = 0.0
-        elif rest_s > self._polled_s:
-            self._polled_s = min(profile.deep_after_s, max(2 * self._polled_s, LEAST_POLL_S))
-        self.since = now
+        return profile.core_wakes_s(rested_s)
 
     def run(self, piece: Piece, delay_s: float) -> None:
         agenda = self._host.agenda

@@ -28,7 +28,7 @@ class Worker(Client):
     """One worker process. Its fiber is made with its first body and reused for all of them."""
 
     __slots__ = (
-        "_begun", "_clocked", "_cpu_s", "_entered", "_exiting", "_fiber", "_queue", "_since",
+        "_around_s", "_begun", "_clocked", "_cpu_s", "_entered", "_exiting", "_fiber", "_queue", "_since",
         "alive", "in_body", "interrupted", "running",
     )  # fmt: skip
 
@@ -38,7 +38,7 @@ class Worker(Client):
         self.alive = True
         self._queue: list[m.Run] = []
         self.running: m.Run | None = None
-        self._begun = 0.0
+        self._begun = self._around_s = 0.0  # what decodes and encodes is measured as part of the body
         self._since = 0.0  # when the oldest waiting post was posted
         self._fiber: greenlet | None = None
         self._cpu_s = 0.0  # of the running body: measured here, or what the costs say
@@ -110,14 +110,16 @@ class Worker(Client):
             self._asleep_since = now
             self.send_posts()
             return
-        if self.outbox and now - self._since >= self._profile.flush_s:
-            self.send_posts()
+        if self.outbox:
+            self.charges.posts(now)  # they wait for company, and the thread that flushes is up
+            if now - self._since >= self._profile.flush_s:
+                self.send_posts()
         run = self.running = self._queue.pop(0)
         self.interrupted = False  # it was meant for one whose body had ended
         if self._world.fate is not None:
             self._world.fate.task_begins(self, run)
-        cpu_s = self.debt_s + taken_s + self.charges.run(run)
-        self.debt_s = 0.0
+        self._around_s = self.charges.run(run)
+        cpu_s, self.debt_s = self.debt_s + taken_s + self._around_s, 0.0
         may_wait = self._world.limited and max(run.spec.model or (0,)) > m.INLINE_LIMIT_BYTES
         if run.spec.model is None or may_wait:
             self._work(wake_s, cpu_s, self._enter)
@@ -126,7 +128,7 @@ class Worker(Client):
         if self.outbox and body_s >= self._patience_s:
             self.send_posts()  # it would wait behind a long task
         self._cpu_s = body_s
-        self._begun = now + wake_s + cpu_s
+        self._begun = now + wake_s + cpu_s - self._around_s
         self._work(wake_s, cpu_s + body_s, self._modelled)
 
     def _modelled(self, moment: Any) -> None:
@@ -206,7 +208,7 @@ class Worker(Client):
         while True:
             run = self.running
             assert run is not None
-            self._cpu_s, self._begun = 0.0, self._agenda.now
+            self._cpu_s, self._begun = 0.0, self._agenda.now - self._around_s / self.host.speed
             try:
                 outcome = executor.run(run)
                 self._spend_body(run)
@@ -235,9 +237,7 @@ class Worker(Client):
 
     def _suspend(self) -> None:
         if self._clocked:
-            self._cpu_s += (
-                thread_time() - self._entered
-            )  # before the switch: other fibers' time is not its own
+            self._cpu_s += thread_time() - self._entered  # other fibers' time is not its own
         self._world.hub.switch(False)
         if not self.alive:
             raise GreenletExit
