@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,14 @@ OTHER = {"centralized": "bottom_up", "bottom_up": "centralized"}
 
 
 class Plan(Struct, frozen=True):
-    """How much of it. files: None is all. share: empty tasks of each node. copies: of the recorded graph."""
+    """How much of it. files: None is all. real: how many nodes for real. share: empty tasks of each node.
+
+    copies: of the recorded graph.
+    """
 
     files: int | None
     runs: int
+    real: tuple[int, ...]
     nodes: tuple[int, ...]
     share: int
     copies: int
@@ -42,8 +47,8 @@ class Plan(Struct, frozen=True):
 
 
 NODES = (1, 2, 5, 10, 20, 50, 100)
-FULL = Plan(files=None, runs=5, nodes=NODES, share=1_000, copies=50)
-QUICK = Plan(files=200, runs=3, nodes=(1, 5, 20, 100), share=200, copies=10)
+FULL = Plan(files=None, runs=5, real=(measured.NODES, measured.WIDER), nodes=NODES, share=1_000, copies=50)
+QUICK = Plan(files=200, runs=3, real=(measured.NODES,), nodes=(1, 5, 20, 100), share=200, copies=10)
 
 
 class Found(Struct, frozen=True):
@@ -129,14 +134,14 @@ def run_for_real(
 ) -> list[Measured]:
     """The schedulers in turn, so that what else this machine does meets both alike."""
     rows = []
-    turns = [(run, scheduler) for run in range(plan.runs) for scheduler in SCHEDULERS]
+    turns = list(product(plan.real, range(plan.runs), SCHEDULERS))
     total = progress.add_task("1 real runs", total=len(turns))
     bar = progress.add_task("", total=len(files))
-    for run, scheduler in turns:
-        progress.reset(bar, description=f"  files, run {run + 1} {scheduler}")
-        recording = trace_of(traces, scheduler, run)
+    for nodes, run, scheduler in turns:
+        progress.reset(bar, description=f"  {nodes} nodes, run {run + 1} {scheduler}")
+        recording = trace_of(traces, scheduler, run, nodes)
         row, _ = measured.measure(
-            scheduler, run, files, expected, plan.seed, recording, follow(progress, bar)
+            scheduler, nodes, run, files, expected, plan.seed, recording, follow(progress, bar)
         )
         progress.update(bar, completed=len(files))
         if not row.correct:
@@ -152,13 +157,17 @@ def follow(progress: Progress, bar: TaskID) -> Any:
     return lambda files: progress.update(bar, completed=files)
 
 
-def trace_of(traces: Path, scheduler: str, run: int) -> Path:
-    return traces / f"measured-{scheduler}-{run}.lab"
+def trace_of(traces: Path, scheduler: str, run: int, nodes: int = measured.NODES) -> Path:
+    wider = "" if nodes == measured.NODES else f"-{nodes}-nodes"
+    return traces / f"measured-{scheduler}{wider}-{run}.lab"
 
 
 def typical(rows: Sequence[Measured], scheduler: str) -> Measured:
-    """The run in the middle."""
-    own = sorted((row for row in rows if row.scheduler == scheduler), key=lambda row: row.seconds)
+    """The run in the middle, on two nodes."""
+    own = sorted(
+        (row for row in rows if (row.scheduler, row.nodes) == (scheduler, measured.NODES)),
+        key=lambda row: row.seconds,
+    )
     return own[len(own) // 2]
 
 
@@ -177,19 +186,19 @@ def simulate(
     recording = trace_of(traces, "bottom_up", typical(runs, "bottom_up").run)
     jobs = scaling.jobs(plan.nodes, SCHEDULERS, plan.share, plan.copies, recording, plan.seed)
     bars = {
-        "predict": progress.add_task("2 predictions (simulated)", total=len(SCHEDULERS)),
+        "predict": progress.add_task("2 predictions (simulated)", total=len(plan.real) * len(SCHEDULERS)),
         "scale": progress.add_task("3 1 to 100 nodes (simulated)", total=len(jobs)),
     }
     pool = ProcessPoolExecutor(min(4, cores()), mp_context=multiprocessing.get_context("spawn"))
     try:
         asked: dict[Future[Any], str] = {}
-        said: dict[str, Future[prediction.Simulated]] = {}
-        for scheduler in SCHEDULERS:
+        said: dict[tuple[int, str], Future[prediction.Simulated]] = {}
+        for nodes, scheduler in product(plan.real, SCHEDULERS):
             costs = costs_of(OTHER[scheduler], plan.runs, traces)
-            said[scheduler] = pool.submit(
-                prediction.simulate, scheduler, files, costs, profile, cores(), plan.seed
+            said[nodes, scheduler] = pool.submit(
+                prediction.simulate, scheduler, nodes, files, costs, profile, cores(), plan.seed
             )
-            asked[said[scheduler]] = "predict"
+            asked[said[nodes, scheduler]] = "predict"
         points = [pool.submit(scaling.simulate, job) for job in jobs]
         asked.update(dict.fromkeys(points, "scale"))
         for done in as_completed(asked):
@@ -198,7 +207,8 @@ def simulate(
     finally:
         pool.shutdown(cancel_futures=True)
     predictions = [
-        predicted(scheduler, said[scheduler].result(), runs, traces, plan) for scheduler in SCHEDULERS
+        predicted(scheduler, nodes, future.result(), runs, traces, plan)
+        for (nodes, scheduler), future in said.items()
     ]
     order = {"flood": 0, "replay": 1}
     found = sorted((p.result() for p in points), key=lambda p: (order[p.workload], p.scheduler, p.nodes))
@@ -210,15 +220,16 @@ def costs_of(scheduler: str, runs: int, traces: Path) -> dict[str, float]:
 
 
 def predicted(
-    scheduler: str, said: prediction.Simulated, runs: Sequence[Measured], traces: Path, plan: Plan
+    scheduler: str, nodes: int, said: prediction.Simulated, runs: Sequence[Measured], traces: Path, plan: Plan
 ) -> Predicted:
     if not said.correct:
         raise RuntimeError(
             f"the simulated run under {scheduler} counted other identifiers than one process does."
         )
     about = {"world": "sim", "scheduler": scheduler, "costs_from": OTHER[scheduler], "seed": plan.seed}
-    trace.save(traces / f"simulated-{scheduler}.lab", said.events, about)
-    own = [row for row in runs if row.scheduler == scheduler]
+    if nodes == measured.NODES:
+        trace.save(traces / f"simulated-{scheduler}.lab", said.events, about)
+    own = [row for row in runs if (row.scheduler, row.nodes) == (scheduler, nodes)]
     return prediction.compare(
-        scheduler, OTHER[scheduler], said, spread([row.seconds for row in own]), own, plan.seed
+        scheduler, nodes, OTHER[scheduler], said, spread([row.seconds for row in own]), own, plan.seed
     )

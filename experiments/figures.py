@@ -107,17 +107,22 @@ def makespan(path: Path, points: Sequence[Point]) -> None:
 def prediction(path: Path, rows: Sequence[Predicted], runs: Sequence[Measured]) -> None:
     """Each real run as a dot, their median as a line, the prediction as a diamond."""
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(7, 3.2), constrained_layout=True)
+        figure, axes = plt.subplots(figsize=(7, 1.2 + len(rows)), constrained_layout=True)
         for at, row in enumerate(rows):
             color, _, _ = LOOKS[row.scheduler]
-            seconds = [run.seconds for run in runs if run.scheduler == row.scheduler]
+            seconds = [
+                run.seconds for run in runs if (run.scheduler, run.nodes) == (row.scheduler, row.nodes)
+            ]
             axes.plot(seconds, [at] * len(seconds), "o", color=color, alpha=0.45, ms=7)
             axes.plot([row.measured_s] * 2, [at - 0.2, at + 0.2], color=color, lw=2.5)
             axes.plot([row.predicted_s], [at], "D", color="black", ms=8, mfc="w", mew=1.6)
             text = f"{row.error:+.1%}\nnoise ±{row.noise:.1%}"
             rightmost = max(row.predicted_s, row.most_s)
             axes.annotate(text, (rightmost, at), (10, 0), textcoords="offset points", va="center", fontsize=9)
-        labels = [f"{LOOKS[row.scheduler][2]}\n(costs from {LOOKS[row.costs_from][2]})" for row in rows]
+        labels = [
+            f"{LOOKS[row.scheduler][2]}, {row.nodes} nodes\n(costs from {LOOKS[row.costs_from][2]})"
+            for row in rows
+        ]
         axes.set_yticks(range(len(rows)), labels)
         axes.set(
             ylim=(-0.6, len(rows) - 0.3),

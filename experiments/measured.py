@@ -15,6 +15,7 @@ from experiments import identifiers
 from labray import trace
 
 NODES = 2
+WIDER = 4  # nodes, as well: more of them than this machine may have cores
 CPUS = 1
 
 
@@ -37,6 +38,7 @@ class Measured(Struct, frozen=True):
     """
 
     scheduler: str
+    nodes: int
     run: int
     seconds: float
     tasks: int
@@ -81,20 +83,20 @@ def terms(events: Sequence[trace.Event], seconds: float, cpus: int = NODES * CPU
 
 
 def measure(
-    scheduler: str, run: int, files: Sequence[Path], expected: Counter[str], seed: int, recording: Path,
+    scheduler: str, nodes: int, run: int, files: Sequence[Path], expected: Counter[str], seed: int, recording: Path,
     tell: Callable[[int], None] = lambda files: None,
 ) -> tuple[Measured, list[trace.Event]]:  # fmt: skip
     """Run once on the cluster backend; the row and the trace, which is also written for `labray whatif`."""
     with labray.init(
-        "cluster", nodes=NODES, num_cpus=CPUS, scheduler=scheduler, seed=seed, trace=recording
+        "cluster", nodes=nodes, num_cpus=CPUS, scheduler=scheduler, seed=seed, trace=recording
     ) as session:
         busy_s, own_s = machine_cpu_s(), own_cpu_s()
         outcome = identifiers.run(files, tell)
         others_s = (machine_cpu_s() - busy_s) - (own_cpu_s() - own_s)
         events = list(session.trace())
-    metrics, spent = trace.measure(events), terms(events, outcome.seconds)
+    metrics, spent = trace.measure(events), terms(events, outcome.seconds, nodes * CPUS)
     row = Measured(
-        scheduler, run, outcome.seconds, outcome.tasks, outcome.counts == expected,
+        scheduler, nodes, run, outcome.seconds, outcome.tasks, outcome.counts == expected,
         outcome.tasks / outcome.seconds, metrics.latency_p50_s, metrics.latency_p99_s,
         spent.cpu_s, spent.waited_s, spent.idle_s, max(0.0, others_s) / outcome.seconds,
         metrics.moved_bytes, metrics.forwarded_share, seed, trace.digest(events),

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 import labray
 from experiments import identifiers
-from experiments.measured import CPUS, NODES, Spread, terms
+from experiments.measured import CPUS, Spread, terms
 from labray import trace
 from labray.costs import Profile, Traced
 
@@ -19,7 +19,8 @@ class Predicted(Struct, frozen=True):
     """A simulated run beside the real ones that it did not see. error: (predicted - measured) / measured."""
 
     scheduler: str
-    costs_from: str
+    nodes: int
+    costs_from: str  # recorded under that scheduler, on two nodes
     predicted_s: float
     measured_s: float
     least_s: float
@@ -52,13 +53,13 @@ def recorded_costs(runs: Iterable[Sequence[trace.Event]]) -> dict[str, float]:
 
 
 def simulate(
-    scheduler: str, files: Sequence[Path], costs: Mapping[str, float], profile: Profile, host_cores: int,
+    scheduler: str, nodes: int, files: Sequence[Path], costs: Mapping[str, float], profile: Profile, host_cores: int,
     seed: int,
 ) -> Simulated:  # fmt: skip
     """The very same program at this machine's size: as many nodes, all their processes on one host's cores."""
     plain = identifiers.counted_plainly(files[:1])
     with labray.init(
-        "sim", nodes=NODES, num_cpus=CPUS, scheduler=scheduler, seed=seed,
+        "sim", nodes=nodes, num_cpus=CPUS, scheduler=scheduler, seed=seed,
         costs=Traced(tasks=costs), profile=profile, host_cores=host_cores,
     ) as session:  # fmt: skip
         outcome = identifiers.run(files)
@@ -67,17 +68,18 @@ def simulate(
 
 
 def compare(
-    scheduler: str, costs_from: str, simulated: Simulated, measured: Spread, rows: Sequence[Struct], seed: int
-) -> Predicted:
+    scheduler: str, nodes: int, costs_from: str, simulated: Simulated, measured: Spread, rows: Sequence[Struct],
+    seed: int,
+) -> Predicted:  # fmt: skip
     """The prediction beside the measurements of the scheduler that it is for. rows: these runs'."""
-    said = terms(simulated.events, simulated.seconds)
-    cpus = NODES * CPUS
+    cpus = nodes * CPUS
+    said = terms(simulated.events, simulated.seconds, cpus)
 
     def term(name: str) -> float:
         return float(getattr(said, name) - median(getattr(row, name) for row in rows)) / cpus
 
     return Predicted(
-        scheduler, costs_from, simulated.seconds, measured.median_s, measured.least_s, measured.most_s,
+        scheduler, nodes, costs_from, simulated.seconds, measured.median_s, measured.least_s, measured.most_s,
         measured.noise, relative_error(simulated.seconds, measured.median_s), seed,
         trace.digest(simulated.events), term("cpu_s"), term("waited_s"), term("idle_s"),
     )  # fmt: skip

@@ -51,7 +51,10 @@ def draw(out: Path, found: Found) -> None:
     figures.throughput(out / "throughput.png", found.points)
     figures.makespan(out / "makespan.png", found.points)
     figures.prediction(out / "prediction.png", found.predictions, found.runs)
-    runs = sorted((run for run in found.runs if run.scheduler == GANTT_OF), key=lambda run: run.seconds)
+    runs = sorted(
+        (run for run in found.runs if (run.scheduler, run.nodes) == (GANTT_OF, NODES)),
+        key=lambda run: run.seconds,
+    )
     real, _ = trace.load(out / "traces" / f"measured-{GANTT_OF}-{runs[len(runs) // 2].run}.lab")
     said, _ = trace.load(out / "traces" / f"simulated-{GANTT_OF}.lab")
     figures.gantt(out / "gantt.png", real, said, GANTT_OF)
@@ -77,25 +80,29 @@ def opening(found: Found) -> list[str]:
 
 
 def step_one(out: Path, found: Found) -> list[str]:
-    central, bottom = (measured_line(found, name) for name in ("centralized", "bottom_up"))
+    lines = [
+        f"<li>{nodes} nodes: centralized {measured_line(found, 'centralized', nodes)}, bottom-up "
+        f"{measured_line(found, 'bottom_up', nodes)}</li>"
+        for nodes in sorted({row.nodes for row in found.runs})
+    ]
     return [
         f"<h2>1. For real ({REAL})</h2>",
-        f"<p>{found.plan.runs} runs under each scheduler, in turn, on {NODES} nodes of {CPUS} CPU: daemons and worker "
-        f"processes on this machine. Median (and extremes): centralized {central}, bottom-up {bottom}. With tasks of "
-        "milliseconds and two nodes the choice hardly matters; that is what the simulation is for.</p>",
+        f"<p>{found.plan.runs} runs under each scheduler, in turn, on nodes of {CPUS} CPU: daemons and worker "
+        f"processes on this machine. Median (and extremes):</p><ul>{''.join(lines)}</ul><p>With tasks of "
+        "milliseconds and few nodes the choice hardly matters; that is what the simulation is for.</p>",
         picture(out / "gantt.png"),
         "<p>How to read it: a lane is a worker, a bar is a task from begun to ended, white is waiting. The top is the "
         f"{REAL} run in the middle, the bottom the same program {SIM} with costs recorded under the other scheduler. "
         "The actor's lane needs no CPU of its own. Any trace in <code>traces/</code> can be opened with "
         "<code>labray.trace.load</code>, or exported for ui.perfetto.dev with <code>labray.trace.export</code>.</p>",
-        table(found.runs, "scheduler run seconds throughput latency_p50_s latency_p99_s cpu_s waited_s idle_s "
+        table(found.runs, "scheduler nodes run seconds throughput latency_p50_s latency_p99_s cpu_s waited_s idle_s "
               "others_cores moved_bytes forwarded_share"),
     ]  # fmt: skip
 
 
 def step_two(out: Path, found: Found) -> list[str]:
     lines = [
-        f"<li>{row.scheduler}: {SIM} {row.predicted_s:.3f} s, {REAL} {row.measured_s:.3f} s, error "
+        f"<li>{row.scheduler}, {row.nodes} nodes: {SIM} {row.predicted_s:.3f} s, {REAL} {row.measured_s:.3f} s, error "
         f"<b>{row.error:+.1%}</b>; noise floor ±{row.noise:.1%}. The largest part: {largest_term(row)}.</li>"
         for row in found.predictions
     ]
@@ -103,16 +110,16 @@ def step_two(out: Path, found: Found) -> list[str]:
         f"<h2>2. Predicted ({SIM}) beside {REAL}</h2>",
         "<p>Each task's CPU seconds were recorded under one scheduler (the median over its runs); with them the "
         "simulator runs the same program under the <i>other</i> one, all processes on one host with as many cores as "
-        "this machine has. What the system itself costs was calibrated beforehand with empty and with short "
-        "tasks, never with the run that is predicted.</p>",
+        "this machine has; on four nodes with the costs recorded on two. What the system itself costs was calibrated "
+        "beforehand with empty and with short tasks, never with the run that is predicted.</p>",
         picture(out / "prediction.png"),
         f"<ul>{''.join(lines)}</ul><p>{others_line(found)}</p>",
         "<p>How to read it: a dot is one real run, the bar their median, the diamond the prediction. The noise floor "
         "is half the distance between the extremes: no prediction can be expected to be nearer. The terms say per CPU "
         "how much more (+) or less (-) was simulated than measured: bodies on a core, bodies that waited for one, and "
         "workers with nothing to run. They add up to the difference.</p>",
-        table(found.predictions, "scheduler costs_from predicted_s measured_s least_s most_s error noise cpu_term_s "
-              "waited_term_s idle_term_s"),
+        table(found.predictions, "scheduler nodes costs_from predicted_s measured_s least_s most_s error noise "
+              "cpu_term_s waited_term_s idle_term_s"),
         "<p>The calibrated profile against the three programs it comes from (seconds per task):</p>",
         table(found.checks, "program measured_s simulated_s fitted"),
     ]  # fmt: skip

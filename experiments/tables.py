@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from experiments.measured import NODES, spread
+from experiments.measured import spread
 from experiments.scaling import CORES, Point
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ def tables(found: Found) -> list[Table]:
 def prediction_table(found: Found) -> Table:
     """Measured beside simulated, at this machine's size."""
     table = Table(
-        title=f"{found.files} files on {NODES} nodes of 1 CPU: makespan in s, medians", title_justify="left"
+        title=f"{found.files} files on nodes of 1 CPU: makespan in s, medians", title_justify="left"
     )
-    headings = ("scheduler", "MEASURED", "min to max", "SIMULATED", "error", "noise")
+    headings = ("scheduler", "nodes", "MEASURED", "min to max", "SIMULATED", "error", "noise")
     for at, heading in enumerate(headings):
         table.add_column(heading, justify="right" if at else "left")
     for row in found.predictions:
         table.add_row(
-            row.scheduler, f"{row.measured_s:.3f}", f"{row.least_s:.3f} to {row.most_s:.3f}",
+            row.scheduler, str(row.nodes), f"{row.measured_s:.3f}", f"{row.least_s:.3f} to {row.most_s:.3f}",
             f"{row.predicted_s:.3f}", f"{row.error:+.1%}", f"±{row.noise:.1%}",
         )  # fmt: skip
     return table
@@ -72,7 +72,7 @@ def others_line(found: Found) -> str:
     )
 
 
-def measured_line(found: Found, scheduler: str) -> str:
+def measured_line(found: Found, scheduler: str, nodes: int) -> str:
     """`2.11 s (2.05 to 2.30)`."""
-    seen = spread([row.seconds for row in found.runs if row.scheduler == scheduler])
+    seen = spread([row.seconds for row in found.runs if (row.scheduler, row.nodes) == (scheduler, nodes)])
     return f"{seen.median_s:.2f} s ({seen.least_s:.2f} to {seen.most_s:.2f})"

@@ -57,7 +57,7 @@ def test_a_prediction_from_recorded_costs_takes_as_long_as_they_say():
         identifiers.run(files)
         recorded = session.trace()
     costs = dict.fromkeys(prediction.recorded_costs([recorded]), 0.01)
-    said = prediction.simulate("centralized", files, costs, Profile(), host_cores=2, seed=0)
+    said = prediction.simulate("centralized", 2, files, costs, Profile(), host_cores=2, seed=0)
     assert said.correct
     spent = terms(said.events, said.seconds)
     assert spent.cpu_s == pytest.approx(0.01 * (12 + 2 + 1))
