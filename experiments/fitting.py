@@ -220,7 +220,7 @@ LATENCIES = (
     Latency("cold_after_s", 0.5e-3, 0.2e-3, 0.1e-3, 2e-3),
     Latency("hop_s", 50e-6, 50e-6, 0.0, 1e-3),
 )
-ROUNDS = 9  # of the search: steps get some hundred times shorter at most
+ROUNDS = 9  # of the search: one that finds nothing better halves the steps
 
 
 def _wakes(figures: Figures, profile: Profile) -> Profile:

@@ -58,7 +58,7 @@ class Profile(Struct, frozen=True):
     )
     deep_after_s: float = 200e-6  # that long; hypervisors poll about so long before they halt a core
     cold_s: float = 0.0  # more for each tenfold of cold_after_s that the receiver has slept, up to a second
-    cold_after_s: float = 1e-3  # until then the caches remember it
+    cold_after_s: float = 1e-3  # until about then the caches remember it
     hop_s: float = 0.0  # elapsed, beside that: between two daemons of one host, through zmq's threads
     after_share: float = 0.0  # of batch_s, destination_s, answered_s, taken_s: spent when the words have left
     answered_s: float = 0.0  # what a client spends each time it slept for an answer: poll, receive, locks
@@ -95,15 +95,14 @@ class Profile(Struct, frozen=True):
     def waking_s(self, asleep_s: float) -> float:
         """Elapsed, until one who slept so long runs, on a core of its own."""
         if asleep_s <= self.deep_after_s:
-            return self.wake_s + (self.cold_start_s(asleep_s) if asleep_s > self.cold_after_s else 0.0)
+            return self.wake_s + (self.cold_start_s(asleep_s) if self.cold_s else 0.0)
         return self.deep_wake_s + self.cold_start_s(asleep_s)
 
     def cold_start_s(self, asleep_s: float) -> float:
         """Of a process that slept so long: the caches have forgotten it."""
-        after_s = max(self.cold_after_s, 1e-6)
-        if asleep_s <= after_s or not self.cold_s:
+        if not self.cold_s:
             return 0.0
-        return self.cold_s * max(0.0, log10(min(asleep_s, COLDEST_S) / after_s))
+        return self.cold_s * log10(1.0 + min(asleep_s, COLDEST_S) / max(self.cold_after_s, 1e-6))
 
     def core_wakes_s(self, rested_s: float) -> float:
         """Of a core that has rested so long: from half of `deep_after_s` on, ever likelier nobody polls it any more."""
