@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from labray.backends.cluster.store import Reader, Segments, link
 from labray.ids import ObjectID
 from labray.messages import Block, Payload, Stored
@@ -13,6 +15,35 @@ from labray.messages import Block, Payload, Stored
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def map_of(reader: Reader, segments: Segments, writer: str, directory: Path) -> None:
+    """Of a segment that has gone with its writer since."""
+    fd = os.memfd_create("a segment", os.MFD_CLOEXEC)
+    os.write(fd, b"abc".ljust(4096))
+    segments.hold(writer, 0, f"/proc/self/fd/{fd}")
+    os.close(fd)
+    reader.load(ObjectID(writer), Stored(3, Block(writer, 0, 0, (3,))), lambda id: None)
+    os.unlink(link(str(directory), writer, 0))
+
+
+def test_two_threads_may_let_go_of_the_same_segment_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segments, reader = Segments(str(tmp_path)), Reader(str(tmp_path))
+    map_of(reader, segments, "n0/w0", tmp_path)
+    exists = os.path.lexists
+
+    def meanwhile(path: str) -> bool:
+        """As soon as one has seen that it is gone, the other takes it away."""
+        monkeypatch.setattr(os.path, "lexists", exists)
+        gone = not exists(path)
+        reader._let_go()
+        return not gone
+
+    monkeypatch.setattr(os.path, "lexists", meanwhile)
+    reader._let_go()
+    assert not reader._maps
 
 
 def test_a_reader_lets_go_of_segments_that_are_gone_unless_there_is_a_view(tmp_path: Path) -> None:

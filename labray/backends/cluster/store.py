@@ -262,9 +262,11 @@ class Reader:
 
     def _let_go(self) -> None:
         """Of segments that are gone with their writer: a mapping holds a descriptor, and what pages it has touched."""
-        for key in [key for key in self._maps if not os.path.lexists(link(self._directory, *key))]:
-            try:
-                self._maps[key].close()
-            except BufferError:  # there is a view on it
+        for key in [key for key in list(self._maps) if not os.path.lexists(link(self._directory, *key))]:
+            room = self._maps.pop(key, None)
+            if room is None:  # another thread was here at the same time
                 continue
-            del self._maps[key]
+            try:
+                room.close()
+            except BufferError:  # there is a view on it
+                self._maps[key] = room
