@@ -461,3 +461,19 @@ def test_a_cancel_that_comes_when_the_body_has_ended_is_not_the_next_tasks():
         scheduler="centralized",
         profile="default",
     )
+
+
+def test_an_actor_whose_owner_is_lost_before_its_creation_has_come_is_not_made():
+    """Seed 201653: it was passed on by who had not heard of the loss, and nobody was left to end it."""
+    goes_well(
+        Step(4, "crash", value=2, retries=2),
+        Step(5, "add", value=6),
+        Step(6, "leaf", value=7, how="spread"),
+        Step(14, "meet", value=5, how="bob"),
+        faults=Faults(
+            (Death("n2", 0.0039),), delays=(Delay("n0", "n1", 0.0519, 0.0, 1.0, 0.3),), notice=0.0, seed=693
+        ),
+        seed=201653,
+        nodes=3,
+        scheduler="least_loaded",
+    )

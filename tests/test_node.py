@@ -684,3 +684,11 @@ def test_who_is_told_of_an_object_at_a_lost_place_asks_again_when_its_owner_has_
     assert bench.hear(D, m.Get(1, (far,))) == [m.Send(N1, m.Watch(far.id))]
     assert bench.hear(N1, m.Exists(far.id, m.Remote(1_000_000, (lost,)))) == [m.Send(N1, m.LossAsked(lost))]
     assert bench.hear(N1, m.LossKnown(lost)) == [m.Send(N1, m.Watch(far.id))]
+
+
+def test_a_task_that_comes_when_its_owner_is_lost_never_runs() -> None:
+    """Fuzz seed 201653: an actor that was made for a lost place lived on. The head had passed it on before it heard."""
+    bench, made = Bench(), task("c-0", N1, kind="actor", demand=CPU)
+    bench.hear("", m.PlaceLost(N1))
+    assert bench.hear(HEAD, m.Assign(made, 0, (), 2)) == []
+    assert bench.node.custody.tasks == {}
