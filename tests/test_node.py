@@ -692,3 +692,9 @@ def test_a_task_that_comes_when_its_owner_is_lost_never_runs() -> None:
     bench.hear("", m.PlaceLost(N1))
     assert bench.hear(HEAD, m.Assign(made, 0, (), 2)) == []
     assert bench.node.custody.tasks == {}
+
+
+def test_an_attempt_that_comes_after_the_next_one_is_left_alone() -> None:
+    bench, made = Bench(), task("c-0", N1)
+    assert bench.hear(N1, m.Assign(made, 1, (), 1))[-1] == run(W0, made, attempt=1)
+    assert bench.hear(HEAD, m.Assign(made, 0, (), 2)) == []

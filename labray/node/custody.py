@@ -183,7 +183,7 @@ class Custody:
     def assigned(self, message: Assign) -> None:
         spec = message.spec
         task = self.tasks.get(spec.id)
-        if task is not None and task.mine:  # it came back to where it was submitted
+        if task is not None and (task.mine or task.attempt > message.attempt):  # it came back, or too late
             self._count_loans(message)
             if task.attempt != message.attempt:
                 return
