@@ -698,3 +698,23 @@ def test_an_attempt_that_comes_after_the_next_one_is_left_alone() -> None:
     bench, made = Bench(), task("c-0", N1)
     assert bench.hear(N1, m.Assign(made, 1, (), 1))[-1] == run(W0, made, attempt=1)
     assert bench.hear(HEAD, m.Assign(made, 0, (), 2)) == []
+
+
+def test_an_attempt_runs_beside_the_one_that_its_owner_has_given_up() -> None:
+    bench, made = Bench(2), task("c-0", N1)
+    assert bench.hear(N1, m.Assign(made, 0, (), 1))[-1] == run(W0, made)
+    assert bench.hear(N1, m.Assign(made, 1, (), 1))[-1] == run(W1, made, attempt=1)
+    for worker, attempt in ((W0, 0), (W1, 1)):
+        [done] = bench.finish(worker, made, attempt=attempt)
+        assert isinstance(done, m.Send) and isinstance(done.message, m.Done)
+        assert done.message.attempt == attempt
+    assert bench.node.custody.tasks == {}
+
+
+def test_an_actor_made_anew_beside_an_attempt_that_was_given_up_is_the_only_one() -> None:
+    bench, made = Bench(2), task("c-0", N1, kind="actor", demand=CPU)
+    assert bench.hear(N1, m.Assign(made, 0, (), 1))[-1] == run(W0, made)
+    assert bench.hear(N1, m.Assign(made, 1, (), 1))[-2:] == [run(W1, made, attempt=1), m.Stop(W0)]
+    bench.finish(W1, made, attempt=1)
+    assert bench.hear(N1, m.StopActor(ref(made).id, 1, None)) == [m.Stop(W1)]
+    assert bench.node.residents.here == {}
