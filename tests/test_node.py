@@ -718,3 +718,14 @@ def test_an_actor_made_anew_beside_an_attempt_that_was_given_up_is_the_only_one(
     bench.finish(W1, made, attempt=1)
     assert bench.hear(N1, m.StopActor(ref(made).id, 1, None)) == [m.Stop(W1)]
     assert bench.node.residents.here == {}
+
+
+def test_what_is_lent_to_a_head_by_who_does_not_know_that_it_is_lost_is_not_owed_by_the_next() -> None:
+    bench, made = Bench(), task("d-0")
+    bench.submit(made)
+    bench.finish(W0, made)
+    bench.hear("", m.PlaceLost(HEAD))
+    bench.hear("", m.PlaceJoined(HEAD, ()))
+    assert bench.hear(N1, m.Lent(ref(made).id, HEAD)) == []
+    assert bench.hear(D, m.Drop(((ref(made).id, 1),))) == []
+    assert ref(made).id not in bench.node.objects.records
