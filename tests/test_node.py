@@ -729,3 +729,41 @@ def test_what_is_lent_to_a_head_by_who_does_not_know_that_it_is_lost_is_not_owed
     assert bench.hear(N1, m.Lent(ref(made).id, HEAD)) == []
     assert bench.hear(D, m.Drop(((ref(made).id, 1),))) == []
     assert ref(made).id not in bench.node.objects.records
+
+
+def large(effects: list[m.Effect]) -> m.Known:
+    """The one value that a task's end tells its owner."""
+    [done] = [e.message for e in effects if isinstance(e, m.Send) and isinstance(e.message, m.Done)]
+    [value] = done.values
+    return value
+
+
+def test_a_second_attempt_at_one_place_leaves_the_copy_that_the_first_has_stored() -> None:
+    """Fuzz seed 301309: it was stored twice. Its owner had given the first up when the head was lost."""
+    bench, made = Bench(), task("c-0", N1)
+    bench.hear(N1, m.Assign(made, 0, (), 1))
+    first = large(bench.finish(W0, made, values=(stored("n0/w0"),)))
+    bench.hear(N1, m.Assign(made, 1, (), 1))
+    effects = bench.finish(W0, made, attempt=1, values=(stored("n0/w0", 999),))
+    assert large(effects) == first == m.Remote(1_000_000, (N0,))
+    assert [effect.value.size for effect in effects if isinstance(effect, m.Free)] == [999]
+
+
+@pytest.mark.parametrize("at", [N1, Place("n2")])
+def test_what_an_attempt_that_was_given_up_has_stored_goes_with_the_object(at: Place) -> None:
+    """Fuzz seed 304954: nobody told the place where it lay."""
+    bench, made = Bench(policy=Always(lambda task: (Forward(task, HEAD),))), task("d-0", retries=1)
+    bench.submit(made)
+    bench.hear("", m.PlaceLost(HEAD))
+    bench.hear("", m.PlaceJoined(HEAD, ()))
+    assert bench.hear(N1, m.Done(made.id, 0, (m.Remote(1_000_000, (N1,)),), False, False, 0.0)) == []
+    bench.hear(at, m.Done(made.id, 1, (m.Remote(1_000_000, (at,)),), False, False, 0.0))
+    assert bench.hear(D, m.Drop(((ref(made).id, 1),))) == [
+        m.Send(place, m.Evict(ref(made).id)) for place in dict.fromkeys((at, N1))
+    ]
+
+
+def test_what_an_attempt_that_was_given_up_has_stored_goes_at_once_if_nobody_wants_the_object() -> None:
+    bench = Bench()
+    late = m.Done(TaskID("d-0"), 0, (m.Remote(1_000_000, (N1,)),), False, False, 0.0)
+    assert bench.hear(N1, late) == [m.Send(N1, m.Evict(ObjectID("d-0.0")))]
