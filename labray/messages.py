@@ -490,10 +490,14 @@ class Dropped(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class Lent(Tagged, frozen=True, array_like=True, gc=False):
-    """To an object's owner, from a place that passes its ref on: `to` will hold it as well."""
+    """To an object's owner, from a place that passes its ref on: `to` will hold it as well.
+
+    heads: how many heads the sender knows to be lost. They all have one name.
+    """
 
     id: ObjectID
     to: Place
+    heads: int = 0
 
 
 class Returned(Tagged, frozen=True, array_like=True, gc=False):

@@ -471,12 +471,16 @@ class LoopWorld:
 
     # ------------------------------------------------------------ the end
 
-    def assert_all_is_back(self) -> None:
-        """Resources, objects, tasks: nothing is in use any more."""
+    def come_to_rest(self) -> None:
+        """Settle; a worker that died before its first word is started anew after a pause."""
         self.settle()
         while self.alarms and any(node.pool.starting for node in self.nodes.values()):
-            self._ring()  # a worker that died before its first word is started anew after a pause
+            self._ring()
             self.settle()
+
+    def assert_all_is_back(self) -> None:
+        """Resources, objects, tasks: nothing is in use any more."""
+        self.come_to_rest()
         for node in self.nodes.values():
             assert node.pool.resources.free == node.pool.resources.totals, (
                 f"{node.place}: {node.pool.resources.free}"

@@ -21,6 +21,7 @@ from labray.fuzz.oracle import NONE, Dangers, Oracle, Promise
 from labray.fuzz.plans import Case, Setup
 from labray.fuzz.program import OPS, SECOND, Step
 from labray.fuzz.shrink import shrink
+from labray.ids import HEAD
 from labray.schedulers import NAMES
 from labray.trace import digest
 
@@ -149,6 +150,14 @@ def test_who_may_not_be_retried_for_ever_may_be_lost_where_something_is_lost():
 def test_what_needs_a_task_that_must_fail_must_fail():
     found = promises(Step(0, "crash"), Step(1, "leaf"), Step(2, "add", (0, 1)))
     assert found[2] == Promise(None, frozenset(("worker crashed",)), True)
+
+
+def test_what_raises_more_often_than_it_may_be_retried_may_succeed_where_the_head_is_lost():
+    """Seeds 5956, 6183 and 7939: an attempt that is lost with the head counts, and uses up no retry."""
+    flaky, headless = Step(0, "flaky", value=2, retries=1), Dangers(frozenset((HEAD,)), True)
+    assert promises(flaky)[0] == Promise(None, frozenset(("asked",)), True)
+    assert promises(flaky, dangers=headless)[0] == Promise(2, frozenset(("asked", "worker crashed")))
+    assert promises(replace(flaky, retries=0), dangers=headless)[0].fails
 
 
 def test_an_actor_that_nothing_befalls_gives_each_caller_the_sum_of_its_values():
@@ -460,4 +469,32 @@ def test_a_cancel_that_comes_when_the_body_has_ended_is_not_the_next_tasks():
         seed=402192,
         scheduler="centralized",
         profile="default",
+    )
+
+
+def test_an_actor_whose_owner_is_lost_before_its_creation_has_come_is_not_made():
+    """Seed 201653: it was passed on by who had not heard of the loss, and nobody was left to end it."""
+    goes_well(
+        Step(4, "crash", value=2, retries=2),
+        Step(5, "add", value=6),
+        Step(6, "leaf", value=7, how="spread"),
+        Step(14, "meet", value=5, how="bob"),
+        faults=Faults(
+            (Death("n2", 0.0039),), delays=(Delay("n0", "n1", 0.0519, 0.0, 1.0, 0.3),), notice=0.0, seed=693
+        ),
+        seed=201653,
+        nodes=3,
+        scheduler="least_loaded",
+    )
+
+
+def test_a_task_that_raises_twice_and_may_be_retried_once_succeeds_if_its_first_attempt_went_with_the_head():
+    """The family of seeds 5956, 6183 and 7939: the oracle said that it must fail."""
+    goes_well(
+        Step(0, "flaky", value=2, retries=1),
+        faults=Faults((Death("head", 0.0001, 0.01),), notice=0.001),
+        scheduler="centralized",
+        profile="default",
+        latency_s=1e-3,
+        head="own",
     )

@@ -198,7 +198,7 @@ def test_whatever_is_cancelled_every_ref_ends_and_all_comes_back(
             world.wire(world.driver, "n0", m.Unpin(((ref.id, 1),)))
     world.drop(*refs)
     if deaths or any(force for _, _, force, _ in cancels):
-        world.settle()  # a killed body has given nothing back; its node lets go of what it held
+        world.come_to_rest()  # a killed body has given nothing back; its node lets go of what it held
         for node in world.nodes.values():
             assert node.pool.resources.free == node.pool.resources.totals and not node.custody.tasks
     else:

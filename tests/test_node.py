@@ -684,3 +684,86 @@ def test_who_is_told_of_an_object_at_a_lost_place_asks_again_when_its_owner_has_
     assert bench.hear(D, m.Get(1, (far,))) == [m.Send(N1, m.Watch(far.id))]
     assert bench.hear(N1, m.Exists(far.id, m.Remote(1_000_000, (lost,)))) == [m.Send(N1, m.LossAsked(lost))]
     assert bench.hear(N1, m.LossKnown(lost)) == [m.Send(N1, m.Watch(far.id))]
+
+
+def test_a_task_that_comes_when_its_owner_is_lost_never_runs() -> None:
+    """Fuzz seed 201653: an actor that was made for a lost place lived on. The head had passed it on before it heard."""
+    bench, made = Bench(), task("c-0", N1, kind="actor", demand=CPU)
+    bench.hear("", m.PlaceLost(N1))
+    assert bench.hear(HEAD, m.Assign(made, 0, (), 2)) == []
+    assert bench.node.custody.tasks == {}
+
+
+def test_an_attempt_that_comes_after_the_next_one_is_left_alone() -> None:
+    bench, made = Bench(), task("c-0", N1)
+    assert bench.hear(N1, m.Assign(made, 1, (), 1))[-1] == run(W0, made, attempt=1)
+    assert bench.hear(HEAD, m.Assign(made, 0, (), 2)) == []
+
+
+def test_an_attempt_runs_beside_the_one_that_its_owner_has_given_up() -> None:
+    bench, made = Bench(2), task("c-0", N1)
+    assert bench.hear(N1, m.Assign(made, 0, (), 1))[-1] == run(W0, made)
+    assert bench.hear(N1, m.Assign(made, 1, (), 1))[-1] == run(W1, made, attempt=1)
+    for worker, attempt in ((W0, 0), (W1, 1)):
+        [done] = bench.finish(worker, made, attempt=attempt)
+        assert isinstance(done, m.Send) and isinstance(done.message, m.Done)
+        assert done.message.attempt == attempt
+    assert bench.node.custody.tasks == {}
+
+
+def test_an_actor_made_anew_beside_an_attempt_that_was_given_up_is_the_only_one() -> None:
+    bench, made = Bench(2), task("c-0", N1, kind="actor", demand=CPU)
+    assert bench.hear(N1, m.Assign(made, 0, (), 1))[-1] == run(W0, made)
+    assert bench.hear(N1, m.Assign(made, 1, (), 1))[-2:] == [run(W1, made, attempt=1), m.Stop(W0)]
+    bench.finish(W1, made, attempt=1)
+    assert bench.hear(N1, m.StopActor(ref(made).id, 1, None)) == [m.Stop(W1)]
+    assert bench.node.residents.here == {}
+
+
+def test_what_is_lent_to_a_head_by_who_does_not_know_that_it_is_lost_is_not_owed_by_the_next() -> None:
+    bench, made = Bench(), task("d-0")
+    bench.submit(made)
+    bench.finish(W0, made)
+    bench.hear("", m.PlaceLost(HEAD))
+    bench.hear("", m.PlaceJoined(HEAD, ()))
+    assert bench.hear(N1, m.Lent(ref(made).id, HEAD)) == []
+    assert bench.hear(D, m.Drop(((ref(made).id, 1),))) == []
+    assert ref(made).id not in bench.node.objects.records
+
+
+def large(effects: list[m.Effect]) -> m.Known:
+    """The one value that a task's end tells its owner."""
+    [done] = [e.message for e in effects if isinstance(e, m.Send) and isinstance(e.message, m.Done)]
+    [value] = done.values
+    return value
+
+
+def test_a_second_attempt_at_one_place_leaves_the_copy_that_the_first_has_stored() -> None:
+    """Fuzz seed 301309: it was stored twice. Its owner had given the first up when the head was lost."""
+    bench, made = Bench(), task("c-0", N1)
+    bench.hear(N1, m.Assign(made, 0, (), 1))
+    first = large(bench.finish(W0, made, values=(stored("n0/w0"),)))
+    bench.hear(N1, m.Assign(made, 1, (), 1))
+    effects = bench.finish(W0, made, attempt=1, values=(stored("n0/w0", 999),))
+    assert large(effects) == first == m.Remote(1_000_000, (N0,))
+    assert [effect.value.size for effect in effects if isinstance(effect, m.Free)] == [999]
+
+
+@pytest.mark.parametrize("at", [N1, Place("n2")])
+def test_what_an_attempt_that_was_given_up_has_stored_goes_with_the_object(at: Place) -> None:
+    """Fuzz seed 304954: nobody told the place where it lay."""
+    bench, made = Bench(policy=Always(lambda task: (Forward(task, HEAD),))), task("d-0", retries=1)
+    bench.submit(made)
+    bench.hear("", m.PlaceLost(HEAD))
+    bench.hear("", m.PlaceJoined(HEAD, ()))
+    assert bench.hear(N1, m.Done(made.id, 0, (m.Remote(1_000_000, (N1,)),), False, False, 0.0)) == []
+    bench.hear(at, m.Done(made.id, 1, (m.Remote(1_000_000, (at,)),), False, False, 0.0))
+    assert bench.hear(D, m.Drop(((ref(made).id, 1),))) == [
+        m.Send(place, m.Evict(ref(made).id)) for place in dict.fromkeys((at, N1))
+    ]
+
+
+def test_what_an_attempt_that_was_given_up_has_stored_goes_at_once_if_nobody_wants_the_object() -> None:
+    bench = Bench()
+    late = m.Done(TaskID("d-0"), 0, (m.Remote(1_000_000, (N1,)),), False, False, 0.0)
+    assert bench.hear(N1, late) == [m.Send(N1, m.Evict(ObjectID("d-0.0")))]

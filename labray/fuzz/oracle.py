@@ -14,6 +14,7 @@ from labray import errors
 from labray.faults import Faults
 from labray.fuzz.bodies import MODULUS
 from labray.fuzz.program import SECOND, Step
+from labray.ids import HEAD
 
 Kinds = frozenset[str]
 NONE: Kinds = frozenset()
@@ -204,14 +205,18 @@ class Oracle:
         return Promise(None, self._dangers.to_task(0, False) | {"asked"}, True)
 
     def flaky(self, step: Step, args: Sequence[int]) -> Promise:
-        """An attempt that is lost is one in which it need not raise; what is cancelled is not retried."""
+        """An attempt that is lost is one in which it need not raise; what is cancelled is not retried.
+
+        One that is lost with the head counts as an attempt and uses up no retry, where there are any.
+        """
         failures, own = step.value % 3, self._dangers.to_task(step.retries, False)
+        spared = step.retries > 0 and HEAD in self._dangers.nodes
         if failures > 0 and step.number in self._cancelled:
             own |= {"asked"}
         if failures > 0 and step.how == "others":
             return Promise(step.value, own | {"asked"}, not self._dangers.workers)
         if 0 <= step.retries < failures:
-            return Promise(None, own | {"asked"}, True)
+            return Promise(step.value if spared else None, own | {"asked"}, not spared)
         return Promise(step.value, own)
 
     def infeasible(self, step: Step, args: Sequence[int]) -> Promise:

@@ -42,8 +42,8 @@ def _queue(node: Node) -> None:
 
 
 def _pipes(node: Node) -> None:
-    """Every task in a pipe is there once, knows its worker, and only the first can be blocked."""
-    seen: dict[str, str] = {}
+    """Every attempt in a pipe is there once, knows its worker, and only the first can be blocked."""
+    seen: dict[tuple[str, int], str] = {}
     deep = 0
     for worker in node.pool.workers.values():
         deep += len(worker.pipe) > 1
@@ -51,8 +51,9 @@ def _pipes(node: Node) -> None:
             f"{worker.id} holds wrongly"
         )
         for position, task in enumerate(worker.pipe):
-            assert task.id not in seen, f"{task!r} is in two pipes: {seen.get(task.id)}, {worker.id}"
-            seen[task.id] = worker.id
+            attempt = (task.id, task.attempt)
+            assert attempt not in seen, f"{task!r} is in two pipes: {seen.get(attempt)}, {worker.id}"
+            seen[attempt] = worker.id
             assert task.worker == worker.id
             assert task.state is State.PIPED or (position == 0 and task.state is State.BLOCKED), (
                 f"{task!r} in a pipe"

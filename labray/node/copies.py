@@ -30,6 +30,8 @@ class Copies:
         self.on_unknown = on_unknown
         # By owner, and a loss it may not know of:
         self.unheard: dict[tuple[Place, Place], list[ObjectID]] = {}
+        # What attempts that were given up have left elsewhere, of objects that another attempt is making:
+        self.strays: dict[ObjectID, dict[Place, None]] = {}
 
     def pull(self, record: ObjectRecord) -> None:
         """Have it in memory here: from our disk, or from one holder, once however many wait for it."""
@@ -102,6 +104,21 @@ class Copies:
         else:
             self.desk.send(at, Evict(id))
 
+    def stray(self, id: ObjectID, at: Place) -> None:
+        """At the owner: an attempt that was given up has left a copy. It stays if the next makes one as well."""
+        record = self.table.records.get(id)
+        if record is not None and record.value is None:
+            self.strays.setdefault(id, {})[at] = None
+        elif record is None or type(record.value) is Remote:
+            self.copied(id, at)
+        elif at not in self.desk.dead:
+            self.desk.send(at, Evict(id))
+
+    def settled(self, id: ObjectID) -> None:
+        """At the owner: now it is known whether there is a use for them."""
+        for at in self.strays.pop(id, ()):
+            self.stray(id, at)
+
     def pulled(self, id: ObjectID, by: Place) -> None:
         """Another place asks for a copy."""
         record = self.table.records.get(id)
@@ -151,6 +168,8 @@ class Copies:
     def copied(self, id: ObjectID, at: Place) -> None:
         """At the owner: one more place has it."""
         record = self.table.records.get(id)
+        if at in self.desk.dead:
+            return
         if record is None:
             self.desk.send(at, Evict(id))
         elif type(record.value) is Remote and at not in record.value.places:
@@ -158,7 +177,7 @@ class Copies:
 
     def evict(self, id: ObjectID) -> None:
         record = self.table.records.get(id)
-        if record is not None and record.kept is not None:
+        if record is not None and record.kept is not None and not record.holds:
             self.table.forget(record)
 
     def lost_copy(self, record: ObjectRecord, at: Place, error: ErrorInfo | None = None) -> None:

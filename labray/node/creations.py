@@ -75,7 +75,7 @@ class Creations:
 
     def constructor_gone(self, creation: TaskRecord) -> None:
         """The process that ran another place's constructor is gone, and the owner knows."""
-        if not creation.mine and creation.id in self.tasks:
+        if not creation.mine and creation.state is not State.OVER:
             creation.step(State.OVER)
             self.custody.forget(creation)
 

@@ -183,7 +183,7 @@ class Custody:
     def assigned(self, message: Assign) -> None:
         spec = message.spec
         task = self.tasks.get(spec.id)
-        if task is not None and task.mine:  # it came back to where it was submitted
+        if task is not None and (task.mine or task.attempt > message.attempt):  # it came back, or too late
             self._count_loans(message)
             if task.attempt != message.attempt:
                 return
@@ -210,7 +210,8 @@ class Custody:
             return
         if task.cancelled is not None:  # whoever sent it counts it as under way, until the agent tells
             self.node.cancels.act(task)
-        elif not task.mine and spec.owner == self.place:  # our own, given up while it was away: likewise
+        elif not task.mine and (spec.owner == self.place or spec.owner in self.desk.dead):
+            # Given up while it was on its way, by us or with its owner: likewise.
             self.node.mind.withdraw(task)
             task.step(State.OVER)
             self.forget(task)

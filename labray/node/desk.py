@@ -23,6 +23,7 @@ class Desk:
         "dead",
         "effects",
         "events",
+        "heads",
         "interest",
         "later",
         "log",
@@ -43,6 +44,7 @@ class Desk:
         self.events: deque[SchedulerEvent] = deque()
         self.later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self.dead: dict[Place, None] = {}  # places the world has declared dead
+        self.heads = 0  # how many heads it has
         self.timers: dict[int, Callable[[], None]] = {}  # by token: even ones, agents' are odd
         self.tokens = 0
 

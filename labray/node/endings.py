@@ -88,19 +88,25 @@ class Endings:
             self._ended(task, known, retry, self.place, locals_)
             return
         owner = task.spec.owner
-        for index, value in enumerate(values):
+        values = tuple([self._stored(task, at, v) if type(v) is Stored else v for at, v in enumerate(values)])
+        for value in values:
             self.objects.lend(refs_in(value), owner)
-            if type(value) is Stored:
-                record = self.objects.hold(Ref(result_id(task.id, index), owner))
-                for ref in value.refs:
-                    self.objects.hold(ref)
-                self.objects.settle(record, self._as_known(value), value)
-                self.objects.release(record.id)
         known = tuple([self._as_known(value) for value in values])
         if owner not in self.desk.dead:
             self.desk.send(owner, Done(task.id, task.attempt, known, retry, False, seconds))
         task.step(State.OVER)
         self.custody.forget(task)
+
+    def _stored(self, task: TaskRecord, index: int, value: Stored) -> Stored:
+        """A large result for another place lies here: this one, or what an attempt that was given up has left."""
+        record = self.objects.ensure(Ref(result_id(task.id, index), task.spec.owner))
+        if record.kept is not None:
+            self.node.storage.unwanted(record.id, value)
+            return record.kept
+        for ref in value.refs:
+            self.objects.hold(ref)
+        self.objects.settle(record, self._as_known(value), value)
+        return value
 
     def _as_known(self, value: Value) -> Known:
         return Remote(value.size, (self.place,), value.refs) if type(value) is Stored else value  # type: ignore[return-value]
@@ -114,9 +120,12 @@ class Endings:
         if task is None or not task.mine or task.attempt != message.attempt:
             if message.values == (DONE_CONSTRUCTING,):
                 self.node.callers.unwanted(result_id(message.task, 0), sender, message.attempt)
-            for value in message.values:  # an attempt that was given up: its values are not wanted
+            # An attempt that was given up: its values are not wanted.
+            for index, value in enumerate(message.values):
                 for ref in refs_in(value):
                     self.objects.release(ref.id)
+                if type(value) is Remote:
+                    self.objects.copies.stray(result_id(message.task, index), sender)
             return
         if message.lost:
             error = message.values[0].error  # type: ignore[union-attr]
@@ -158,6 +167,7 @@ class Endings:
             self.node.lineage.remember(task, large)
         for id, value, local in zip(ids, values, locals_, strict=False):
             self._settle(id, value, local)
+            self.objects.copies.settled(id)
         for ref in pinned(spec):
             self.objects.release(ref.id)
 

@@ -61,7 +61,7 @@ def from_places(node: Node) -> Mailboxes:
         m.Spare: lambda s, x: node.storage.spills.spare(x.id, s),
         m.Spared: lambda s, x: node.storage.spills.spared(x, s),
         m.Dropped: lambda s, x: node.storage.spills.dropped(x, s),
-        m.Lent: lambda s, x: objects.lent(x.id, x.to),
+        m.Lent: node.tidings.lent,
         m.Returned: lambda s, x: objects.lent(x.id, s, -x.count),
         m.Seek: lambda s, x: callers.sought(x.actor, s),
         m.Located: lambda s, x: callers.located(x),

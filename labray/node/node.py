@@ -240,6 +240,7 @@ class Node:
 
     def place_lost(self, sender: str, message: m.PlaceLost) -> None:
         self.desk.dead[message.place] = None
+        self.desk.heads += message.place == HEAD
         self.desk.note("lost", message.place, "")
         self.names.place_lost(message.place)
         self.inquiry.place_lost(message.place)

@@ -101,7 +101,7 @@ class ObjectTable:
             if ref.owner == self.place:
                 self.lent(ref.id, to)
             elif ref.owner != to:
-                self.desk.send(ref.owner, Lent(ref.id, to))
+                self.desk.send(ref.owner, Lent(ref.id, to, self.desk.heads))
 
     def lent(self, id: ObjectID, to: Place, count: int = 1) -> None:
         """At the owner: `to` holds count more (or fewer) loans."""

@@ -23,6 +23,7 @@ ACTOR_PIPE = (
     128  # calls of an actor run one after the other anyway; 32 was a fifth slower (experiments.micro)
 )
 
+OUT_OF_SCOPE = ErrorInfo("actor_died", "the actor went out of scope.")
 
 MakeRun = Callable[[TaskRecord, Worker], Run]
 
@@ -64,8 +65,13 @@ class Residents:
         self.here: dict[ObjectID, Resident] = {}
 
     def moves_in(self, creation: TaskRecord, worker: Worker) -> None:
-        """Its constructor was sent to a worker, which is its process from now on."""
+        """Its constructor was sent to a worker, which is its process from now on.
+
+        What an attempt before has made here is wanted no more: the owner had given that up.
+        """
         id = ObjectID(f"{creation.id}.0")
+        if (before := self.here.get(id)) is not None:
+            self.desk.defer(self._end, before, OUT_OF_SCOPE)
         self.here[id] = Resident(id, creation, worker)
 
     def constructed(self, worker: Worker, lifetime: Demand, failed: bool) -> None:
@@ -178,10 +184,12 @@ class Residents:
         if resident is None or resident.creation.attempt != attempt:
             return
         del self.here[id]
+        self._end(resident, error or OUT_OF_SCOPE)
+
+    def _end(self, resident: Resident, error: ErrorInfo) -> None:
         self.pool.stop(resident.worker)
         self.host.constructor_gone(resident.creation)
-        gone = error or ErrorInfo("actor_died", "the actor went out of scope.")
-        self.clear(resident, gone)
+        self.clear(resident, error)
 
     def clear(self, resident: Resident, error: ErrorInfo, begun: int | None = None) -> None:
         """Its process is gone: the calls that it had begun (None: all in its pipe) are lost, others go back."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labray.ids import Place
-from labray.messages import LossAsked, LossKnown
+from labray.ids import HEAD, Place
+from labray.messages import Lent, LossAsked, LossKnown
 from labray.node.tasks import State
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class Tidings:
         for task in list(self.node.custody.tasks.values()):
             if task.mine and task.state is State.AWAY and (task.at, task.via) == (lost, sender):
                 self.node.endings.lost(task, f"its node {lost} is lost")
+
+    def lent(self, sender: Place, message: Lent) -> None:
+        """A ref is passed on: to a head that is lost, if who did so did not know that. It gives nothing back."""
+        if message.to != HEAD or message.heads >= self.desk.heads:
+            self.node.objects.lent(message.id, message.to)
 
     def place_lost(self, lost: Place) -> None:
         self.node.objects.copies.owner_lost(lost)

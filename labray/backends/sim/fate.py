@@ -111,15 +111,18 @@ class Fate:
         daemon = self._world.machines.grow(info)
         for lost in self._dead:
             daemon.deaf_to[lost] = None
-        dead = [*self._dead, *([HEAD] if HEAD in self._names and HEAD not in self.living else [])]
-        lost_before = [(daemon.name, "", m.PlaceLost(lost)) for lost in dead]
-        daemon.receive([(daemon.name, "", m.Booted()), *lost_before])
+        before: list[Any] = [m.PlaceLost(lost) for lost in self._dead]
+        if HEAD in self._names:
+            before += [m.PlaceLost(HEAD), m.PlaceJoined(HEAD, ())] * self._lives[HEAD]
+            before += [m.PlaceLost(HEAD)] if HEAD not in self.living else []
+        daemon.receive([(daemon.name, "", news) for news in (m.Booted(), *before)])
         for other in self.living.values():
             other.receive([(at, "", m.PlaceJoined(info.place, info.totals)) for at in other.nodes])
         self.living[name_of(info.place)] = daemon
 
     def _return_head(self, moment: Any) -> None:
         """It has the same name as before: so all must know first that it was lost."""
+        self._lives[HEAD] += 1
         for later, tell in list(self._untold.values()):
             later.cancel()
             tell(moment)
