@@ -1,7 +1,7 @@
 """Resident memory and open descriptors, every second: of driver, template and each daemon; and what to make of it.
 
 The driver, the template and the first daemon live throughout: their medians over the last minute stand beside those
-over the first. A node that was killed has a new daemon in its place, so those are compared at the same age: the
+over the minute after the first, in which caches and pools fill. A node that was killed has a new daemon in its place, so those are compared at the same age: the
 medians over a window of their lives, of those born in the first and of those born in the last third of the run.
 """
 
@@ -33,7 +33,7 @@ class Sample(Struct, frozen=True):
 
 
 class Compared(Struct, frozen=True):
-    """how: over the first and the last minute, or at the same age early and late."""
+    """how: over the second and the last minute, or at the same age early and late."""
 
     who: str
     how: str
@@ -83,14 +83,14 @@ class Watcher:
 
 def compared(samples: list[Sample], lasting: tuple[str, ...], seconds: float) -> list[Compared]:
     """The verdicts. lasting: who lived throughout; seconds: how long the run was."""
-    minute = min(60.0, seconds / 3)
+    minute = min(60.0, seconds / 4)
     found = []
     for who in lasting:
         mine = [sample for sample in samples if sample.who == who]
-        first = [sample for sample in mine if sample.at <= minute]
+        first = [sample for sample in mine if minute < sample.at <= 2 * minute]
         last = [sample for sample in mine if sample.at > seconds - minute]
         if first and last:
-            how = "first and last minute" if minute == 60.0 else f"first and last {minute:.0f} s"
+            how = "second and last minute" if minute == 60.0 else f"second and last {minute:.0f} s"
             found.append(_pair(who, how, first, last))
     early, late = [], []
     for who in dict.fromkeys(sample.who for sample in samples if sample.who not in lasting):
