@@ -1,8 +1,9 @@
 """Resident memory and open descriptors, every second: of driver, template and each daemon; and what to make of it.
 
 The driver, the template and the first daemon live throughout: their medians over the last minute stand beside those
-over the minute after the first, in which caches and pools fill. A node that was killed has a new daemon in its place, so those are compared at the same age: the
-medians over a window of their lives, of those born in the first and of those born in the last third of the run.
+over the minute after the first, in which caches and pools fill. A node that was killed has a new daemon in its place,
+so those are compared at the same age: the medians over a window of their lives, of those born in the first and of
+those born in the last third of the run.
 """
 
 from __future__ import annotations
