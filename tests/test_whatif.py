@@ -217,7 +217,7 @@ def test_replays_are_deterministic(tmp_path):
 
 
 def test_a_replay_of_independent_work_scales_with_the_cpus(tmp_path):
-    with labray.init("sim", nodes=1, num_cpus=1, trace=tmp_path / "run.lab"):
+    with labray.init("sim", nodes=1, num_cpus=1, profile="free", trace=tmp_path / "run.lab"):
         labray.get([leaf.remote(0) for _ in range(32)])
     read = skeleton(trace.load(tmp_path / "run.lab")[0])
     like = whatif.Cluster(1, 1, "centralized", sim={"profile": "free", "latency_s": 0.0})
