@@ -24,7 +24,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--quick", is_flag=True, help="Fewer runs and smaller clusters: under 40 seconds.")
+@click.option("--quick", is_flag=True, help="Fewer runs and smaller clusters: about a minute.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
