@@ -73,6 +73,7 @@ class LoopWorld:
         self.bad_disk = bad_disk  # how often the disk does not do as it is told
         self.validated_every = 1  # inputs; a node walks all that it has
         self.inputs = 0
+        self.twice: dict[tuple[Place, ObjectID], int] = {}
         self.disk: dict[tuple[Place, ObjectID], int] = {}
         self.puts = self.spills = self.restores = 0
         self.cpus = cpus
@@ -230,7 +231,10 @@ class LoopWorld:
                     self.wire("push" + at, to, m.Arrived(id, stored(value.size, to)))
                     self.store[(to, id)] = value.size
             case m.Free(id, value):
-                del self._where(value)[(at, id)]
+                if self.twice.get((at, id)) and value.block.writer != m.DISK:
+                    self.twice[(at, id)] -= 1
+                else:
+                    del self._where(value)[(at, id)]
             case m.Spill(id, value):
                 assert (at, id) in self.store
                 self.wire(f"disk{at}", at, self._spill(at, id, value))
@@ -453,6 +457,11 @@ class LoopWorld:
         for index, value in enumerate(values):
             id = result_id(run.spec.id, index)
             if isinstance(value, m.Stored):
+                if (
+                    worker.at,
+                    id,
+                ) in self.store:  # by an attempt that was given up: two blocks, one will be freed
+                    self.twice[(worker.at, id)] = self.twice.get((worker.at, id), 0) + 1
                 self.store[(worker.at, id)] = value.size
                 values[index] = stored(value.size, worker.id)
             self.values[id] = True

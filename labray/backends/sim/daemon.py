@@ -35,6 +35,7 @@ class Daemon:
         self._template = template
         self.nodes = nodes
         self.stores: dict[ObjectID, m.Payload | None] = {}
+        self.twice: dict[ObjectID, int] = {}  # blocks beyond the first with the same value
         self.disk = Disk(world, self, world.disk_Bps)
         self.dead = False
         self.deaf_to: dict[Place, None] = {}  # places it has been told are dead

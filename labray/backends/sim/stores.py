@@ -37,6 +37,10 @@ class Shelf:
             if size > self.idle:
                 self.idle += self._ask(id, size, size - self.idle)
             self.idle = max(0, self.idle - size)
+        if (
+            id in client.daemon.stores
+        ):  # by an attempt that was given up: two blocks, of which one will be freed
+            client.daemon.twice[id] = client.daemon.twice.get(id, 0) + 1
         client.daemon.stores[id] = None if payload is None else _frozen(payload)
         client.unsaid.append(id)
         return m.Stored(size, m.Block(client.client, 0, 0, sizes), refs)
@@ -128,7 +132,10 @@ def freed(daemon: Daemon, world: World, effect: m.Free) -> None:
     if writer == m.DISK:
         daemon.disk.delete(effect.id)
         return
-    daemon.stores.pop(effect.id, None)
+    if daemon.twice.get(effect.id):
+        daemon.twice[effect.id] -= 1
+    else:
+        daemon.stores.pop(effect.id, None)
     client = clients.get(writer)  # type: ignore[call-overload]
     if client is not None:
         client.charges.pages.free(effect.value.size, effect.keep)
