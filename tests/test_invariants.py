@@ -58,16 +58,21 @@ POLICIES: list[Scheduler] = [
 def body(run: m.Run, world: LoopWorld, worker: Any) -> Body:
     """A task's name says what it does: how many children it submits and gets, and how large its result is."""
     children, large = run.spec.name.split(",")
+    yield from have_children(int(children), run, world, worker)
+    return [stored() if large == "1" else small() for _ in range(run.spec.returns)]
+
+
+def have_children(count: int, run: m.Run, world: LoopWorld, worker: Any) -> Body:
+    """Submit so many and get them; their refs are dropped however that ends."""
     refs: list[m.Ref] = []
     try:
-        yield from submit_and_get(int(children), refs, run, world, worker)
+        yield from submit_and_get(count, refs, run, world, worker)
     except KeyboardInterrupt:
         if refs:
             yield m.Drop(tuple((ref.id, 1) for ref in refs))
         raise
     if refs:
         yield m.Drop(tuple((ref.id, 1) for ref in refs))
-    return [stored() if large == "1" else small() for _ in range(run.spec.returns)]
 
 
 def submit_and_get(count: int, refs: list[m.Ref], run: m.Run, world: LoopWorld, worker: Any) -> Body:

@@ -19,7 +19,7 @@ from labray.ids import result_id
 from labray.schedulers import BottomUp, Centralized, Checked, Random, WorkStealing
 from labray.schedulers.interface import Scheduler
 from tests.loop import LARGE, Body, LoopWorld, small, stored
-from tests.test_invariants import programs, run_program, submit_and_get
+from tests.test_invariants import have_children, programs, run_program
 
 POLICIES: list[Scheduler] = [
     Checked(Centralized()), Checked(BottomUp(spill=1)), Checked(Random()), Checked(WorkStealing()),
@@ -29,15 +29,7 @@ POLICIES: list[Scheduler] = [
 def body(run: m.Run, world: LoopWorld, worker: Any) -> Body:
     """As in test_invariants; what is large asks for room first, and is an error where there is none."""
     children, large = run.spec.name.split(",")
-    refs: list[m.Ref] = []
-    try:
-        yield from submit_and_get(int(children), refs, run, world, worker)
-    except KeyboardInterrupt:
-        if refs:
-            yield m.Drop(tuple((ref.id, 1) for ref in refs))
-        raise
-    if refs:
-        yield m.Drop(tuple((ref.id, 1) for ref in refs))
+    yield from have_children(int(children), run, world, worker)
     if large == "0":
         return [small() for _ in range(run.spec.returns)]
     return (yield from store(run, world))

@@ -37,9 +37,7 @@ class Shelf:
             if size > self.idle:
                 self.idle += self._ask(id, size, size - self.idle)
             self.idle = max(0, self.idle - size)
-        if (
-            id in client.daemon.stores
-        ):  # by an attempt that was given up: two blocks, of which one will be freed
+        if id in client.daemon.stores:  # left by an attempt that was given up: two blocks
             client.daemon.twice[id] = client.daemon.twice.get(id, 0) + 1
         client.daemon.stores[id] = None if payload is None else _frozen(payload)
         client.unsaid.append(id)
@@ -48,10 +46,15 @@ class Shelf:
     def take_back(self, id: ObjectID, size: int) -> None:
         """Stored, and not told."""
         client = self._client
-        del client.daemon.stores[id]
+        removed(client.daemon, id)
         client.charges.pages.free(size, keep=True)
         client.unsaid = [other for other in client.unsaid if other != id]
         self.idle += size
+
+    def lost(self) -> None:
+        """The client died: what it had stored and not told goes with it."""
+        for id in self._client.unsaid:
+            removed(self._client.daemon, id)
 
     def _ask(self, id: ObjectID, size: int, more: int) -> int:
         self._questions -= 1  # below zero: the questions of the process module count upwards
@@ -126,16 +129,22 @@ class Disk:
         del self._files[id]
 
 
+def removed(daemon: Daemon, id: ObjectID) -> None:
+    """One block of an object leaves the store; what it holds stays while there is another."""
+    left = daemon.twice.pop(id, 0)
+    if left > 1:
+        daemon.twice[id] = left - 1
+    elif not left:
+        daemon.stores.pop(id, None)
+
+
 def freed(daemon: Daemon, world: World, effect: m.Free) -> None:
     """A copy is not needed any more; who wrote it may keep its memory."""
     writer, clients = effect.value.block.writer, world.clients
     if writer == m.DISK:
         daemon.disk.delete(effect.id)
         return
-    if daemon.twice.get(effect.id):
-        daemon.twice[effect.id] -= 1
-    else:
-        daemon.stores.pop(effect.id, None)
+    removed(daemon, effect.id)
     client = clients.get(writer)  # type: ignore[call-overload]
     if client is not None:
         client.charges.pages.free(effect.value.size, effect.keep)

@@ -283,8 +283,7 @@ class Worker(Client):
         self.alive = False
         self._queue.clear()
         self.outbox = []
-        for object_id in self.unsaid:
-            self.daemon.stores.pop(object_id, None)
+        self.shelf.lost()
         while self._waits:
             self._wait_ends()
         fiber = self._fiber
