@@ -26,10 +26,6 @@ HOT = (
 )  # fmt: skip
 """What is compiled: where figures said that it gains (docs/compiled.md)."""
 NOT = {
-    "labray/backends/sim/clients.py": "yet",
-    "labray/backends/sim/workers.py": "yet",
-    "labray/backends/sim/driver.py": "yet",
-    "labray/backends/sim/world.py": "yet",
     "labray/backends/sim/agenda.py": "its moments are SimPy's events",
     "labray/backends/sim/bodies.py": "an exception and an executor: users' frames are counted there",
     "labray/backends/sim/clock.py": "patches the time module",
