@@ -105,6 +105,8 @@ class Noted(build_ext):
 
 if os.environ.get("LABRAY_COMPILE", "") in ("", "0"):
     setup()
+elif "egg_info" in sys.argv:  # pip asks what it takes to build, before that is there
+    setup(setup_requires=["mypy[mypyc]>=1.18"])
 else:
     NOTED = note()  # before: somebody may edit while the compiler runs
-    setup(ext_modules=extensions(), cmdclass={"build_ext": Noted}, setup_requires=["mypy[mypyc]>=1.18"])
+    setup(ext_modules=extensions(), cmdclass={"build_ext": Noted})
