@@ -156,7 +156,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # to compile takes a minute and a half
+@pytest.mark.timeout(900)  # to compile takes a minute and a half, on a busy machine five
 def test_the_compiled_build_leaves_the_traces_of_the_sources(compiled: Path) -> None:
     native, sources = (python(compiled, DIGESTS, LABRAY_PURE=pure) for pure in ("", "1"))
     assert native.returncode == sources.returncode == 0, native.stderr + sources.stderr
