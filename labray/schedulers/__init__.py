@@ -14,6 +14,7 @@ from labray.schedulers.lists import BLevel, Single
 from labray.schedulers.plans import Workload
 from labray.schedulers.power_of_d import PowerOfD
 from labray.schedulers.random import Random
+from labray.schedulers.rebalancing import Rebalancing
 from labray.schedulers.round_robin import RoundRobin
 from labray.schedulers.static import Cpop, Dls, Heft, Hlfet, Lookahead, Peft
 from labray.schedulers.work_stealing import WorkStealing
@@ -33,6 +34,7 @@ __all__ = [
     "Peft",
     "PowerOfD",
     "Random",
+    "Rebalancing",
     "RoundRobin",
     "Scheduler",
     "Single",
@@ -49,6 +51,7 @@ NAMES: dict[str, Callable[[], Scheduler]] = {
     "least_loaded": LeastLoaded,
     "power_of_d": PowerOfD,
     "work_stealing": WorkStealing,
+    "rebalancing": Rebalancing,
     "single": Single,
     "b_level": BLevel,
     "hlfet": Hlfet,
