@@ -22,6 +22,7 @@ from labray.schedulers import (
     Heft,
     Hlfet,
     LeastLoaded,
+    OwnershipLeases,
     PowerOfD,
     Rebalancing,
     RoundRobin,
@@ -55,6 +56,7 @@ from labray.schedulers.interface import (
     TimerFired,
     Wake,
 )
+from labray.schedulers.leases import Ask, Busy, Lent, Returned
 from labray.schedulers.least_loaded import Ended
 from labray.schedulers.power_of_d import Length, Probe
 from labray.schedulers.rebalancing import GiveBack
@@ -328,6 +330,59 @@ def test_a_call_that_was_under_way_to_a_lost_node_is_forgotten():
     assert len([decision for decision in anew if isinstance(decision, Forward)]) == 2
 
 
+# ---------------------------------------------------------------- leases
+
+SHAPE = (CPU, "")
+
+
+def test_an_owner_lends_itself_what_it_has_and_asks_others_when_it_has_no_more():
+    agent, _ = agent_of(OwnershipLeases(), N0, cluster(1, 1, 1))
+    assert feed(agent, *arrivals("a b c")) == [Keep(TaskID("a")), Tell(N1, Ask(SHAPE)), Tell(N2, Ask(SHAPE))]
+    assert feed(agent, MessageReceived(N2, Lent(SHAPE, "asked"))) == [Forward(TaskID("b"), N2)]
+
+
+def test_a_lease_is_used_again_without_a_question_and_given_back_when_there_is_no_work():
+    agent, _ = agent_of(OwnershipLeases(), N0, cluster(1, 1))
+    pinned = {"demand": (*CPU, ("node:n1", 1)), "deps": ()}
+    shape = (pinned["demand"], "")
+    asked = feed(agent, *arrivals("a b", **pinned))
+    assert asked == [Tell(N1, Ask(shape)), Tell(N1, Ask(shape))]
+    assert feed(agent, MessageReceived(N1, Lent(shape, "asked"))) == [Forward(TaskID("a"), N1)]
+    assert feed(agent, MessageReceived(N1, Busy(shape))) == []  # in line; nobody else could
+    assert feed(agent, MessageReceived(N1, Lent(shape, "done")))[0] == Forward(TaskID("b"), N1)
+    assert feed(agent, MessageReceived(N1, Lent(shape, "done"))) == [Tell(N1, Returned(shape))]
+
+
+def test_a_node_lends_what_it_has_and_remembers_who_is_in_line():
+    agent, view = agent_of(OwnershipLeases(), N1, cluster(1, 1, 1))
+    assert feed(agent, MessageReceived(N0, Ask(SHAPE))) == [Tell(N0, Lent(SHAPE, "asked"))]
+    assert feed(agent, MessageReceived(N2, Ask(SHAPE))) == [Tell(N2, Busy(SHAPE))]
+    sent = task("a", hops=1)
+    view.free["CPU"] = 0
+    assert feed(agent, TaskArrived(sent), TaskStarted(sent)) == [Keep(sent.id)]
+    view.free["CPU"] = UNIT
+    assert feed(agent, TaskFinished(sent, 1.0)) == [Tell(N0, Lent(SHAPE, "done"))]
+    assert feed(agent, MessageReceived(N0, Returned(SHAPE))) == [Tell(N2, Lent(SHAPE, "waited"))]
+
+
+def test_the_node_with_most_input_bytes_is_asked_first():
+    agent, _ = agent_of(OwnershipLeases(), N0, cluster(1, 1, 1))
+    deps = (Dep(ObjectID("o"), 1000, (N2,)), Dep(ObjectID("p"), 10, (N1,)))
+    assert feed(agent, *arrivals("a", deps=deps)) == [Tell(N2, Ask(SHAPE))]
+
+
+def test_an_owner_asks_others_when_who_it_asked_is_lost():
+    agent, _ = agent_of(OwnershipLeases(), N0, cluster(1, 1, 1))
+    feed(agent, *arrivals("a b"))
+    assert feed(agent, NodeLost(N1)) == [Tell(N2, Ask(SHAPE))]
+
+
+def test_what_was_lent_to_a_node_that_is_lost_is_lent_on():
+    agent, _ = agent_of(OwnershipLeases(), N1, cluster(1, 1, 1))
+    feed(agent, MessageReceived(N0, Ask(SHAPE)), MessageReceived(N2, Ask(SHAPE)))
+    assert feed(agent, NodeLost(N0)) == [Tell(N2, Lent(SHAPE, "waited"))]
+
+
 # ---------------------------------------------------------------- lists
 
 LEVELS = Workload(("a", "b", "c"), ((1.0,), (2.0,), (4.0,)))
@@ -395,7 +450,17 @@ def test_a_static_plan_keeps_by_planned_start():
 
 @pytest.mark.parametrize(
     "policy",
-    [RoundRobin(), LeastLoaded(), PowerOfD(2), BLevel(), WorkStealing(), Rebalancing(), Single(), Heft()],
+    [
+        RoundRobin(),
+        LeastLoaded(),
+        PowerOfD(2),
+        BLevel(),
+        WorkStealing(),
+        Rebalancing(),
+        OwnershipLeases(),
+        Single(),
+        Heft(),
+    ],
     ids=repr,
 )
 def test_a_node_that_joins_gets_what_only_it_can_run(policy):
@@ -409,6 +474,8 @@ def test_a_node_that_joins_gets_what_only_it_can_run(policy):
     decisions += feed(decider, joined, TaskWithdrawn(large), TaskArrived(large))
     if any(isinstance(decision, Wake) for decision in decisions):
         decisions += feed(decider, TimerFired(0))
+    if any(isinstance(decision, Tell) and isinstance(decision.body, Ask) for decision in decisions):
+        decisions += feed(decider, MessageReceived(N2, Lent((large.demand, ""), "asked")))
     assert [decision for decision in decisions if isinstance(decision, Forward)] == [Forward(large.id, N2)]
 
 
@@ -430,6 +497,7 @@ def all_policies() -> list[Scheduler]:
         Single(work),
         BLevel(work),
         Rebalancing(work),
+        OwnershipLeases(),
         Heft(work),
         Hlfet(work),
         Cpop(work),

@@ -9,6 +9,7 @@ from labray.schedulers.bottom_up import BottomUp
 from labray.schedulers.centralized import Centralized
 from labray.schedulers.checked import Checked
 from labray.schedulers.interface import Scheduler
+from labray.schedulers.leases import OwnershipLeases
 from labray.schedulers.least_loaded import LeastLoaded
 from labray.schedulers.lists import BLevel, Single
 from labray.schedulers.plans import Workload
@@ -31,6 +32,7 @@ __all__ = [
     "Hlfet",
     "LeastLoaded",
     "Lookahead",
+    "OwnershipLeases",
     "Peft",
     "PowerOfD",
     "Random",
@@ -52,6 +54,7 @@ NAMES: dict[str, Callable[[], Scheduler]] = {
     "power_of_d": PowerOfD,
     "work_stealing": WorkStealing,
     "rebalancing": Rebalancing,
+    "ownership_leases": OwnershipLeases,
     "single": Single,
     "b_level": BLevel,
     "hlfet": Hlfet,
