@@ -61,7 +61,11 @@ class Driver:
             if step.op == "relay" and self._lower(step.actor) is None:
                 return
             self._oracle.note(step, numbers)
-            self._hold(step.number, self._made(step, [self.refs[at] for at in numbers]))
+            try:
+                self._hold(step.number, self._made(step, [self.refs[at] for at in numbers]))
+            except (errors.ObjectStoreFullError, errors.OutOfDiskError) as error:  # it was to put something
+                judge_error(step.number, self._oracle.promised[step.number], error)
+                self._tally[f"outcome {kind_of(error)}"] += 1
         elif step.op in ASKS and step.actor in self.actors:
             self._ask(step, [self.refs[at] for at in numbers])
         elif step.op in ("actor", "find", "sleep"):
@@ -216,7 +220,8 @@ class Driver:
             if step.seconds == FOREVER:
                 raise Wrong(f"step {step.number}: a get without timeout: {error}") from error
         except errors.LabrayError as error:
-            judge_error(step.number, Promise(None, self._oracle.may_of(numbers)), error)
+            may = self._oracle.may_of(numbers) | self._oracle.full(numbers)
+            judge_error(step.number, Promise(None, may), error)
         else:
             for at, promise, value in zip(numbers, promises, values, strict=True):
                 if not isinstance(value, list | bodies.Fat):

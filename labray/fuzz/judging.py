@@ -112,6 +112,7 @@ def nothing_left(world: Any) -> None:
     """All resources are back, and nobody holds anything."""
     for node in world.every_node():
         _no_objects_left(node, world)
+        _stores_are_empty(node, world)
         free, totals = node.pool.resources.free, node.pool.resources.totals
         if free != totals:
             raise Wrong(f"{node.place} has {free} free of {totals}")
@@ -141,6 +142,24 @@ def _no_objects_left(node: Any, world: Any) -> None:
     )
     if len(left) > 1:  # the one that was just put
         raise Wrong(f"{node.place} still has {', '.join(left)}")
+
+
+def _stores_are_empty(node: Any, world: Any) -> None:
+    """No block, no file, nothing promised, and nobody waits for room."""
+    storage = node.storage
+    account, spills, daemon = storage.account, storage.spills, world.daemons.get(node.place)
+    for what, left in (
+        ("blocks", account.held),
+        ("promises", account.promised),
+        ("claims", storage.rooms),
+        ("claims", storage.fetches),
+        ("on their way out", spills.leaving()),
+        ("on their way back", spills.restoring),
+        ("in memory", daemon and daemon.stores),
+        ("on disk", daemon and daemon.disk.files),
+    ):
+        if left:
+            raise Wrong(f"the store of {node.place} still has {what}: {left}")
 
 
 def _told_by_the_dead(record: Any, nodes: Mapping[str, Any]) -> bool:

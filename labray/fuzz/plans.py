@@ -5,10 +5,17 @@ from __future__ import annotations
 from random import Random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from labray.faults import Crash, Cut, Death, Delay, Faults, Mtbf, Slow, Stragglers
-from labray.fuzz.program import Step, drawn
+from labray.fuzz.bodies import LARGE_BYTES
+from labray.fuzz.program import UNLIMITED, Step, drawn
 from labray.schedulers import NAMES as POLICIES
+
+SMALL_STORES = 0.35
+"""The share of cases in which memory is short."""
+CAPACITIES = tuple(int(times * LARGE_BYTES) for times in (0.9, 1.1, 1.1, 2.2, 2.2, 3.5, 6))
+"""Of a node's store then, in bytes: no large value, one, two, three, five."""
 
 
 class Setup(Struct, frozen=True, omit_defaults=True):
@@ -24,6 +31,13 @@ class Setup(Struct, frozen=True, omit_defaults=True):
     network: str = "maxmin"
     pulls: int | None = None
     head: str = "n0"
+    object_store_memory: int | None = None
+
+    def room(self) -> int:
+        """How many large values a node's store holds at once."""
+        if self.object_store_memory is None:
+            return UNLIMITED
+        return self.object_store_memory // (LARGE_BYTES + 1000)
 
 
 class Case(Struct, frozen=True, omit_defaults=True):
@@ -60,7 +74,12 @@ def case_of(seed: int) -> Case:
         rng.choice([None, None, 1]),
         rng.choice(["n0", "n0", "own"]),
     )
-    return Case(seed, setup, drawn(rng, setup.nodes), faults or plan(rng, setup))
+    steps, faults = drawn(rng, setup.nodes), faults or plan(rng, setup)
+    if (
+        rng.random() < SMALL_STORES
+    ):  # drawn last, as it came last: what a seed stands for is otherwise as it was
+        setup = replace(setup, object_store_memory=rng.choice(CAPACITIES))
+    return Case(seed, setup, steps, faults)
 
 
 def plan(rng: Random, setup: Setup) -> Faults:

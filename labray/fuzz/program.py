@@ -35,6 +35,16 @@ class Step(Struct, frozen=True, omit_defaults=True):
     retries: int = -1
     how: str = ""
 
+    def in_store(self) -> bool:
+        """Whether its (first) result is too large to travel inside messages."""
+        if self.op == "spawn":
+            return self.how == "fat"
+        return self.large and self.op in ("leaf", "add", "put", "pair", "call")
+
+    def stores(self) -> bool:
+        """Whether it cannot do without a store."""
+        return self.in_store() or self.op == "carry" or (self.op == "nest" and self.large and bool(self.tree))
+
 
 OPS: dict[str, float] = {
     # what makes a result
@@ -47,6 +57,10 @@ OPS: dict[str, float] = {
 }  # fmt: skip
 """How often each is drawn."""
 OF_ACTORS = ("call", "use", "kept", "relay", "keep", "kill", "crash_actor", "drop_actor")
+TOGETHER = ("add", "patient", "spawn")
+"""They need all their arguments in one store at once; or who looks into the list that they make does."""
+UNLIMITED = 10**9
+"""Values, in a store without a capacity."""
 TAKE_MANY = ("add", "get", "wait", "drop", "spawn", "patient", "keep")
 TAKE_ONE = ("call", "use", "relay", "cancel")
 NAMES = ("ann", "bob")

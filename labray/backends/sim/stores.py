@@ -86,13 +86,13 @@ class Disk:
         self._daemon = daemon
         self._speed_Bps = speed_Bps
         self._free_at = 0.0
-        self._files: dict[ObjectID, m.Payload | None] = {}
+        self.files: dict[ObjectID, m.Payload | None] = {}
 
     def spill(self, place: Place, effect: m.Spill) -> None:
         value = effect.value
 
         def written() -> m.Spilled:
-            self._files[effect.id] = self._daemon.stores[effect.id]
+            self.files[effect.id] = self._daemon.stores[effect.id]
             block = m.Block(m.DISK, 0, 0, value.block.sizes)
             return m.Spilled(effect.id, m.Stored(value.size, block, value.refs))
 
@@ -102,7 +102,7 @@ class Disk:
         value = effect.value
 
         def read() -> m.Restored:
-            self._daemon.stores[effect.id] = self._files[effect.id]
+            self._daemon.stores[effect.id] = self.files[effect.id]
             return m.Restored(
                 effect.id, m.Stored(value.size, m.Block(place, 0, 0, value.block.sizes), value.refs)
             )
@@ -123,10 +123,10 @@ class Disk:
 
     def content(self, id: ObjectID) -> m.Payload | None:
         """What is in an object's file."""
-        return self._files[id]
+        return self.files[id]
 
     def delete(self, id: ObjectID) -> None:
-        del self._files[id]
+        del self.files[id]
 
 
 def removed(daemon: Daemon, id: ObjectID) -> None:
