@@ -13,23 +13,10 @@ from labray.fuzz.bodies import AskedError, made, number_in
 from labray.fuzz.oracle import Oracle, Promise, kind_of, names_in
 from labray.fuzz.program import FOREVER, SECOND, Step
 
-MAKES = frozenset(
-    (
-        "leaf",
-        "add",
-        "nest",
-        "put",
-        "pair",
-        "spawn",
-        "nap",
-        "carry",
-        "patient",
-        "crash",
-        "fail",
-        "flaky",
-        "infeasible",
-    )
-)
+MAKES = frozenset((
+    "leaf", "add", "nest", "put", "pair", "spawn", "nap", "carry", "patient", "crash", "fail", "flaky", "infeasible",
+    "remade",
+))  # fmt: skip
 CALLS = frozenset(("call", "use", "kept", "relay"))
 ASKS = frozenset(("keep", "kill", "crash_actor", "drop_actor"))
 WAKES_S = 0.25
@@ -96,10 +83,12 @@ class Driver:
             return bodies.meet.remote(step.how, f"meet {step.number}")
         if op == "infeasible":
             return bodies.leaf.options(resources={"slot": 100}).remote(value, False, 0.0)
-        task = getattr(bodies, op)
+        task = bodies.add if op == "remade" else getattr(bodies, op)
         given = _options(step)
         if given:
             task = task.options(**given, name=f"{op} r{step.retries}")
+        if op == "remade":  # on small ones that nobody else keeps
+            return task.remote(True, ray.put(value), bodies.leaf.remote(value, False, 0.0))
         return task.remote(*self._arguments(step, args))
 
     def _arguments(self, step: Step, args: list[Any]) -> tuple[Any, ...]:
@@ -287,7 +276,7 @@ def _options(step: Step) -> dict[str, Any]:
             step.how, [AskedError, ValueError]
         )
     kind, _, where = step.how.partition(" ")
-    if step.op != "leaf" or not kind:
+    if step.op not in ("leaf", "remade") or not kind:
         return given
     if kind == "slot":
         given["resources"] = {"slot": 1}

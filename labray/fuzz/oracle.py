@@ -218,6 +218,10 @@ class Oracle:
         may = self.may_of(args) | (self._lost() | {"owner died"} if self._dangers.nodes else NONE)
         return Promise(self._sum(args, step.value), may, self._fails(args))
 
+    def remade(self, step: Step, args: Sequence[int]) -> Promise:
+        """Small arguments are kept for as long as what was made from them may be lost."""
+        return Promise(2 * step.value)
+
     def crash(self, step: Step, args: Sequence[int]) -> Promise:
         return Promise(None, frozenset(("worker crashed",)), True)
 
