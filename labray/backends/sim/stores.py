@@ -5,12 +5,14 @@ Without a capacity (`object_store_memory`) nobody asks and nothing is spilled.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.buffers import in_place
 from labray.errors import restore
 from labray.ids import ObjectID, Place
+from labray.node.storage import left_behind
 
 if TYPE_CHECKING:
     from labray.backends.sim.clients import Client
@@ -50,6 +52,13 @@ class Shelf:
         client.charges.pages.free(size, keep=True)
         client.unsaid = [other for other in client.unsaid if other != id]
         self.idle += size
+
+    def told(self, messages: Iterable[Any]) -> None:
+        """The node hears of what is in these."""
+        said = {
+            effect.id for message in messages for effect in left_behind(message) if type(effect) is m.Free
+        }
+        self._client.unsaid = [id for id in self._client.unsaid if id not in said]
 
     def lost(self) -> None:
         """The client died: what it had stored and not told goes with it."""
