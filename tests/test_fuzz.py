@@ -537,14 +537,52 @@ def test_a_ref_that_was_lost_on_its_way_with_who_passed_it_on_is_a_limit_and_onl
 
 def test_a_block_that_is_left_in_a_store_is_found():
     world = lends_without_need({"n2": None})
-    world.daemons["n1"].stores["d-0.0"] = None
+    world.daemons["n1"].stores["d-1.0"] = None
     with pytest.raises(Wrong, match="n1 still has in memory"):
         nothing_left(world)
 
 
+def test_a_wait_for_two_is_not_answered_with_one_because_the_other_was_lost_again():
+    """Seed 3003571: who had come counted, though it went while the rest was awaited."""
+    goes_well(
+        Step(4, "leaf", value=4, retries=0),
+        Step(7, "leaf", value=2, seconds=0.05, how="slot"),
+        Step(8, "spawn", value=8),
+        Step(12, "add", value=8, retries=0),
+        Step(14, "leaf", value=5, large=True, retries=1),
+        Step(19, "leaf", value=4, seconds=0.05, how="node n1"),
+        Step(27, "wait", (14, 19), value=5, seconds=-1.0),
+        faults=Faults((Death("n1", 0.1015),), notice=0.0),
+        seed=3003571,
+        nodes=3,
+        scheduler="dls",
+        profile="default",
+    )
+
+
+def test_an_actor_whose_handle_was_lost_on_its_way_with_who_passed_it_on_is_a_limit_too():
+    """Seed 3011111: the head had told the owner that it lent the handle, and died before the task arrived."""
+    goes_well(
+        Step(0, "actor", retries=1, how="placed"),
+        Step(1, "actor"),
+        Step(4, "leaf", value=1, retries=1),
+        Step(5, "nest", value=1),
+        Step(6, "add", value=1, retries=2),
+        Step(7, "use", actor=1, value=5),
+        faults=Faults(
+            (Death("head", 0.009, 0.0311),), delays=(Delay("head", "n2", 0.1, 0.0, 1.0, 0.3),), notice=0.001
+        ),
+        seed=3011111,
+        nodes=3,
+        num_cpus=2,
+        scheduler="b_level",
+        head="own",
+    )
+
+
 def lends_without_need(losses: dict[str, None]) -> SimpleNamespace:
     """A world in which n0 counts a loan that n1 does not have."""
-    lent = SimpleNamespace(id="d-0.0", loans={"n1": 1}, holds=0)
+    lent = SimpleNamespace(id="d-0.0", loans={"n1": 1}, holds=0, refs=tuple)
     records = ({"d-0.0": lent, "d-p0": SimpleNamespace(id="d-p0", loans=None, holds=1)}, {})
     nodes = [
         SimpleNamespace(

@@ -124,3 +124,38 @@ def test_a_put_value_is_not_left_to_a_copy_that_may_die():
         host_cores=2,
         object_store_memory=ONE,
     )
+
+
+def test_calls_that_come_back_when_the_one_before_them_has_ended_are_sent_again():
+    """Seed 3006177: nobody looked at them any more."""
+    goes_well(
+        Step(0, "actor", retries=0, how="slot new ann"),
+        Step(2, "add", value=3, retries=0),
+        Step(3, "add", (2,), large=True),
+        Step(5, "call", actor=0, value=9, large=True),
+        Step(10, "use", (5,), actor=0, value=3),
+        Step(15, "call", actor=0, value=3, large=True),
+        faults=Faults(notice=0.001),
+        seed=3006177,
+        num_cpus=3,
+        scheduler="centralized",
+        profile="default",
+        object_store_memory=LARGE_BYTES * 6,
+    )
+
+
+def test_what_a_get_has_already_makes_way_for_what_is_needed_to_make_the_rest():
+    """Seed 3009465: the one large value there was room for was kept for a get that waited for another task."""
+    goes_well(
+        Step(3, "leaf", value=5, large=True, seconds=0.01),
+        Step(6, "carry", value=8),
+        Step(11, "spawn", (6,), value=7, large=True),
+        Step(16, "add", (11,), value=8, retries=2),
+        faults=Faults(crashes=(Crash("n0/w0", 1),), notice=0.05),
+        seed=3009465,
+        num_cpus=2,
+        scheduler="heft",
+        profile="default",
+        host_cores=2,
+        object_store_memory=ONE,
+    )
