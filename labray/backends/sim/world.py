@@ -207,9 +207,9 @@ class World:
         if self._broken is not None:
             raise self._broken
 
-    def alarm_fired(self) -> None:
-        """Alarms go on for ever: when nothing else does, it is a deadlock all the same."""
-        self.agenda.quiet_alarms += 1
+    def alarm_fired(self, own: bool) -> None:
+        """Alarms go on for ever: when nothing else does, it is a deadlock all the same. Agents' do not hurry nodes'."""
+        self.agenda.quiet_alarms += own or not self.agenda.own_alarms
         if self.agenda.quiet_alarms > self._quiet_limit and self.agenda.live == 0:
             self.agenda.quiet_alarms = 0
             raise self.deadlock()
