@@ -9,6 +9,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -240,10 +241,11 @@ def _sweep(runtime: str) -> None:
     for entry in os.scandir(runtime):
         parts = entry.name.split("-")
         if len(parts) == 3 and parts[0] == "labray" and parts[1].isdecimal():
-            ours = (
-                entry.is_dir(follow_symlinks=False)
-                and entry.stat(follow_symlinks=False).st_uid == os.getuid()
-            )
+            try:
+                theirs = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # its session ended just now
+            ours = stat.S_ISDIR(theirs.st_mode) and theirs.st_uid == os.getuid()
             if ours and not psutil.pid_exists(int(parts[1])):
                 shutil.rmtree(entry.path, ignore_errors=True)
 
