@@ -95,7 +95,7 @@ class Node:
         self.pool = Pool(
             self.desk, totals, max_workers, spare, make_run, self.clients.leave, self.fetching.stage
         )
-        self.residents = Residents(self.desk, self.pool, make_run, self.endings)
+        self.residents = Residents(self.desk, self.pool, make_run, self.endings, self.storage.is_short)
         view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
         self.mind = Mind(self.desk, scheduler, cluster, view, rng, self.custody)
         self.names = Directory(self.desk)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 from simpy import Environment, Event
-from simpy.events import EventPriority
+from simpy.core import EmptySchedule
+from simpy.events import NORMAL, EventPriority
 
 from labray.errors import DeadlockError
 
@@ -43,14 +45,18 @@ class Moment(Event):
 class Agenda(Environment):
     """SimPy's agenda, with an event cap and the garbage collector in its hand.
 
+    Every event is a Moment, which calls one function and cannot fail: `step` does of SimPy's what that needs.
     Automatic collection is off while a simulation is on, and runs here at fixed counts of events: its timing
     decides when handles die, and so would be seen in the trace.
     """
+
+    now: float = 0.0  # SimPy's is a property, and is asked seven times a task
 
     def __init__(self, max_events: int | None) -> None:
         super().__init__()
         self.events = 0
         self.quiet_alarms = 0  # fired since anything but alarms and agents' talk last happened
+        self.own_alarms = 0  # nodes', not agents', still to be fired
         self.live = 0  # bodies, sleepers and transfers under way: something will happen
         self._max_events = max_events
         self._check_at = YOUNG_EVERY if max_events is None else min(YOUNG_EVERY, max_events)
@@ -58,7 +64,7 @@ class Agenda(Environment):
     def after(self, delay: float, call: Callable[[Any], object]) -> Moment:
         """Call (with the moment) after so many virtual seconds; what is set first comes first."""
         moment = Moment(self, call)
-        self.schedule(moment, delay=delay)
+        heappush(self._queue, (self.now + delay, NORMAL, next(self._eid), moment))
         return moment
 
     def last(self, call: Callable[[Any], object]) -> None:
@@ -66,7 +72,14 @@ class Agenda(Environment):
         self.schedule(Moment(self, call), priority=LAST)
 
     def step(self) -> None:
-        super().step()
+        try:
+            self._now, _, _, moment = heappop(self._queue)
+        except IndexError:
+            raise EmptySchedule from None
+        self.now = self._now
+        callbacks, moment.callbacks = moment.callbacks, None  # type: ignore[assignment]
+        for call in callbacks:
+            call(moment)
         self.events += 1
         if self.events >= self._check_at:
             self._check()
