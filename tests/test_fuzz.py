@@ -198,6 +198,15 @@ def test_what_never_fits_into_a_store_must_fail_and_what_fits_alone_must_not():
     assert found[0].may == full
 
 
+def test_an_actor_that_could_not_be_made_may_be_anothers_that_was_found():
+    """Seed 4000919: the fuzzer's own mistake."""
+    found = promises(
+        Step(0, "actor", how="slot or found ann"), Step(1, "actor", how="infeasible or found ann"),
+        Step(2, "call", actor=1), dangers=Dangers(NONE, True),
+    )  # fmt: skip
+    assert {"actor died", "actor unavailable", "unschedulable"} <= found[2].may
+
+
 def test_cancelling_explains_an_error_of_the_task_and_of_what_needs_it():
     found = promises(Step(0, "leaf", value=2), Step(1, "add", (0,)), Step(2, "leaf"), Step(3, "cancel", (0,)))
     assert found[0].may == found[1].may == {"cancelled"}

@@ -86,13 +86,13 @@ def names_in(step: Step) -> str:
 def actor_may(step: Step, steps: Sequence[Step], dangers: Dangers) -> Kinds:
     """What calls of an actor may end in because of the actor."""
     words, name = step.how.split(), names_in(step)
-    if "infeasible" in words or "fails" in words:
-        return FAULTY
     same = {other.number for other in steps if name and other.op == "actor" and names_in(other) == name}
     told = {other.op for other in steps if other.actor == step.number or other.actor in same}
     shared = any(other is not step and names_in(other) == name for other in steps if name)
     if "found" in words and shared:  # it may be another's, who lets go of it
         return GONE | FAULTY
+    if "infeasible" in words or "fails" in words:
+        return FAULTY
     if "kill" in told:
         return GONE
     if "crash_actor" in told or dangers.workers:
