@@ -6,7 +6,6 @@ import os
 import shlex
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -17,7 +16,7 @@ from labray.cli import main
 from labray.faults import Crash, Death, Delay, Faults, Mtbf
 from labray.fuzz.coverage import table
 from labray.fuzz.driver import Wrong
-from labray.fuzz.judging import judge_trace, nothing_left
+from labray.fuzz.judging import judge_trace
 from labray.fuzz.oracle import NONE, Dangers, Oracle, Promise
 from labray.fuzz.plans import Case, Setup
 from labray.fuzz.program import OPS, SECOND, Step
@@ -501,7 +500,7 @@ def test_a_task_that_raises_twice_and_may_be_retried_once_succeeds_if_its_first_
     )
 
 
-def test_a_ref_that_was_lost_on_its_way_with_who_passed_it_on_is_a_limit_and_only_then():
+def test_a_ref_that_was_lost_on_its_way_with_who_passed_it_on_is_not_counted():
     """Seed 200355: a copy was on its way when its holder died, who had told the owner of a ref inside it."""
     case = Case(
         200355,
@@ -517,25 +516,3 @@ def test_a_ref_that_was_lost_on_its_way_with_who_passed_it_on_is_a_limit_and_onl
         ),
     )  # fmt: skip
     assert fuzz.verdict(case) is None
-
-
-def lends_without_need(losses: dict[str, None]) -> SimpleNamespace:
-    """A world in which n0 counts a loan that n1 does not have."""
-    lent = SimpleNamespace(id="d-0.0", loans={"n1": 1}, holds=0)
-    records = ({"d-0.0": lent, "d-p0": SimpleNamespace(id="d-p0", loans=None, holds=1)}, {})
-    nodes = [
-        SimpleNamespace(
-            place=f"n{at}", desk=SimpleNamespace(dead=losses, heads=0), objects=SimpleNamespace(records=held),
-            pool=SimpleNamespace(resources=SimpleNamespace(free={}, totals={})), custody=SimpleNamespace(tasks={}),
-            callers=SimpleNamespace(owned={}), residents=SimpleNamespace(here={}), names=SimpleNamespace(names={}),
-            lineage=SimpleNamespace(origins={}), clients=SimpleNamespace(clients={}),
-        )
-        for at, held in enumerate(records)
-    ]  # fmt: skip
-    return SimpleNamespace(every_node=lambda: nodes)
-
-
-def test_a_loan_that_nobody_has_is_a_leak_where_nobody_died():
-    nothing_left(lends_without_need({"n2": None}))
-    with pytest.raises(Wrong, match=r"n0 still has d-0\.0"):
-        nothing_left(lends_without_need({}))
