@@ -2,12 +2,14 @@
 #   make test                    lint, format, types, tests
 #   make compare                 the main job; ARGS=--quick for the short one
 #   make speed                   microbenchmarks beside Ray and others, and the page of docs/speed.md
+#   make fast                    compile what every task goes through (needs a C compiler; docs/compiled.md)
+#   make pure                    take that away again
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: all install test check compare speed format clean
+.PHONY: all install test check compare speed fast pure format clean
 all: test
 
 install: $(VENV)/.installed
@@ -35,9 +37,15 @@ speed: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[peers]'
 	$(BIN)/python -m experiments.micro --peers ray,futures,pool,loky,dask --large $(ARGS)
 
+fast: install
+	LABRAY_COMPILE=1 $(BIN)/python setup.py --quiet build_ext --inplace
+
+pure:
+	rm -rf labray/_compiled
+
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf build results *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build labray/_compiled results *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -206,7 +206,7 @@ def tried(mutant: Mutant, seeds: str) -> tuple[str, str]:
     """By which seed it was found ("" if by none), and in which words."""
     with TemporaryDirectory() as scratch:
         copy = Path(scratch) / "labray"
-        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "_compiled"))
         path = copy / mutant.file
         text = path.read_text()
         if text.count(mutant.old) != 1:

@@ -15,6 +15,8 @@ import psutil
 from msgspec import Struct
 from msgspec.structs import asdict
 
+import labray
+
 PACKAGES = ("labray", "msgspec", "pyzmq", "simpy", "greenlet", "cloudpickle", "numpy", "networkx")
 ROOT = Path(__file__).parent.parent
 
@@ -26,11 +28,17 @@ class Origin(Struct, frozen=True):
     versions: str
     machine: str
     at: str
+    build: str = "pure"
 
 
 def origin() -> Origin:
     """Of what runs here and now."""
-    return Origin(commit(), versions(), machine(), datetime.now(UTC).isoformat(timespec="seconds"))
+    return Origin(commit(), versions(), machine(), datetime.now(UTC).isoformat(timespec="seconds"), build())
+
+
+def build() -> str:
+    """Which code of labray runs here: `compiled` (docs/compiled.md), or `pure`."""
+    return "compiled" if labray.compiled else "pure"
 
 
 def commit() -> str:

@@ -2,6 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from labray.native import compiled  # first: it says which code the others are
+
+# isort: split
+
 from labray import errors
 from labray import errors as exceptions
 from labray.actors import ActorClass, ActorHandle, method
@@ -42,6 +46,7 @@ __all__ = [
     "TaskGraph",
     "cancel",
     "cluster_resources",
+    "compiled",
     "errors",
     "exceptions",
     "execute",

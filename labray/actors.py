@@ -93,7 +93,7 @@ class ActorClass:
     def of(cls, thing: type, given: Mapping[str, Any]) -> ActorClass:
         """Of a plain class."""
         build("actor", given)  # a bad option is told before anything else
-        card = codec.encode(_card(thing, given)).payload.data
+        card = bytes(codec.encode(_card(thing, given)).payload.data)
         return cls(Code(thing, thing.__name__), card, _constructor(thing), given)
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
@@ -137,7 +137,7 @@ class ActorClass:
             for own in [{**inherited, **was.given}]
         }
         most_pending = check("actor", given).get("max_pending_calls", card.most_pending)
-        return codec.encode(ActorCard(card.class_name, methods, most_pending)).payload.data
+        return bytes(codec.encode(ActorCard(card.class_name, methods, most_pending)).payload.data)
 
     def _remote(
         self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **given: Any

@@ -10,7 +10,7 @@ never unpickles. Functions, arguments and results travel as opaque bytes that on
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
@@ -44,14 +44,20 @@ class Ref(Word, frozen=True, array_like=True, gc=False):
     owner: Place
 
 
+if TYPE_CHECKING:
+    Octets = bytes | memoryview  # in a process that pickled them, or reads them where they lie
+else:
+    Octets = bytes  # on a wire
+
+
 class Payload(Word, frozen=True, array_like=True, gc=False):
     """A pickled value: the pickle, its out-of-band buffers, and the refs inside it.
 
     The refs are listed so that a node which never opens the bytes still knows what they hold.
     """
 
-    data: bytes
-    buffers: tuple[bytes, ...] = ()
+    data: Octets
+    buffers: tuple[Octets, ...] = ()
     refs: tuple[Ref, ...] = ()
 
 

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from labray import codec
 from labray import messages as m
 from labray.errors import ActorAlreadyExistsError, GetTimeoutError, restore
@@ -206,8 +208,7 @@ class Process:
         """The pickled value of a delivery, wherever it lies."""
         if isinstance(value, m.Inline):
             return value.payload
-        payload = self.channel.load(id, value)
-        return Payload(payload.data, payload.buffers, value.refs)
+        return replace(self.channel.load(id, value), refs=value.refs)
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
@@ -287,12 +288,11 @@ class Process:
 
     def flush(self) -> None:
         """Tell the node which handles are gone. Every call does; a world does when a worker has ended a task."""
-        if not self.handles.stirred():
-            return
-        with self._lock:
-            drops = self.handles.drops()
-        if drops:
-            self.channel.post(m.Drop(drops))
+        if self.handles.stirred():
+            with self._lock:
+                drops = self.handles.drops()
+            if drops:
+                self.channel.post(m.Drop(drops))
 
 
 def _some(refs: Sequence[ObjectRef[Any]]) -> str:

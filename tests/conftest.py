@@ -17,6 +17,12 @@ GRACE_S = 2.0
 """How long what was told to end may take: the system reaps processes in its own time."""
 
 
+def pytest_report_header() -> str:
+    import labray
+
+    return f"labray: {'compiled (LABRAY_PURE=1 for the sources)' if labray.compiled else 'pure'}"
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
     """Ends a session the test left open, and then looks for processes, threads, directories and a current port."""

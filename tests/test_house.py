@@ -52,6 +52,7 @@ FLOORS: dict[str, int] = {
     "cli": 4,
     "cluster_utils": 4,
     "fuzz": 4,
+    "native": 4,
     "__init__": 4,
     "__main__": 4,
 }

@@ -9,10 +9,13 @@ from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import asdict, replace
 
 import labray as ray
+from experiments.provenance import Origin
 from experiments.simspeed import cases
-from experiments.simspeed.__main__ import main
+from experiments.simspeed.__main__ import append, last, main
+from experiments.simspeed.timing import Timing
 from labray import session, trace
 from labray.backends.sim import World
 from labray.node import Node
@@ -147,6 +150,21 @@ def test_a_bench_appends_to_its_history_and_tells_the_change(tmp_path: Any) -> N
         rows = list(csv.DictReader(file))
     assert [row["case"] for row in rows] == ["recursion, calls deep"] * 2
     assert rows[0]["events_per_task"] == rows[1]["events_per_task"]
+
+
+def test_the_change_is_told_against_the_same_build(tmp_path: Any) -> None:
+    history, case = tmp_path / "history.csv", "recursion, calls deep"
+    timing = Timing(case, 1, 10, 1.0, 0.0, 10.0, 50.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    pure = Origin("c", "v", "m", "t")
+    old = {name: value for name, value in {**asdict(timing), **asdict(pure)}.items() if name != "build"}
+    with history.open("w", newline="") as file:  # as it was before there were two builds
+        writer = csv.DictWriter(file, list(old))
+        writer.writeheader()
+        writer.writerow(old)
+    compiled = replace(pure, build="compiled")
+    assert last(history, timing, compiled) is None
+    append(history, replace(timing, us_per_task=30.0), compiled)
+    assert (last(history, timing, pure), last(history, timing, compiled)) == (50.0, 30.0)
 
 
 # ---------------------------------------------------------------- how far it reaches

@@ -1,7 +1,7 @@
 """Time the simulator and append to the history. `python -m experiments.simspeed [--quick] [--only WORDS]`.
 
 Each case runs in a process of its own. CPU seconds, not elapsed ones: a machine that does other things as well is noisy
-enough. What has changed is shown against the last row of the same case and size on the same kind of machine.
+enough. What has changed is shown against the last row of the same case, size and build on the same kind of machine.
 """
 
 from __future__ import annotations
@@ -37,28 +37,32 @@ def timed(name: str, size: int) -> Timing:
     return msgspec.json.decode(done.stdout, type=Timing)
 
 
-def last(history: Path, timing: Timing, machine: str) -> float | None:
-    """us a task of the latest row of this case and size."""
+def rows(history: Path) -> list[dict[str, str]]:
+    """All that was measured. Rows of before there was a compiled build are of the sources."""
     if not history.exists():
-        return None
+        return []
     with history.open(newline="") as file:
-        rows = [
-            row
-            for row in csv.DictReader(file)
-            if (row["case"], int(row["tasks"]), row["machine"]) == (timing.case, timing.tasks, machine)
-        ]
-    return float(rows[-1]["us_per_task"]) if rows else None
+        return [{**row, "build": row.get("build", "pure")} for row in csv.DictReader(file)]
+
+
+def last(history: Path, timing: Timing, where: Origin) -> float | None:
+    """us a task of the latest row of this case, size and build."""
+    wanted = (timing.case, str(timing.tasks), where.machine, where.build)
+    same = [
+        row for row in rows(history) if (row["case"], row["tasks"], row["machine"], row["build"]) == wanted
+    ]
+    return float(same[-1]["us_per_task"]) if same else None
 
 
 def append(history: Path, timing: Timing, where: Origin) -> None:
     """One row more."""
     row = {**asdict(timing), **asdict(where)}
-    new = not history.exists()
-    with history.open("a", newline="") as file:
+    known, beside = rows(history), history.with_suffix(".new")
+    with beside.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+        writer.writeheader()
+        writer.writerows([*known, row])
+    beside.replace(history)
 
 
 def shown(timing: Timing, before: float | None) -> Sequence[str]:
@@ -86,12 +90,14 @@ def main(quick: bool, words: Sequence[str], runs: int, out: Path) -> None:
         raise click.BadParameter(f"no case has that in its name; there are: {'; '.join(CASES)}.")
     out.mkdir(parents=True, exist_ok=True)
     history, where, console = out / "history.csv", origin(), Console()
-    table = Table("case", *COLUMNS, title=f"{where.commit}, {where.machine}", title_justify="left")
+    table = Table(
+        "case", *COLUMNS, title=f"{where.commit}, {where.build}, {where.machine}", title_justify="left"
+    )
     for name in names:
         case = CASES[name]
         size = case.quick if quick else case.size
         best = min((timed(name, size) for _ in range(runs)), key=lambda timing: timing.cpu_s)
-        table.add_row(*shown(best, last(history, best, where.machine)))
+        table.add_row(*shown(best, last(history, best, where)))
         append(history, best, where)
         console.print(f"{name}: {best.us_per_task:.1f} us a task")
     console.width = max(console.width, 140)

@@ -172,7 +172,9 @@ class Copies:
             return
         if record is None:
             self.desk.send(at, Evict(id))
-        elif type(record.value) is Remote and at not in record.value.places:
+        elif type(record.value) is not Remote:  # the last copy that we knew of was lost meanwhile
+            self.stray(id, at)
+        elif at not in record.value.places:
             record.value = Remote(record.value.size, (*record.value.places, at), record.value.refs)
 
     def evict(self, id: ObjectID) -> None:

@@ -51,7 +51,7 @@ class Suspicion:
         found = [wait for task in tasks if task is not None and (wait := waiting(node, task)) is not None]
         if not message.tasks and not message.demands:
             found = asking(node)
-        held = [held for demand in message.demands if (held := holders(node, demand)) is not None]
+        held = [one for demand in message.demands if (one := holders(node, demand)) is not None]
         return WaitsHere(message.number, tuple(found), tuple(held))
 
 

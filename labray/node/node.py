@@ -81,8 +81,7 @@ class Node:
         self.storage = Storage(self, store_bytes)
         self.objects = ObjectTable(
             self.desk, self.storage, self._freed, lambda id: self.callers.forget(id), self._unknown,
-            lambda: self.tidings.living(),
-        )  # fmt: skip
+            lambda: self.tidings.living())  # fmt: skip
         self.clients = Desks(self.desk, self.objects, self._block, self._unblock, self._left)
         self.custody = Custody(self)
         self.impossible = Impossible(self, strict)
@@ -96,7 +95,7 @@ class Node:
         self.pool = Pool(
             self.desk, totals, max_workers, spare, make_run, self.clients.leave, self.fetching.stage
         )
-        self.residents = Residents(self.desk, self.pool, make_run, self.endings)
+        self.residents = Residents(self.desk, self.pool, make_run, self.endings, self.storage.is_short)
         view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
         self.mind = Mind(self.desk, scheduler, cluster, view, rng, self.custody)
         self.names = Directory(self.desk)

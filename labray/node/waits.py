@@ -140,7 +140,7 @@ def everything(nodes: Iterable[Node]) -> dict[TaskID, Waits]:
             if (wait := waiting(node, task)) is not None:
                 found.setdefault(task.id, wait)
     wanted = dict.fromkeys(wait.demand for wait in found.values() if wait.demand)
-    held = [held for node in every for demand in wanted if (held := holders(node, demand)) is not None]
+    held = [one for node in every for demand in wanted if (one := holders(node, demand)) is not None]
     return placed(found.values(), held)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from labray.process import Process
 
-DELICATE = ("labray.process", "labray.refs", "labray.backends.cluster.", "weakref")
+DELICATE = ("labray.process", "labray.codec", "labray.refs", "labray.backends.cluster.", "weakref")
 """Modules in the middle of which an exception could lose a message, keep a lock or be swallowed."""
 
 AGAIN_S = 0.0005

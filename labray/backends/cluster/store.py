@@ -238,7 +238,7 @@ class Reader:
         for size in block.sizes:
             parts.append(view[offset : offset + size])
             offset += aligned(size)
-        return Payload(parts[0], tuple(parts[1:]), stored.refs)  # type: ignore[arg-type]
+        return Payload(parts[0], tuple(parts[1:]), stored.refs)
 
     def close(self) -> None:
         """Let go of all memory that no view is on."""

@@ -92,7 +92,7 @@ class Client(ABC):
         self._give_back_late()
         self.outbox.append((self.place, self.client, message))
         self.debt_s += self.charges.call(message)
-        self.awaiting, self._answer = request, None
+        self._expect(request)
         debt_s, self.debt_s = self.debt_s, 0.0
         self._work(0.0, debt_s, self._flush)
         timer = None
@@ -210,11 +210,15 @@ class Client(ABC):
     def send_posts(self) -> None:
         """What was posted arrives at the daemon."""
         if self.outbox:
-            self.unsaid.clear()
             mail, self.outbox = self.outbox, []
+            if self.unsaid:
+                self.shelf.told(message for _, _, message in mail)
             self.daemon.receive(mail)
 
     # ------------------------------------------------------------ answers
+
+    def _expect(self, request: int) -> None:
+        self.awaiting, self._answer = request, None
 
     def _answered(self, notice: Any) -> None:
         """A notice that answers a request; late ones wait for the next call, or until it is idle."""

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import fields
 
-from labray.backends.sim.network import MODES, Wires
+from labray.backends.sim.wires import MODES, Wires
 from labray.costs import Costs, Declared
 from labray.faults import Faults, Straggling
 from labray.profiles import PROFILES, Profile, profile_named

@@ -59,7 +59,7 @@ class World:
         self.closed = False
         self.network = Network(self.agenda, settings.wires())
         self.fate: Fate | None = None
-        self._thread = get_ident()
+        self._home = get_ident()
         self._name = f"sim-{next(_sessions)}"
         self._warned: dict[str, None] = {}
         self._quiet_limit = 256 + 64 * (config.nodes + 1)
@@ -170,7 +170,7 @@ class World:
 
     def _current(self) -> Client | None:
         """The simulated process whose code runs on the calling thread."""
-        if get_ident() != self._thread or self.closed or self.active is not self._speaker():
+        if get_ident() != self._home or self.closed or self.active is not self._speaker():
             return None
         return self.active
 
@@ -187,7 +187,7 @@ class World:
         """Raise unless the session is open and the caller is on its thread and stack (`own`)."""
         if self.closed:
             raise NotInitializedError("this simulation was shut down: call labray.init() again.")
-        if get_ident() != self._thread:
+        if get_ident() != self._home:
             raise LabraySystemError(
                 "the simulator runs on one thread, and this call came from another: call labray only from the "
                 "thread that called init(), or use backend='cluster'."
@@ -207,9 +207,9 @@ class World:
         if self._broken is not None:
             raise self._broken
 
-    def alarm_fired(self) -> None:
-        """Alarms go on for ever: when nothing else does, it is a deadlock all the same."""
-        self.agenda.quiet_alarms += 1
+    def alarm_fired(self, own: bool) -> None:
+        """Alarms go on for ever: when nothing else does, it is a deadlock all the same. Agents' do not hurry nodes'."""
+        self.agenda.quiet_alarms += own or not self.agenda.own_alarms
         if self.agenda.quiet_alarms > self._quiet_limit and self.agenda.live == 0:
             self.agenda.quiet_alarms = 0
             raise self.deadlock()
