@@ -164,8 +164,8 @@ MUTANTS = (
     ),
     Mutant(
         "a ref is passed on without telling its owner",
-        "node/objects.py",
-        "                self.desk.send(ref.owner, Lent(ref.id, to))",
+        "node/loans.py",
+        "                self.desk.send(ref.owner, Lent(ref.id, to, self.desk.heads))",
         "                pass",
     ),
     Mutant(
