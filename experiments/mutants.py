@@ -164,8 +164,8 @@ MUTANTS = (
     ),
     Mutant(
         "a ref is passed on without telling its owner",
-        "node/objects.py",
-        "                self.desk.send(ref.owner, Lent(ref.id, to))",
+        "node/loans.py",
+        "                self.desk.send(ref.owner, Lent(ref.id, to, self.desk.heads))",
         "                pass",
     ),
     Mutant(
@@ -198,6 +198,54 @@ MUTANTS = (
         "node/requests.py",
         "request.missing = message.count - there",
         "request.missing = max(1, message.count - there - 1)",
+    ),
+    Mutant(
+        "the file of an object stays when it is freed",
+        "node/objects.py",
+        "                self.desk.do(Free(record.id, record.spilled))",
+        "                pass",
+    ),
+    Mutant(
+        "the last copy is dropped where memory is short",
+        "node/spills.py",
+        "            if any(place not in self.desk.dead for place in left):",
+        "            if True:",
+    ),
+    Mutant(
+        "a put value is left to a copy elsewhere",
+        "node/spills.py",
+        "if is_put(record.id):",
+        "if False:",
+    ),
+    Mutant(
+        "what a dead client was promised stays promised",
+        "node/account.py",
+        "            self.withdraw(writer, id)\n        self.idle_total",
+        "            pass\n        self.idle_total",
+    ),
+    Mutant(
+        "arguments that have left memory are taken to be there",
+        "node/fetching.py",
+        "if not self.node.storage.spills.any_left:",
+        "if True:",
+    ),
+    Mutant(
+        "calls in an actor's pipe keep the memory that the one before them needs",
+        "node/storage.py",
+        "            self.node.residents.call_back()",
+        "            pass",
+    ),
+    Mutant(
+        "a head that is back is not told the names",
+        "node/naming.py",
+        "self.desk.send(HEAD, NamesHere(names))",
+        "self.desk.send(HEAD, NamesHere(()))",
+    ),
+    Mutant(
+        "what a lost head was asked is not asked again",
+        "node/naming.py",
+        "        for question in self.open.values():\n            self.desk.send(HEAD, question)",
+        "        pass",
     ),
 )
 

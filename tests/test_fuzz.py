@@ -20,7 +20,7 @@ from labray.fuzz.driver import Wrong
 from labray.fuzz.judging import judge_trace, nothing_left
 from labray.fuzz.oracle import NONE, Dangers, Oracle, Promise
 from labray.fuzz.plans import Case, Setup
-from labray.fuzz.program import OPS, SECOND, Step
+from labray.fuzz.program import OPS, SECOND, UNLIMITED, Step
 from labray.fuzz.shrink import shrink
 from labray.ids import HEAD
 from labray.schedulers import NAMES
@@ -80,9 +80,11 @@ def test_three_hundred_seeds_reach_every_operation_policy_fault_and_outcome(swep
         missing += [kind] if not swept.tally.get(f"fault {kind}") else []
     for kind in (
         "value", "worker crashed", "cancelled", "unschedulable", "actor died", "asked", "timeout", "object lost",
-        "owner died", "name taken", "no such actor", "session ended",
+        "owner died", "name taken", "no such actor", "session ended", "store full",
     ):  # fmt: skip
         missing += [kind] if not swept.tally.get(f"outcome {kind}") else []
+    for kind in ("spilled", "restored", "evicted", "refused"):
+        missing += [kind] if not swept.tally.get(f"storage {kind}") else []
     for kind in ("retried", "recalled", "moved", "gave_up", "actor restarting"):
         missing += [kind] if not swept.tally.get(f"recovery {kind}") else []
     assert missing == []
@@ -118,8 +120,8 @@ def test_a_case_does_not_depend_on_how_strings_are_hashed():
 # ---------------------------------------------------------------- what must come of a program
 
 
-def promises(*steps: Step, dangers: Dangers = Dangers()) -> dict[int, Promise]:  # noqa: B008
-    oracle = Oracle(steps, dangers)
+def promises(*steps: Step, dangers: Dangers = Dangers(), room: int = UNLIMITED) -> dict[int, Promise]:  # noqa: B008
+    oracle = Oracle(steps, dangers, room)
     for step in steps:
         if step.op not in ("actor", "drop", "cancel", "kill", "crash_actor"):
             oracle.note(step, [at for at in step.args if at in oracle.promised])
@@ -180,6 +182,29 @@ def test_what_befalls_an_actor_befalls_it_under_all_its_handles():
         Step(29, "crash_actor", actor=6), Step(31, "call", actor=1, value=6),
     )  # fmt: skip
     assert found[31].value is None
+
+
+def test_what_never_fits_into_a_store_must_fail_and_what_fits_alone_must_not():
+    steps = (
+        Step(0, "leaf", value=3, large=True), Step(1, "put", value=4, large=True), Step(2, "add", (0,), large=True),
+        Step(3, "add", (0, 1)), Step(4, "nest", value=1, large=True, tree=(1,)), Step(5, "leaf", value=1),
+    )  # fmt: skip
+    full = frozenset(("store full",))
+    found = promises(*steps, room=1)
+    assert [found[at].may for at in range(6)] == [NONE, NONE, NONE, full, NONE, NONE]
+    assert not any(promise.fails for promise in found.values())
+    found = promises(*steps, room=0)
+    assert [found[at].fails for at in range(6)] == [True, True, True, True, True, False]
+    assert found[0].may == full
+
+
+def test_an_actor_that_could_not_be_made_may_be_anothers_that_was_found():
+    """Seed 4000919: the fuzzer's own mistake."""
+    found = promises(
+        Step(0, "actor", how="slot or found ann"), Step(1, "actor", how="infeasible or found ann"),
+        Step(2, "call", actor=1), dangers=Dangers(NONE, True),
+    )  # fmt: skip
+    assert {"actor died", "actor unavailable", "unschedulable"} <= found[2].may
 
 
 def test_cancelling_explains_an_error_of_the_task_and_of_what_needs_it():
@@ -501,7 +526,7 @@ def test_a_task_that_raises_twice_and_may_be_retried_once_succeeds_if_its_first_
     )
 
 
-def test_a_ref_that_was_lost_on_its_way_with_who_passed_it_on_is_a_limit_and_only_then():
+def test_a_ref_that_was_lost_on_its_way_with_who_passed_it_on_is_not_counted():
     """Seed 200355: a copy was on its way when its holder died, who had told the owner of a ref inside it."""
     case = Case(
         200355,
@@ -519,23 +544,74 @@ def test_a_ref_that_was_lost_on_its_way_with_who_passed_it_on_is_a_limit_and_onl
     assert fuzz.verdict(case) is None
 
 
+def test_a_block_that_is_left_in_a_store_is_found():
+    world = lends_without_need({"n2": None})
+    del world.every_node()[0].objects.records["d-0.0"]
+    world.daemons["n1"].stores["d-1.0"] = None
+    with pytest.raises(Wrong, match="n1 still has in memory"):
+        nothing_left(world)
+
+
+def test_a_wait_for_two_is_not_answered_with_one_because_the_other_was_lost_again():
+    """Seed 3003571: who had come counted, though it went while the rest was awaited."""
+    goes_well(
+        Step(4, "leaf", value=4, retries=0),
+        Step(7, "leaf", value=2, seconds=0.05, how="slot"),
+        Step(8, "spawn", value=8),
+        Step(12, "add", value=8, retries=0),
+        Step(14, "leaf", value=5, large=True, retries=1),
+        Step(19, "leaf", value=4, seconds=0.05, how="node n1"),
+        Step(27, "wait", (14, 19), value=5, seconds=-1.0),
+        faults=Faults((Death("n1", 0.1015),), notice=0.0),
+        seed=3003571,
+        nodes=3,
+        scheduler="dls",
+        profile="default",
+    )
+
+
+def test_an_actor_whose_handle_was_lost_on_its_way_with_who_passed_it_on_goes_too():
+    """Seed 3011111: the head had told the owner that it lent the handle, and died before the task arrived."""
+    goes_well(
+        Step(0, "actor", retries=1, how="placed"),
+        Step(1, "actor"),
+        Step(4, "leaf", value=1, retries=1),
+        Step(5, "nest", value=1),
+        Step(6, "add", value=1, retries=2),
+        Step(7, "use", actor=1, value=5),
+        faults=Faults(
+            (Death("head", 0.009, 0.0311),), delays=(Delay("head", "n2", 0.1, 0.0, 1.0, 0.3),), notice=0.001
+        ),
+        seed=3011111,
+        nodes=3,
+        num_cpus=2,
+        scheduler="b_level",
+        head="own",
+    )
+
+
 def lends_without_need(losses: dict[str, None]) -> SimpleNamespace:
     """A world in which n0 counts a loan that n1 does not have."""
-    lent = SimpleNamespace(id="d-0.0", loans={"n1": 1}, holds=0)
+    lent = SimpleNamespace(id="d-0.0", loans={"n1": 1}, holds=0, refs=tuple)
     records = ({"d-0.0": lent, "d-p0": SimpleNamespace(id="d-p0", loans=None, holds=1)}, {})
     nodes = [
         SimpleNamespace(
             place=f"n{at}", desk=SimpleNamespace(dead=losses, heads=0), objects=SimpleNamespace(records=held),
             pool=SimpleNamespace(resources=SimpleNamespace(free={}, totals={})), custody=SimpleNamespace(tasks={}),
             callers=SimpleNamespace(owned={}), residents=SimpleNamespace(here={}), names=SimpleNamespace(names={}),
-            lineage=SimpleNamespace(origins={}), clients=SimpleNamespace(clients={}),
+            lineage=SimpleNamespace(origins={}), storage=empty_storage(), clients=SimpleNamespace(clients={}),
         )
         for at, held in enumerate(records)
     ]  # fmt: skip
-    return SimpleNamespace(every_node=lambda: nodes)
+    stores = {node.place: SimpleNamespace(stores={}, disk=SimpleNamespace(files={})) for node in nodes}
+    return SimpleNamespace(every_node=lambda: nodes, daemons=stores)
 
 
-def test_a_loan_that_nobody_has_is_a_leak_where_nobody_died():
-    nothing_left(lends_without_need({"n2": None}))
+def empty_storage() -> SimpleNamespace:
+    spills = SimpleNamespace(leaving=lambda: 0, restoring={})
+    return SimpleNamespace(account=SimpleNamespace(held={}, promised={}), rooms={}, fetches={}, spills=spills)
+
+
+def test_a_loan_that_nobody_has_is_a_leak_though_somebody_died():
     with pytest.raises(Wrong, match=r"n0 still has d-0\.0"):
-        nothing_left(lends_without_need({}))
+        nothing_left(lends_without_need({"n2": None}))

@@ -45,8 +45,18 @@ def test_related_speeds_have_their_published_makespans(planner, makespan):
     assert planner(related(), processors(4, (0, 1, 2, 3), 1.0)).makespan == makespan
 
 
-def test_dls_plans_the_papers_graph_as_long_as_the_paper_of_heft_says():
-    assert dls(topcuoglu(), processors(3, (0, 1, 2), 1.0)).makespan == 91
+def test_dls_takes_the_task_and_the_processor_that_gain_most_by_the_median():
+    work = Workload(("a", "b"), ((2.0, 4.0), (6.0, 2.0)))  # medians, and so static levels: 3 and 4
+    # a on P1: 3 + 1, on P2: 3 - 1; b on P1: 4 - 2, on P2: 4 + 2. Then a on P1: 4, on P2: 3 - 2 - 1
+    plan = dls(work, processors(2, (0, 1)))
+    assert written(plan) == "1 P1 0-2, 2 P2 0-2" and plan.ranks == (3.0, 4.0)
+
+
+def test_the_levels_of_dls_do_not_count_the_moving_of_data_and_those_of_its_variant_do():
+    work = Workload(("long", "maker", "taker"), ((5.0,), (4.0,), (0.5,)), ((1, 2, 10.0),))
+    alone = processors(1, bandwidth_Bps=1.0)
+    assert dls(work, alone).ranks == (5.0, 4.5, 0.5) and dls(work, alone).slots[0].begin == 0
+    assert dls_moving(work, alone).ranks == (5.0, 14.5, 0.5) and dls_moving(work, alone).slots[1].begin == 0
 
 
 def test_what_must_follow_a_task_costs_least_where_the_next_one_is_fast():

@@ -11,6 +11,7 @@ import pytest
 
 import labray
 from labray.graphs.generators import fork_join, layered, wave
+from labray.graphs.taskgraph import TaskGraph
 from labray.ids import HEAD, ObjectID, Place, TaskID
 from labray.messages import UNIT
 from labray.schedulers import (
@@ -21,7 +22,9 @@ from labray.schedulers import (
     Heft,
     Hlfet,
     LeastLoaded,
+    OwnershipLeases,
     PowerOfD,
+    Rebalancing,
     RoundRobin,
     Scheduler,
     Single,
@@ -46,14 +49,17 @@ from labray.schedulers.interface import (
     Task,
     TaskArrived,
     TaskFinished,
+    TaskRecalled,
     TaskStarted,
     TaskWithdrawn,
     Tell,
     TimerFired,
     Wake,
 )
+from labray.schedulers.leases import Ask, Busy, Lent, Returned
 from labray.schedulers.least_loaded import Ended
 from labray.schedulers.power_of_d import Length, Probe
+from labray.schedulers.rebalancing import GiveBack
 from labray.schedulers.work_stealing import Loot, Steal
 from labray.schedulers.workloads import executed
 
@@ -265,6 +271,118 @@ def test_a_victim_of_unknown_kind_is_refused():
         WorkStealing(victim="nearest")
 
 
+# ---------------------------------------------------------------- rebalancing
+
+
+def test_a_task_goes_where_it_moves_least_though_others_wait_there_and_nobody_idles():
+    head, _ = agent_of(Rebalancing(), HEAD, cluster(1, 1))
+    feed(head, MessageReceived(N1, Room((("CPU", 0),), ())))  # n1 has none to spare either
+    deps = (Dep(ObjectID("o"), 1000, (N0,)),)
+    assert targets(feed(head, *arrivals("a b c", deps=deps, hops=1), TimerFired(0))[1:]) == ["n0"] * 3
+
+
+def test_what_waits_goes_where_there_is_room_and_what_is_not_sent_yet_goes_there_at_once():
+    head, _ = agent_of(Rebalancing(), HEAD, cluster(1, 1))
+    deps = (Dep(ObjectID("o"), 1000, (N0,)),)
+    decided = feed(head, *arrivals("a b c", deps=deps, hops=1), TimerFired(0))
+    assert sorted(targets(decided[1:])) == ["n0", "n0", "n1"]
+
+
+def test_a_waiting_task_is_called_back_for_an_idle_node_by_way_of_the_head():
+    head, _ = agent_of(Rebalancing(), HEAD, cluster(1, 1))
+    feed(head, MessageReceived(N1, Room((("CPU", 0),), ())))
+    deps = (Dep(ObjectID("o"), 1000, (N0,)),)
+    feed(head, *arrivals("a b", deps=deps, hops=1), TimerFired(0))
+    feed(head, MessageReceived(N0, Room((("CPU", 0),), (TaskID("a"),))), TimerFired(0))
+    decided = feed(head, MessageReceived(N1, Room(CPU, ())), TimerFired(0))
+    assert decided == [Wake(0.0), Tell(N0, GiveBack(TaskID("b")))]
+    assert feed(head, TaskArrived(task("b", hops=3))) == [Forward(TaskID("b"), N1)]
+
+
+def test_a_node_gives_back_what_waits_and_says_what_has_begun():
+    agent, view = agent_of(Rebalancing(LEVELS), N1, cluster(1, 1))
+    began, waits = task("a", hops=2), task("b", hops=2)
+    assert feed(agent, TaskArrived(began), TaskArrived(waits)) == [Keep(began.id, -1.0), Keep(waits.id, -2.0)]
+    view.free["CPU"] = 0
+    feed(agent, TaskStarted(began))
+    assert feed(agent, MessageReceived(HEAD, GiveBack(waits.id))) == [Forward(waits.id, HEAD)]
+    (word,) = feed(agent, MessageReceived(HEAD, GiveBack(began.id)))
+    assert word.to == HEAD and word.body.settled == (began.id,)
+
+
+def test_what_a_worker_gives_back_unbegun_is_placed_anew():
+    agent, view = agent_of(Rebalancing(), N1, cluster(1, 1))
+    short = task("a", hops=2)
+    feed(agent, TaskArrived(short), TaskStarted(short))
+    view.queued.append(short)
+    assert Forward(short.id, HEAD) in feed(agent, TaskRecalled(short))
+
+
+def test_a_call_that_was_under_way_to_a_lost_node_is_forgotten():
+    head, _ = agent_of(Rebalancing(), HEAD, cluster(1, 1, 1))
+    for place in (N1, N2):
+        feed(head, MessageReceived(place, Room((("CPU", 0),), ())))
+    deps = (Dep(ObjectID("o"), 1000, (N0,)),)
+    feed(head, *arrivals("a b", deps=deps, hops=1), TimerFired(0))
+    feed(head, MessageReceived(N1, Room(CPU, ())), TimerFired(0))
+    feed(head, NodeLost(N0))
+    anew = feed(head, *arrivals("a b", hops=1), TimerFired(0))
+    assert len([decision for decision in anew if isinstance(decision, Forward)]) == 2
+
+
+# ---------------------------------------------------------------- leases
+
+SHAPE = (CPU, "")
+
+
+def test_an_owner_lends_itself_what_it_has_and_asks_others_when_it_has_no_more():
+    agent, _ = agent_of(OwnershipLeases(), N0, cluster(1, 1, 1))
+    assert feed(agent, *arrivals("a b c")) == [Keep(TaskID("a")), Tell(N1, Ask(SHAPE)), Tell(N2, Ask(SHAPE))]
+    assert feed(agent, MessageReceived(N2, Lent(SHAPE, "asked"))) == [Forward(TaskID("b"), N2)]
+
+
+def test_a_lease_is_used_again_without_a_question_and_given_back_when_there_is_no_work():
+    agent, _ = agent_of(OwnershipLeases(), N0, cluster(1, 1))
+    pinned = {"demand": (*CPU, ("node:n1", 1)), "deps": ()}
+    shape = (pinned["demand"], "")
+    asked = feed(agent, *arrivals("a b", **pinned))
+    assert asked == [Tell(N1, Ask(shape)), Tell(N1, Ask(shape))]
+    assert feed(agent, MessageReceived(N1, Lent(shape, "asked"))) == [Forward(TaskID("a"), N1)]
+    assert feed(agent, MessageReceived(N1, Busy(shape))) == []  # in line; nobody else could
+    assert feed(agent, MessageReceived(N1, Lent(shape, "done")))[0] == Forward(TaskID("b"), N1)
+    assert feed(agent, MessageReceived(N1, Lent(shape, "done"))) == [Tell(N1, Returned(shape))]
+
+
+def test_a_node_lends_what_it_has_and_remembers_who_is_in_line():
+    agent, view = agent_of(OwnershipLeases(), N1, cluster(1, 1, 1))
+    assert feed(agent, MessageReceived(N0, Ask(SHAPE))) == [Tell(N0, Lent(SHAPE, "asked"))]
+    assert feed(agent, MessageReceived(N2, Ask(SHAPE))) == [Tell(N2, Busy(SHAPE))]
+    sent = task("a", hops=1)
+    view.free["CPU"] = 0
+    assert feed(agent, TaskArrived(sent), TaskStarted(sent)) == [Keep(sent.id)]
+    view.free["CPU"] = UNIT
+    assert feed(agent, TaskFinished(sent, 1.0)) == [Tell(N0, Lent(SHAPE, "done"))]
+    assert feed(agent, MessageReceived(N0, Returned(SHAPE))) == [Tell(N2, Lent(SHAPE, "waited"))]
+
+
+def test_the_node_with_most_input_bytes_is_asked_first():
+    agent, _ = agent_of(OwnershipLeases(), N0, cluster(1, 1, 1))
+    deps = (Dep(ObjectID("o"), 1000, (N2,)), Dep(ObjectID("p"), 10, (N1,)))
+    assert feed(agent, *arrivals("a", deps=deps)) == [Tell(N2, Ask(SHAPE))]
+
+
+def test_an_owner_asks_others_when_who_it_asked_is_lost():
+    agent, _ = agent_of(OwnershipLeases(), N0, cluster(1, 1, 1))
+    feed(agent, *arrivals("a b"))
+    assert feed(agent, NodeLost(N1)) == [Tell(N2, Ask(SHAPE))]
+
+
+def test_what_was_lent_to_a_node_that_is_lost_is_lent_on():
+    agent, _ = agent_of(OwnershipLeases(), N1, cluster(1, 1, 1))
+    feed(agent, MessageReceived(N0, Ask(SHAPE)), MessageReceived(N2, Ask(SHAPE)))
+    assert feed(agent, NodeLost(N0)) == [Tell(N2, Lent(SHAPE, "waited"))]
+
+
 # ---------------------------------------------------------------- lists
 
 LEVELS = Workload(("a", "b", "c"), ((1.0,), (2.0,), (4.0,)))
@@ -331,7 +449,19 @@ def test_a_static_plan_keeps_by_planned_start():
 
 
 @pytest.mark.parametrize(
-    "policy", [RoundRobin(), LeastLoaded(), PowerOfD(2), BLevel(), WorkStealing(), Single(), Heft()], ids=repr
+    "policy",
+    [
+        RoundRobin(),
+        LeastLoaded(),
+        PowerOfD(2),
+        BLevel(),
+        WorkStealing(),
+        Rebalancing(),
+        OwnershipLeases(),
+        Single(),
+        Heft(),
+    ],
+    ids=repr,
 )
 def test_a_node_that_joins_gets_what_only_it_can_run(policy):
     large = task("a", demand=(("CPU", 4 * UNIT),))
@@ -344,6 +474,8 @@ def test_a_node_that_joins_gets_what_only_it_can_run(policy):
     decisions += feed(decider, joined, TaskWithdrawn(large), TaskArrived(large))
     if any(isinstance(decision, Wake) for decision in decisions):
         decisions += feed(decider, TimerFired(0))
+    if any(isinstance(decision, Tell) and isinstance(decision.body, Ask) for decision in decisions):
+        decisions += feed(decider, MessageReceived(N2, Lent((large.demand, ""), "asked")))
     assert [decision for decision in decisions if isinstance(decision, Forward)] == [Forward(large.id, N2)]
 
 
@@ -364,6 +496,8 @@ def all_policies() -> list[Scheduler]:
         WorkStealing(),
         Single(work),
         BLevel(work),
+        Rebalancing(work),
+        OwnershipLeases(),
         Heft(work),
         Hlfet(work),
         Cpop(work),
@@ -414,6 +548,15 @@ def test_stealing_levels_what_one_node_was_given():
     assert set(ran) == {"n0", "n1", "n2", "n3"} and max(ran.values()) < 120
 
 
+def test_tasks_that_filled_a_pipe_and_turn_out_long_are_still_spread():
+    graph = TaskGraph()
+    for at in range(42):  # the first ones take no time: a worker is given all the others at once
+        graph.task(f"t{at}", cost=0.0 if at < 2 else 1.0)
+    with labray.init("sim", nodes=2, num_cpus=1, profile="free", scheduler=Rebalancing()) as session:
+        assert labray.execute(graph).makespan_s < 22
+        assert any(event[1] == "recalled" for event in session.trace())
+
+
 def test_a_flood_spreads_over_a_hundred_nodes_and_not_only_to_those_who_knew():
     with labray.init("sim", nodes=100, num_cpus=4, profile="free", scheduler=WorkStealing()):
         makespan_s = labray.execute(wave(2000, cost=1.0)).makespan_s
@@ -436,7 +579,13 @@ def test_two_choices_are_much_better_than_one():
 
 @pytest.mark.parametrize(
     "policy",
-    [WorkStealing(), PowerOfD(2), BLevel(executed(fork_join(6))), Heft(executed(fork_join(6)))],
+    [
+        WorkStealing(),
+        Rebalancing(),
+        PowerOfD(2),
+        BLevel(executed(fork_join(6))),
+        Heft(executed(fork_join(6))),
+    ],
     ids=repr,
 )
 def test_the_same_policy_drives_real_processes(policy):

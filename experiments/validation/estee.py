@@ -1,7 +1,7 @@
 """Against another simulator: Estee's graphs on 8 workers of 4 cores at 100 MB/s (J. Supercomputing 2022).
 
 `single` has no choices left and must agree to the last printed digit. Estee breaks the ties of b-level with greedy
-transfer at random, and lets no small task pass a large one that does not fit: these lie in bands.
+transfer and of work stealing at random, and lets no small task pass a large one that does not fit: these lie in bands.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import math
 import statistics
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.validation.case import Case, Scale, Verdict, close, later, simulate, skipped
+from experiments.validation.case import Case, Scale, Verdict, close, simulate, skipped
 from labray.graphs.taskgraph import TaskGraph
 from labray.messages import UNIT
-from labray.schedulers import BLevel, Scheduler, Single
+from labray.schedulers import BLevel, Rebalancing, Scheduler, Single, Workload
 from labray.schedulers.workloads import executed
 
 ESTEE = "Estee's graphs"
@@ -30,8 +30,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "maxmin": {"network": "maxmin", "fair_to": "pairs"},
 }
 PULLS: dict[str, Any] = {"pulls": 4, "pulls_from": 2}
-BANDS = {"simple": (0.93, 1.07), "maxmin": (0.93, 1.35)}
-"""Ours over Estee's one run. Wide above for `gridcat`, whose makespan varies as much from run to run there."""
+BANDED: dict[str, tuple[str, Callable[[Workload], Scheduler], dict[str, tuple[float, float]]]] = {
+    "b-level, greedy transfer": ("blevel-gt", BLevel, {"simple": (0.93, 1.07), "maxmin": (0.93, 1.35)}),
+    "work stealing": ("ws", Rebalancing, {"simple": (0.85, 1.25), "maxmin": (0.80, 1.30)}),
+}
+"""Ours over Estee's one run. Wide above for `gridcat`, whose makespan varies as much from run to run there; wide for
+stealing, which starts from places drawn at random: ours varies by 16 % from seed to seed on `plain1n`.
+"""
 
 
 def cases(scale: Scale) -> Iterator[Case]:
@@ -40,7 +45,7 @@ def cases(scale: Scale) -> Iterator[Case]:
         yield skipped(ESTEE, "22 graphs under `single` and b-level with greedy transfer")
         return
     known = read_golden(golden / "estee_golden_8x4_100MBs.txt")
-    ratios: dict[str, list[float]] = {network: [] for network in NETWORKS}
+    ratios: dict[str, list[float]] = {}
     for name in SETS:
         for graph_name, graph in read_graphs(graphs / f"{name}.zip"):
             golden_of = known[graph_name]
@@ -48,22 +53,17 @@ def cases(scale: Scale) -> Iterator[Case]:
             ours = _run(graph, Single(work), "simple")
             rule = "equal to the printed digits (sizes are rounded to bytes)"
             yield close(ESTEE, f"{graph_name}: single, s", golden_of["single/simple"], ours, 5e-6, rule)
-            for network in NETWORKS:
-                theirs = golden_of[f"blevel-gt/{network}"]
-                ours = _run(graph, BLevel(work), network)
-                ratios[network].append(ours / theirs)
-                yield _band(f"{graph_name}: b-level, greedy transfer, {network}, s", theirs, ours, network)
+            for policy, (key, make, bands) in BANDED.items():
+                for network in NETWORKS:
+                    theirs = golden_of[f"{key}/{network}"]
+                    ours = _run(graph, make(work), network)
+                    ratios.setdefault(f"{policy}, {network}", []).append(ours / theirs)
+                    yield _band(f"{graph_name}: {policy}, {network}, s", theirs, ours, bands[network])
     yield _speed(dict(read_graphs(graphs / "irw.zip"))["mapreduce"])
-    for network, found in ratios.items():
+    for what, found in ratios.items():
         mean = math.exp(statistics.fmean(math.log(ratio) for ratio in found))
-        name = f"{len(found)} graphs: b-level, greedy transfer, {network}: geometric mean of ours over theirs"
+        name = f"{len(found)} graphs: {what}: geometric mean of ours over theirs"
         yield close(ESTEE, name, 1.0, mean, 0.0347, "0.0347 is Estee's own difference from Dask")
-    yield later(
-        ESTEE,
-        "work stealing",
-        "1.01 to 1.2 x b-level",
-        "Estee's is placement by least transfer with rebalancing; ours is Blumofe's and Leiserson's",
-    )
 
 
 def _run(graph: TaskGraph, scheduler: Scheduler, network: str) -> float:
@@ -90,8 +90,8 @@ def _speed(graph: TaskGraph) -> Case:
     )
 
 
-def _band(name: str, theirs: float, ours: float, network: str) -> Case:
-    low, high = BANDS[network]
+def _band(name: str, theirs: float, ours: float, band: tuple[float, float]) -> Case:
+    low, high = band
     ok = low <= ours / theirs <= high
     rule = f"{low} to {high} x theirs"
     return Case(ESTEE, name, f"{theirs:.6g}", f"{ours:.6g}", "pass" if ok else "FAIL", rule)

@@ -11,7 +11,7 @@ from msgspec import Struct
 from experiments.validation.case import Case, Scale, at_least, close, same, simulate, skipped
 from labray.graphs.taskgraph import TaskGraph
 from labray.schedulers import BLevel
-from labray.schedulers.foresight import dls, dls_moving, lookahead, peft
+from labray.schedulers.foresight import dls_moving, lookahead, peft
 from labray.schedulers.planners import cpop, heft, hlfet, list_schedule
 from labray.schedulers.plans import Machine, Plan, Workload, processors
 from labray.schedulers.workloads import executed
@@ -35,6 +35,9 @@ RELATED: tuple[tuple[str, Callable[[Workload, Machine], Plan], float], ...] = (
     ("DLS, its levels with data moving", dls_moving, 96.0),
     ("PEFT", peft, 95.0),
 )
+"""As DSLab's simulator of workflows has them (github.com/osukhoroslov/dslab, crates/dslab-dag/tests/tests.rs). Its DLS
+counts the moving of data in a task's level, which Sih and Lee do not. For theirs (`dls`) we have no printed schedule.
+"""
 RANKS = (108.0, 77.0, 80.0, 80.0, 69.0, 63.33, 42.67, 35.67, 44.33, 14.67)
 HEFT_SCHEDULE = (
     "1 P3 0-9, 2 P1 27-40, 3 P3 9-28, 4 P2 18-26, 5 P3 28-38, 6 P2 26-42, 7 P3 38-49, 8 P1 57-62, 9 P2 56-68, "
@@ -80,9 +83,6 @@ def _topcuoglu() -> Iterator[Case]:
     yield same(TOPCUOGLU, "CPOP: makespan", 86.0, plan.makespan)
     path = [(task + 1, plan.slots[task].processor + 1) for task in plan.critical]
     yield same(TOPCUOGLU, "CPOP: critical path, (task, processor)", [(1, 2), (2, 2), (9, 2), (10, 2)], path)
-    plan = dls(work, machine)
-    plan.check(work, machine)
-    yield same(TOPCUOGLU, "DLS: makespan", 91.0, plan.makespan)
     work, machine = related(), processors(4, (0, 1, 2, 3), 1.0)
     for name, planner, known in RELATED:
         plan = planner(work, machine)

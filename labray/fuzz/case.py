@@ -52,7 +52,7 @@ def run(case: Case, tally: Counter[str] | None = None) -> Sequence[Event]:
 
 
 def _live(case: Case, tally: Counter[str]) -> None:
-    oracle = Oracle(case.steps, Dangers.of(case.faults, case.names()))
+    oracle = Oracle(case.steps, Dangers.of(case.faults, case.names()), case.setup.room())
     driver = Driver(case.steps, oracle, tally)
     for step in case.steps:
         driver.do(step)
@@ -76,8 +76,10 @@ def _calm(case: Case) -> None:
     """The plan is over: from now on all that is asked must be done."""
     last = case.faults.last() + case.faults.notice + case.faults.spread
     ray.sleep(max(0.0, last - ray.now()) + SOON_S)
-    wave = [leaf.remote(at, at % 2 == 0, 0.001) for at in range(3 * case.setup.nodes)]
-    if [number_in(value) for value in ray.get(wave)] != list(range(len(wave))):
+    wave = [
+        leaf.remote(at, at % 2 == 0 and case.setup.room() > 0, 0.001) for at in range(3 * case.setup.nodes)
+    ]
+    if [number_in(ray.get(ref)) for ref in wave] != list(range(len(wave))):
         raise Wrong("after the last fault, values are wrong")
     wave.clear()
     gc.collect()

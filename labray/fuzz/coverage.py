@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from labray.fuzz.plans import Case
 from labray.trace import Event
 
-GROUPS = ("op", "outcome", "policy", "fault", "recovery", "cluster")
+GROUPS = ("op", "outcome", "policy", "fault", "recovery", "storage", "cluster")
 RECOVERIES = ("retried", "recalled", "moved", "blocked", "gave_up", "forwarded")
+STORAGE = ("spilled", "restored", "evicted", "refused")
 SHOWN = 8
 """A line."""
 
@@ -23,6 +24,8 @@ def count(case: Case, events: Sequence[Event], tally: Counter[str]) -> None:
     tally[f"policy {setup.scheduler}"] += 1
     tally[f"cluster head {setup.head}"] += 1
     tally[f"cluster {setup.nodes} nodes"] += 1
+    if setup.object_store_memory is not None:
+        tally[f"cluster stores of {setup.room()} values"] += 1
     tally[f"cluster network {setup.network}"] += 1
     for name in ("cuts", "delays", "slow"):
         tally[f"fault {name}"] += len(getattr(faults, name))
@@ -38,6 +41,8 @@ def count(case: Case, events: Sequence[Event], tally: Counter[str]) -> None:
             tally[f"recovery actor {detail[0]}"] += 1
         elif kind in RECOVERIES:
             tally[f"recovery {kind}"] += 1
+        elif kind in STORAGE:
+            tally[f"storage {kind}"] += 1
 
 
 def table(tally: Mapping[str, int]) -> str:

@@ -13,23 +13,10 @@ from labray.fuzz.bodies import AskedError, made, number_in
 from labray.fuzz.oracle import Oracle, Promise, kind_of, names_in
 from labray.fuzz.program import FOREVER, SECOND, Step
 
-MAKES = frozenset(
-    (
-        "leaf",
-        "add",
-        "nest",
-        "put",
-        "pair",
-        "spawn",
-        "nap",
-        "carry",
-        "patient",
-        "crash",
-        "fail",
-        "flaky",
-        "infeasible",
-    )
-)
+MAKES = frozenset((
+    "leaf", "add", "nest", "put", "pair", "spawn", "nap", "carry", "patient", "crash", "fail", "flaky", "infeasible",
+    "remade",
+))  # fmt: skip
 CALLS = frozenset(("call", "use", "kept", "relay"))
 ASKS = frozenset(("keep", "kill", "crash_actor", "drop_actor"))
 WAKES_S = 0.25
@@ -61,7 +48,11 @@ class Driver:
             if step.op == "relay" and self._lower(step.actor) is None:
                 return
             self._oracle.note(step, numbers)
-            self._hold(step.number, self._made(step, [self.refs[at] for at in numbers]))
+            try:
+                self._hold(step.number, self._made(step, [self.refs[at] for at in numbers]))
+            except (errors.ObjectStoreFullError, errors.OutOfDiskError) as error:  # it was to put something
+                judge_error(step.number, self._oracle.promised[step.number], error)
+                self._tally[f"outcome {kind_of(error)}"] += 1
         elif step.op in ASKS and step.actor in self.actors:
             self._ask(step, [self.refs[at] for at in numbers])
         elif step.op in ("actor", "find", "sleep"):
@@ -92,10 +83,12 @@ class Driver:
             return bodies.meet.remote(step.how, f"meet {step.number}")
         if op == "infeasible":
             return bodies.leaf.options(resources={"slot": 100}).remote(value, False, 0.0)
-        task = getattr(bodies, op)
+        task = bodies.add if op == "remade" else getattr(bodies, op)
         given = _options(step)
         if given:
             task = task.options(**given, name=f"{op} r{step.retries}")
+        if op == "remade":  # on small ones that nobody else keeps
+            return task.remote(True, ray.put(value), bodies.leaf.remote(value, False, 0.0))
         return task.remote(*self._arguments(step, args))
 
     def _arguments(self, step: Step, args: list[Any]) -> tuple[Any, ...]:
@@ -216,7 +209,8 @@ class Driver:
             if step.seconds == FOREVER:
                 raise Wrong(f"step {step.number}: a get without timeout: {error}") from error
         except errors.LabrayError as error:
-            judge_error(step.number, Promise(None, self._oracle.may_of(numbers)), error)
+            may = self._oracle.may_of(numbers) | self._oracle.full(numbers)
+            judge_error(step.number, Promise(None, may), error)
         else:
             for at, promise, value in zip(numbers, promises, values, strict=True):
                 if not isinstance(value, list | bodies.Fat):
@@ -282,7 +276,7 @@ def _options(step: Step) -> dict[str, Any]:
             step.how, [AskedError, ValueError]
         )
     kind, _, where = step.how.partition(" ")
-    if step.op != "leaf" or not kind:
+    if step.op not in ("leaf", "remade") or not kind:
         return given
     if kind == "slot":
         given["resources"] = {"slot": 1}

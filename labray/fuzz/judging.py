@@ -111,46 +111,51 @@ class Judge:
 def nothing_left(world: Any) -> None:
     """All resources are back, and nobody holds anything."""
     for node in world.every_node():
-        _no_objects_left(node, world)
-        free, totals = node.pool.resources.free, node.pool.resources.totals
-        if free != totals:
-            raise Wrong(f"{node.place} has {free} free of {totals}")
-        tasks = node.custody.tasks
-        if tasks:
-            raise Wrong(f"{node.place} still has tasks: {', '.join(node.pending()) or list(tasks)}")
-        for what, left in (
-            ("actors", node.callers.owned),
-            ("actors' processes", node.residents.here),
-            ("names", node.names.names),
-            ("lineage", node.lineage.origins),
-        ):
-            if left:
-                raise Wrong(f"{node.place} still has {what}: {', '.join(left)}")
+        _no_objects_left(node)
+        _stores_are_empty(node, world)
+        _no_tasks_left(node)
         for client in node.clients.clients.values():
             given = [id for id in client.given if "-f" not in id]
             if client.requests or client.pins or len(given) > 1:
                 raise Wrong(f"{client.id} still has {client.requests}, {client.pins}, {given}")
 
 
-def _no_objects_left(node: Any, world: Any) -> None:
-    nodes, lost = {other.place: other for other in world.every_node()}, node.desk.dead or node.desk.heads
-    left = sorted(
-        id
-        for id, record in node.objects.records.items()
-        if "-f" not in id and not (lost and _told_by_the_dead(record, nodes))
-    )
+def _no_tasks_left(node: Any) -> None:
+    """Nor what an actor has for as long as it lives."""
+    free, totals = node.pool.resources.free, node.pool.resources.totals
+    if free != totals:
+        raise Wrong(f"{node.place} has {free} free of {totals}")
+    if tasks := list(node.custody.tasks):
+        raise Wrong(f"{node.place} still has tasks: {', '.join(node.pending()) or tasks}")
+    for what, left in (
+        ("actors", node.callers.owned),
+        ("actors' processes", node.residents.here),
+        ("names", node.names.names),
+        ("lineage", node.lineage.origins),
+    ):
+        if left:
+            raise Wrong(f"{node.place} still has {what}: {', '.join(left)}")
+
+
+def _no_objects_left(node: Any) -> None:
+    left = sorted(id for id in node.objects.records if "-f" not in id)
     if len(left) > 1:  # the one that was just put
         raise Wrong(f"{node.place} still has {', '.join(left)}")
 
 
-def _told_by_the_dead(record: Any, nodes: Mapping[str, Any]) -> bool:
-    """A ref was passed on by a place that died, and either what it told the owner or the ref was lost with it.
-
-    A limit (docs/protocol.md): the count stays negative, or the owner counts loans that the borrower never had.
-    """
-    loans = record.loans or {}
-    if any(count < 0 for count in loans.values()):
-        return True
-    had = {place: nodes[place].objects.records.get(record.id) for place in loans if place in nodes}
-    owed = {place: 0 if there is None else there.given for place, there in had.items()}
-    return record.holds == 0 and any(count > owed.get(place, count) for place, count in loans.items())
+def _stores_are_empty(node: Any, world: Any) -> None:
+    """No block, no file, nothing promised, and nobody waits for room."""
+    storage = node.storage
+    account, spills, daemon = storage.account, storage.spills, world.daemons.get(node.place)
+    for what, left in (
+        ("blocks", account.held),
+        ("promises", account.promised),
+        ("claims", storage.rooms),
+        ("claims", storage.fetches),
+        ("on their way out", spills.leaving()),
+        ("on their way back", spills.restoring),
+        ("in memory", daemon and daemon.stores),
+        ("on disk", daemon and daemon.disk.files),
+    ):
+        if left:
+            raise Wrong(f"the store of {node.place} still has {what}: {left}")

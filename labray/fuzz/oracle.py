@@ -13,7 +13,7 @@ from msgspec import Struct
 from labray import errors
 from labray.faults import Faults
 from labray.fuzz.bodies import MODULUS
-from labray.fuzz.program import SECOND, Step
+from labray.fuzz.program import SECOND, TOGETHER, UNLIMITED, Step
 from labray.ids import HEAD
 
 Kinds = frozenset[str]
@@ -28,9 +28,12 @@ NAMES: tuple[tuple[type[Exception], str], ...] = (
     (errors.ActorUnavailableError, "actor unavailable"),
     (errors.ActorAlreadyExistsError, "name taken"),
     (errors.GetTimeoutError, "timeout"),
+    (errors.ObjectStoreFullError, "store full"),
+    (errors.OutOfDiskError, "out of disk"),
 )
 GONE: Kinds = frozenset(("actor died", "actor unavailable"))
 FAULTY: Kinds = frozenset(("actor died", "unschedulable"))
+FULL: Kinds = frozenset(("store full",))
 ANYTHING: Kinds = frozenset(("asked", *(name for _, name in NAMES)))
 
 
@@ -83,13 +86,13 @@ def names_in(step: Step) -> str:
 def actor_may(step: Step, steps: Sequence[Step], dangers: Dangers) -> Kinds:
     """What calls of an actor may end in because of the actor."""
     words, name = step.how.split(), names_in(step)
-    if "infeasible" in words or "fails" in words:
-        return FAULTY
     same = {other.number for other in steps if name and other.op == "actor" and names_in(other) == name}
     told = {other.op for other in steps if other.actor == step.number or other.actor in same}
     shared = any(other is not step and names_in(other) == name for other in steps if name)
     if "found" in words and shared:  # it may be another's, who lets go of it
         return GONE | FAULTY
+    if "infeasible" in words or "fails" in words:
+        return FAULTY
     if "kill" in told:
         return GONE
     if "crash_actor" in told or dangers.workers:
@@ -98,10 +101,15 @@ def actor_may(step: Step, steps: Sequence[Step], dangers: Dangers) -> Kinds:
 
 
 class Oracle:
-    """Follows a program as it is carried out. promised: by the number of the result."""
+    """Follows a program as it is carried out. promised: by the number of the result.
 
-    def __init__(self, steps: Sequence[Step], dangers: Dangers) -> None:
+    room: how many large values a node's store holds at once.
+    """
+
+    def __init__(self, steps: Sequence[Step], dangers: Dangers, room: int = UNLIMITED) -> None:
         self.promised: dict[int, Promise] = {}
+        self._room = room
+        self._large: set[int] = set()  # results that take a place in a store
         self._steps = steps
         self._dangers = dangers
         actors = [step for step in steps if step.op == "actor"]
@@ -127,11 +135,23 @@ class Oracle:
     def note(self, step: Step, args: Sequence[int]) -> None:
         """A step that makes a result is carried out, on those of its arguments that are there."""
         promise: Promise = getattr(self, step.op)(step, args)
+        if self._room == 0 and step.stores():
+            promise = Promise(None, promise.may | FULL, True)
+        elif step.op in TOGETHER and (full := self.full(args, step.op == "spawn" and step.large)):
+            promise = Promise(promise.value, promise.may | full, promise.fails)
+        if step.in_store():
+            self._large.add(step.number)
         if step.number in self._cancelled and step.op != "put":
             promise = Promise(promise.value, promise.may | {"cancelled"}, promise.fails)
         self.promised[step.number] = promise
         if step.op == "pair":
-            self.promised[step.number + SECOND] = Promise(step.value + 1, promise.may)
+            second = None if promise.fails else step.value + 1
+            self.promised[step.number + SECOND] = Promise(second, promise.may, promise.fails)
+
+    def full(self, numbers: Sequence[int], more: int = 0) -> Kinds:
+        """What may come of it that these, and more large ones, are wanted in one store at once."""
+        together = len(self._large.intersection(numbers)) + more
+        return FULL if together > self._room else NONE
 
     def may_of(self, numbers: Sequence[int]) -> Kinds:
         """What some of these may end in."""
@@ -197,6 +217,10 @@ class Oracle:
         self._lists.add(step.number)
         may = self.may_of(args) | (self._lost() | {"owner died"} if self._dangers.nodes else NONE)
         return Promise(self._sum(args, step.value), may, self._fails(args))
+
+    def remade(self, step: Step, args: Sequence[int]) -> Promise:
+        """Small arguments are kept for as long as what was made from them may be lost."""
+        return Promise(2 * step.value)
 
     def crash(self, step: Step, args: Sequence[int]) -> Promise:
         return Promise(None, frozenset(("worker crashed",)), True)

@@ -5,10 +5,19 @@ from __future__ import annotations
 from random import Random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from labray.faults import Crash, Cut, Death, Delay, Faults, Mtbf, Slow, Stragglers
-from labray.fuzz.program import Step, drawn
+from labray.fuzz.bodies import LARGE_BYTES
+from labray.fuzz.program import UNLIMITED, Step, drawn
 from labray.schedulers import NAMES as POLICIES
+
+SMALL_STORES = 0.35
+"""The share of cases in which memory is short."""
+CROSSING = 0.2
+"""The share of cases in which a loss and what was said before it cross."""
+CAPACITIES = tuple(int(times * LARGE_BYTES) for times in (0.9, 1.1, 1.1, 2.2, 2.2, 3.5, 6))
+"""Of a node's store then, in bytes: no large value, one, two, three, five."""
 
 
 class Setup(Struct, frozen=True, omit_defaults=True):
@@ -24,6 +33,13 @@ class Setup(Struct, frozen=True, omit_defaults=True):
     network: str = "maxmin"
     pulls: int | None = None
     head: str = "n0"
+    object_store_memory: int | None = None
+
+    def room(self) -> int:
+        """How many large values a node's store holds at once."""
+        if self.object_store_memory is None:
+            return UNLIMITED
+        return self.object_store_memory // (LARGE_BYTES + 1000)
 
 
 class Case(Struct, frozen=True, omit_defaults=True):
@@ -60,7 +76,14 @@ def case_of(seed: int) -> Case:
         rng.choice([None, None, 1]),
         rng.choice(["n0", "n0", "own"]),
     )
-    return Case(seed, setup, drawn(rng, setup.nodes), faults or plan(rng, setup))
+    steps, faults = drawn(rng, setup.nodes), faults or plan(rng, setup)
+    if (
+        rng.random() < SMALL_STORES
+    ):  # drawn last, as it came last: what a seed stands for is otherwise as it was
+        setup = replace(setup, object_store_memory=rng.choice(CAPACITIES))
+    if rng.random() < CROSSING:
+        faults = crossing(rng, setup, faults)
+    return Case(seed, setup, steps, faults)
 
 
 def plan(rng: Random, setup: Setup) -> Faults:
@@ -96,6 +119,22 @@ def plan(rng: Random, setup: Setup) -> Faults:
         rng.choice([0.0, 0.02]),
         rng.randrange(1000),
     )
+
+
+def crossing(rng: Random, setup: Setup, faults: Faults) -> Faults:
+    """Who passes tasks on dies soon, while its word, or that of who has them now, is held up."""
+    names = [f"n{at}" for at in range(setup.nodes)]
+    passers = ["head"] if setup.head == "own" else names[1:]
+    if not passers:
+        return faults
+    passer = rng.choice(passers)
+    a, b = rng.choice([passer, "n0"]), rng.choice([name for name in names[1:] if name != passer] or names)
+    if a == b:
+        return faults
+    death = Death(passer, round(rng.expovariate(100.0), 4), _when(rng))
+    delay = Delay(a, b, rng.choice([0.01, 0.05, 0.1]), share=rng.choice([0.3, 1.0]), ends=1.0)
+    listed = tuple(other for other in faults.deaths if other.node != passer)
+    return replace(faults, deaths=(*listed, death), delays=(*faults.delays, delay), notice=0.001)
 
 
 def _when(rng: Random) -> float:

@@ -35,18 +35,32 @@ class Step(Struct, frozen=True, omit_defaults=True):
     retries: int = -1
     how: str = ""
 
+    def in_store(self) -> bool:
+        """Whether its (first) result is too large to travel inside messages."""
+        if self.op in ("spawn", "remade"):
+            return self.op == "remade" or self.how == "fat"
+        return self.large and self.op in ("leaf", "add", "put", "pair", "call")
+
+    def stores(self) -> bool:
+        """Whether it cannot do without a store."""
+        return self.in_store() or self.op == "carry" or (self.op == "nest" and self.large and bool(self.tree))
+
 
 OPS: dict[str, float] = {
     # what makes a result
     "leaf": 6, "add": 6, "nest": 2, "put": 2, "pair": 1.5, "spawn": 1.5, "nap": 1.5, "carry": 0.7, "patient": 1,
     "crash": 0.7, "fail": 0.7, "flaky": 1, "infeasible": 0.4, "call": 5, "use": 2, "kept": 0.8, "relay": 2.5,
-    "meet": 1, "find": 0.8,
+    "meet": 1, "find": 0.8, "remade": 2,
     # what does not
     "get": 2, "wait": 2, "sleep": 2, "drop": 3, "cancel": 3, "keep": 1.5, "kill": 0.5, "crash_actor": 0.7,
     "drop_actor": 0.5, "actor": 0.7,
 }  # fmt: skip
 """How often each is drawn."""
 OF_ACTORS = ("call", "use", "kept", "relay", "keep", "kill", "crash_actor", "drop_actor")
+TOGETHER = ("add", "patient", "spawn")
+"""They need all their arguments in one store at once; or who looks into the list that they make does."""
+UNLIMITED = 10**9
+"""Values, in a store without a capacity."""
 TAKE_MANY = ("add", "get", "wait", "drop", "spawn", "patient", "keep")
 TAKE_ONE = ("call", "use", "relay", "cancel")
 NAMES = ("ann", "bob")
@@ -137,6 +151,7 @@ def _where(rng: Random, nodes: int) -> str:
 
 _HOW: dict[str, Callable[[Random, int], str]] = {
     "leaf": _where,
+    "remade": lambda rng, nodes: rng.choice(["", f"soft n{nodes - 1}"]),
     "spawn": lambda rng, nodes: rng.choice(["", "", "fat"]),
     "cancel": lambda rng, nodes: rng.choice(["", "", "force", "flat", "force flat"]),
     "kill": lambda rng, nodes: rng.choice(["", "", "restart"]),

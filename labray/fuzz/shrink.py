@@ -69,7 +69,9 @@ def _on_a_simpler_cluster(case: Case) -> Iterator[Case]:
     named = [int(name[1:]) for name in case.faults.named() if name != "head"]
     if setup.nodes > max([*named, 0]) + 1:
         yield replace(case, setup=replace(setup, nodes=setup.nodes - 1))
-    for name in ("num_cpus", "host_cores", "latency_s", "bandwidth_Bps", "network", "pulls", "profile"):
+    for name in (
+        "num_cpus", "host_cores", "latency_s", "bandwidth_Bps", "network", "pulls", "profile", "object_store_memory",
+    ):  # fmt: skip
         usual_value: Any = getattr(usual, name)
         if getattr(setup, name) != usual_value:
             yield replace(case, setup=replace(setup, **{name: usual_value}))

@@ -26,7 +26,7 @@ from labray.messages import (
 from labray.node.mind import UNDECIDED
 from labray.node.tasks import State, TaskRecord
 from labray.node.worker import Worker
-from labray.schedulers.interface import TaskFinished
+from labray.schedulers.interface import TaskFinished, TaskRecalled
 
 if TYPE_CHECKING:
     from labray.node.node import Node
@@ -137,10 +137,12 @@ class Cancels:
         self.given_back(waiting)
 
     def given_back(self, tasks: list[TaskRecord]) -> None:
-        """These wait here again, unbegun: those that are not wanted end."""
+        """These wait here again, unbegun: those that are not wanted end, and of the others the agent hears."""
         for task in tasks:
             if task.cancelled is not None:
                 self.act(task)
+            elif task.state is State.READY and task.fact is not None:
+                self.desk.tell_agent(TaskRecalled(task.fact))
 
     def values(self, task: TaskRecord, values: tuple[Value, ...]) -> tuple[Value, ...]:
         """What a task that ended gives out: of a cancelled call nothing, whatever it returned."""

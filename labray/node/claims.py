@@ -17,7 +17,7 @@ Order = tuple[int, int]
 """Of two, the smaller goes first and may push out what only the other waits for; so the first of all gets on."""
 
 WRITES: Order = (0, 0)  # it runs already: the sooner it ends, the sooner it lets go
-FETCH: Order = (3, 0)  # nobody waits for it in earnest: a poll has asked
+FETCH: Order = (4, 0)  # nobody waits for it in earnest: a poll has asked
 NOBODY = ClientID("")
 
 
@@ -45,10 +45,14 @@ class Claim:
 def needed(node: Node) -> dict[ObjectID, Order]:
     """What open gets and the arguments of tasks that are being fetched need here together, and in which order."""
     order: dict[ObjectID, Order] = {}
+    records = node.objects.records
     for client in node.clients.clients.values():
         for request in client.requests.values():
             if type(request.message) is Get:
-                _need(order, [ref.id for ref in request.message.refs], (1, request.order))
+                ids = [ref.id for ref in request.message.refs]
+                waits = any(id in records and records[id].value is None for id in ids)
+                # what does not exist yet may need this memory to be made
+                _need(order, ids, (3 if waits else 1, request.order))
     storage = node.storage
     coming = (*storage.fetches, *storage.spills.restoring, *storage.account.promised.get(node.place, ()))
     for id in coming:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labray.ids import ObjectID, TaskID
-from labray.messages import Bounced, Demand, Failed, Inline, Ref
+from labray.messages import Bounced, Demand, Failed, Inline, Ref, Stored
 from labray.node.records import ObjectRecord
 from labray.node.tasks import State, TaskRecord
 
@@ -82,11 +82,11 @@ class Fetching:
         return [task for task, number in fetches if task.fetches == number]
 
     def complete(self, task: TaskRecord) -> bool:
-        """Whether all arguments of a task that is about to be sent are in memory still."""
+        """Whether all arguments of a task that is about to be sent are in memory still, and none was lost."""
         if not self.node.storage.spills.any_left:
             return True
         records = self.objects.records
-        return all(records[ref.id].here is not None for ref in self._borrowed(task))
+        return all(type(records[ref.id].here) in (Inline, Stored) for ref in self._borrowed(task))
 
     def stage(self, task: TaskRecord, shape: Demand) -> bool:
         """Whether the arguments of a ready task whose turn it is are in memory.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labray.ids import ObjectID, TaskID, creator
-from labray.messages import ErrorInfo, Failed, Inline, Spec
+from labray.messages import ErrorInfo, Failed, Inline
 from labray.node.records import ObjectRecord
 from labray.node.tasks import TaskRecord, pinned
 
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 class Origin:
     """A task that ended. results: the large ones. users: those that live, and remembered tasks that were given one.
 
-    held: its small arguments, kept so that it can run again.
+    held: its small arguments, kept so that it can run again. excused: how many of its attempts used up no retry.
     """
 
-    __slots__ = ("attempt", "held", "results", "spec", "users")
+    __slots__ = ("attempt", "excused", "held", "results", "spec", "users")
 
-    def __init__(self, spec: Spec, attempt: int, results: list[ObjectID]) -> None:
-        self.spec = spec
-        self.attempt = attempt
+    def __init__(self, task: TaskRecord, results: list[ObjectID]) -> None:
+        self.spec = task.spec
+        self.attempt = task.attempt
+        self.excused = task.excused
         self.results = results
         self.users = len(results)
         self.held: list[ObjectID] = []
@@ -50,9 +51,9 @@ class Lineage:
             return
         known = self.origins.get(task.id)
         if known is not None:
-            known.attempt = task.attempt
+            known.attempt, known.excused = task.attempt, task.excused
             return
-        origin = self.origins[task.id] = Origin(spec, task.attempt, results)
+        origin = self.origins[task.id] = Origin(task, results)
         for ref in dict.fromkeys(spec.deps):
             record = self.objects.records[ref.id]
             if type(record.value) is Inline:
@@ -110,6 +111,7 @@ class Lineage:
         spec = origin.spec
         origin.attempt += 1
         task = self.node.custody.record(spec, mine=True, attempt=origin.attempt)
+        task.excused = origin.excused
         self.desk.note("retried", task.id, task.attempt)
         for ref in pinned(spec):
             if ref.id not in self.objects.records and ref.owner == self.desk.place:
@@ -127,7 +129,7 @@ class Lineage:
         return self.origins.get(creator(id))
 
     def _may_run_again(self, origin: Origin) -> bool:
-        return origin.spec.retries < 0 or origin.attempt < origin.spec.retries
+        return origin.spec.retries < 0 or origin.attempt - origin.excused < origin.spec.retries
 
     def _call_again(self, task: TaskRecord) -> None:
         """A method, unless its actor is known to be dead. (If that is not known here, the call finds out.)"""

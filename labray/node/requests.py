@@ -193,7 +193,11 @@ class Desks:
                 self._note(client, message, self.desk.now)
             self._tell_ready(client, message, records)
             return
-        request = self._open(client, message)
+        self._await(self._open(client, message), records, there)
+
+    def _await(self, request: Request, records: list[ObjectRecord], there: int) -> None:
+        message = request.message
+        assert isinstance(message, Wait)
         request.missing = message.count - there
         for record in records:
             self.objects.when_exists(record, self._appeared, request)
@@ -201,11 +205,18 @@ class Desks:
     def _appeared(self, request: Request, record: ObjectRecord) -> None:
         request.missing -= 1
         message = request.message
-        if request.missing == 0 and request.client.requests.get(message.request) is request:
-            self._close(request)
-            self._note(request.client, message, request.since)
-            assert isinstance(message, Wait)
-            self._tell_ready(request.client, message, [self.objects.records[r.id] for r in message.refs])
+        if request.missing or request.client.requests.get(message.request) is not request:
+            return
+        assert isinstance(message, Wait)
+        records = [self.objects.records[ref.id] for ref in message.refs]
+        there = sum(record.value is not None for record in records)
+        if there < message.count:  # one was lost again while the others came
+            self._wait_no_more(request)
+            self._await(request, records, there)
+            return
+        self._close(request)
+        self._note(request.client, message, request.since)
+        self._tell_ready(request.client, message, records)
 
     def _tell_ready(self, client: Client, message: Wait, records: list[ObjectRecord]) -> None:
         positions = tuple(i for i, record in enumerate(records) if record.value is not None)

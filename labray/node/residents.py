@@ -57,7 +57,10 @@ class Host(Protocol):
 
 
 class Residents:
-    def __init__(self, desk: Desk, pool: Pool, make_run: MakeRun, host: Host) -> None:
+    def __init__(
+        self, desk: Desk, pool: Pool, make_run: MakeRun, host: Host, memory_is_short: Callable[[], bool]
+    ) -> None:
+        self.memory_is_short = memory_is_short
         self.make_run = make_run
         self.desk = desk
         self.pool = pool
@@ -143,8 +146,12 @@ class Residents:
             lane = resident.lanes.get(submitter)
             if not lane or lane[0].seq != seq:  # another call has come in before this one
                 continue
-            if lane[0].spec.deps and not self.host.call_in(lane[0]):
-                continue
+            if lane[0].spec.deps:
+                if worker.pipe and self.memory_is_short():  # it would pin its arguments long before it begins
+                    heappush(resident.turn, (seq, submitter))
+                    break
+                if not self.host.call_in(lane[0]):
+                    continue
             self._send(lane.popleft(), worker)
             if not lane:
                 del resident.lanes[submitter]
@@ -161,6 +168,13 @@ class Residents:
             self.pool.deep += 1
         self.desk.send(worker.id, self.make_run(task, worker))
         self.desk.note("dispatched", task.id, worker.id)
+
+    def call_back(self) -> None:
+        """Somebody needs the memory that the arguments of calls take which have not begun: those wait here instead."""
+        for resident in self.here.values():
+            pipe = resident.worker.pipe
+            if any(task.spec.deps for task in pipe[1:]) and not resident.worker.recalling:
+                self.pool.recall(resident.worker)
 
     def give_back(self, worker: Worker, tasks: list[TaskRecord]) -> None:
         """What was in the pipe of an actor's process and had not begun, in order: calls, or its constructor."""

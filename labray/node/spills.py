@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from labray.ids import ObjectID, Place
+from labray.ids import ObjectID, Place, is_put
 from labray.messages import (
     Copied,
     Dropped,
@@ -83,6 +83,8 @@ class Spills:
         """Whether another place has a copy, as its owner knows, or as we should ask."""
         if record.owner != self.place:
             return record.source is not None and record.owner not in self.desk.dead
+        if is_put(record.id):  # nothing makes it again: it is not left to a copy that may die
+            return False
         return type(record.value) is Remote and any(
             place != self.place and place not in self.desk.dead for place in record.value.places
         )

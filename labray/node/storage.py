@@ -198,6 +198,7 @@ class Storage:
         waited = self.desk.now - max(claim.since, self.progress)
         assert self.account.capacity is not None
         if claim.size <= self.account.capacity and self._may_hope(claim, waited):
+            self.node.residents.call_back()
             if not self.alarmed:
                 self.alarmed = True
                 self.desk.after(max(PATIENCE_S / 2, waited), self._look_again)
@@ -219,6 +220,10 @@ class Storage:
         workers = self.node.pool.workers.values()
         # what runs will end and let go; but who runs and wants to write is not put off for ever
         return not claim.client and any(worker.pipe and not worker.blocked for worker in workers)
+
+    def is_short(self) -> bool:
+        """Whether somebody waits for room."""
+        return bool(self.rooms or self.fetches)
 
     def _refuse_room(self, claim: Claim, error: ErrorInfo) -> None:
         self.desk.note("refused", claim.id, (claim.client, claim.size))

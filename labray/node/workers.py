@@ -219,7 +219,7 @@ class Pool:
     def recall(self, worker: Worker, keep: int = 1) -> None:
         """Ask for all but the first few back. (Asking twice does no harm: an earlier call may have been for fewer.)"""
         tasks = tuple(task.id for task in worker.pipe[keep:])
-        if tasks and worker.actor is None:
+        if tasks:
             worker.recalling += 1
             self.desk.send(worker.id, Recall(tasks))
 

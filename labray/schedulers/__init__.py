@@ -9,11 +9,13 @@ from labray.schedulers.bottom_up import BottomUp
 from labray.schedulers.centralized import Centralized
 from labray.schedulers.checked import Checked
 from labray.schedulers.interface import Scheduler
+from labray.schedulers.leases import OwnershipLeases
 from labray.schedulers.least_loaded import LeastLoaded
 from labray.schedulers.lists import BLevel, Single
 from labray.schedulers.plans import Workload
 from labray.schedulers.power_of_d import PowerOfD
 from labray.schedulers.random import Random
+from labray.schedulers.rebalancing import Rebalancing
 from labray.schedulers.round_robin import RoundRobin
 from labray.schedulers.static import Cpop, Dls, Heft, Hlfet, Lookahead, Peft
 from labray.schedulers.work_stealing import WorkStealing
@@ -30,9 +32,11 @@ __all__ = [
     "Hlfet",
     "LeastLoaded",
     "Lookahead",
+    "OwnershipLeases",
     "Peft",
     "PowerOfD",
     "Random",
+    "Rebalancing",
     "RoundRobin",
     "Scheduler",
     "Single",
@@ -49,6 +53,8 @@ NAMES: dict[str, Callable[[], Scheduler]] = {
     "least_loaded": LeastLoaded,
     "power_of_d": PowerOfD,
     "work_stealing": WorkStealing,
+    "rebalancing": Rebalancing,
+    "ownership_leases": OwnershipLeases,
     "single": Single,
     "b_level": BLevel,
     "hlfet": Hlfet,

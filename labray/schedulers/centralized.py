@@ -97,8 +97,8 @@ class Porter:
             return ()
         elif isinstance(event, HeadBack):  # it takes everybody for idle
             self._settled.clear()
-            return (self._word(),)
-        return () if self._view.free == self._expected else (self._word(),)
+            return (self.word(),)
+        return () if self._view.free == self._expected else (self.word(),)
 
     def _settle(self, task: Task) -> None:
         if task.demand:  # others the head does not count
@@ -111,9 +111,10 @@ class Porter:
         if not task.demand or not task.hops:
             return ()
         self._settled.append(task.id)
-        return (self._word(),)
+        return (self.word(),)
 
-    def _word(self) -> Tell:
+    def word(self) -> Tell:
+        """What is free here, and what has begun since the last word."""
         free = self._view.free
         self._expected = dict(free)
         word = Room(tuple(free.items()), tuple(self._settled))

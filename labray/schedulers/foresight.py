@@ -81,7 +81,10 @@ def dls(work: Workload, machine: Machine) -> Plan:
 
 
 def dls_moving(work: Workload, machine: Machine) -> Plan:
-    """The same with levels in which data has to move, as DSLab's simulator of workflows has it."""
+    """The same with levels in which data has to move, as DSLab's simulator of workflows has it.
+
+    Source: github.com/osukhoroslov/dslab, crates/dslab-dag/src/schedulers/dls.rs. No policy: it is for comparison.
+    """
     return _by_dynamic_level(work, machine, moving=True)
 
 

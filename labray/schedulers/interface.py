@@ -103,6 +103,12 @@ class TaskStarted(Fact, frozen=True, gc=False):
     task: Task
 
 
+class TaskRecalled(Fact, frozen=True, gc=False):
+    """It was started, as the next in a worker's pipe, and is taken back before it began: it waits here again."""
+
+    task: Task
+
+
 class TaskFinished(Fact, frozen=True, gc=False):
     """seconds: from begun to ended; 0.0 if the attempt was lost."""
 
@@ -167,6 +173,7 @@ class HeadBack(Fact, frozen=True, gc=False):
 Event = (
     TaskArrived
     | TaskStarted
+    | TaskRecalled
     | TaskFinished
     | TaskBlocked
     | TaskUnblocked

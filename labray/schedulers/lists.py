@@ -6,7 +6,6 @@ that it does not know has its declared cost as its level. BLevel decides at the 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from msgspec import Struct
 
-from labray.ids import ObjectID, Place, TaskID
+from labray.ids import Place, TaskID
 from labray.messages import Demand
 from labray.schedulers.centralized import Desk, Porter, Room, send
 from labray.schedulers.interface import (
@@ -43,14 +42,10 @@ from labray.schedulers.interface import (
 from labray.schedulers.plans import Workload, static_levels
 from labray.schedulers.roster import Roster
 from labray.schedulers.static import NOTHING
+from labray.schedulers.transfers import Transfers
 
 if TYPE_CHECKING:
     from random import Random
-
-UNDER_WAY = 0.1
-"""What an input counts that another task has sent for already (as in Estee: J. Supercomputing 2022)."""
-REMEMBERED = 100_000
-"""Inputs of which the head knows where they were sent for."""
 
 ROOM_EVENTS: tuple[type[Fact], ...] = (
     TaskStarted,
@@ -228,7 +223,7 @@ class Clerk:
         self._roster = Roster(cluster)
         self._desks = {node.place: Desk(node) for node in cluster.nodes}
         self._waiting = Waiting(policy.work)
-        self._coming: OrderedDict[ObjectID, dict[Place, None]] = OrderedDict()
+        self._transfers = Transfers()
         self._armed = False
 
     def handle(self, event: Event, now: float) -> Sequence[Decision]:
@@ -263,7 +258,7 @@ class Clerk:
             if not desks:
                 return False
             desk = self._choose(task, desks)
-            self._remember(task, desk.place)
+            self._transfers.remember(task, desk.place)
             decisions.append(send(task, desk))
             return True
 
@@ -276,19 +271,4 @@ class Clerk:
     def _least_moved(self, task: Task, desks: list[Desk]) -> Desk:
         if not any(dep.places for dep in task.deps):
             return desks[0]
-        return min(desks, key=lambda desk: self._moved(task, desk.place))
-
-    def _moved(self, task: Task, place: Place) -> float:
-        """Bytes; small values travel inside the task and have no place."""
-        total = 0.0
-        for dep in task.deps:
-            if dep.places and place not in dep.places:
-                total += dep.size * (UNDER_WAY if place in self._coming.get(dep.id, ()) else 1.0)
-        return total
-
-    def _remember(self, task: Task, place: Place) -> None:
-        for dep in task.deps:
-            if dep.places:
-                self._coming.setdefault(dep.id, {})[place] = None
-        while len(self._coming) > REMEMBERED:
-            self._coming.popitem(last=False)
+        return min(desks, key=lambda desk: self._transfers.needed(task, desk.place))

@@ -210,8 +210,9 @@ class Client(ABC):
     def send_posts(self) -> None:
         """What was posted arrives at the daemon."""
         if self.outbox:
-            self.unsaid.clear()
             mail, self.outbox = self.outbox, []
+            if self.unsaid:
+                self.shelf.told(message for _, _, message in mail)
             self.daemon.receive(mail)
 
     # ------------------------------------------------------------ answers

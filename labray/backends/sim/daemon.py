@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from labray import messages as m
 from labray.backends.sim.stores import Disk, freed
 from labray.ids import ClientID, ObjectID, Place
+from labray.node.node import PIPE_ALARM
 
 if TYPE_CHECKING:
     from labray.backends.sim.hosts import Host
@@ -157,10 +158,15 @@ class Daemon:
         self._world.push(place, effect)
 
     def _alarm(self, place: Place, effect: m.Alarm) -> None:
+        # what waits will be looked at; agents, whose tokens are odd, and the clock of the pipes tick for ever
+        own = effect.token % 2 == 0 and effect.token != PIPE_ALARM
+        self._agenda.own_alarms += own
+
         def fire(moment: Any) -> None:
+            self._agenda.own_alarms -= own
             if self.dead:
                 return
-            self._world.alarm_fired()
+            self._world.alarm_fired(own)
             self.receive([(place, "", m.Woke(effect.token))])
 
         self._agenda.after(effect.after, fire)

@@ -5,12 +5,14 @@ Without a capacity (`object_store_memory`) nobody asks and nothing is spilled.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.buffers import in_place
 from labray.errors import restore
 from labray.ids import ObjectID, Place
+from labray.node.storage import left_behind
 
 if TYPE_CHECKING:
     from labray.backends.sim.clients import Client
@@ -51,6 +53,13 @@ class Shelf:
         client.unsaid = [other for other in client.unsaid if other != id]
         self.idle += size
 
+    def told(self, messages: Iterable[Any]) -> None:
+        """The node hears of what is in these."""
+        said = {
+            effect.id for message in messages for effect in left_behind(message) if type(effect) is m.Free
+        }
+        self._client.unsaid = [id for id in self._client.unsaid if id not in said]
+
     def lost(self) -> None:
         """The client died: what it had stored and not told goes with it."""
         for id in self._client.unsaid:
@@ -86,13 +95,13 @@ class Disk:
         self._daemon = daemon
         self._speed_Bps = speed_Bps
         self._free_at = 0.0
-        self._files: dict[ObjectID, m.Payload | None] = {}
+        self.files: dict[ObjectID, m.Payload | None] = {}
 
     def spill(self, place: Place, effect: m.Spill) -> None:
         value = effect.value
 
         def written() -> m.Spilled:
-            self._files[effect.id] = self._daemon.stores[effect.id]
+            self.files[effect.id] = self._daemon.stores[effect.id]
             block = m.Block(m.DISK, 0, 0, value.block.sizes)
             return m.Spilled(effect.id, m.Stored(value.size, block, value.refs))
 
@@ -102,7 +111,7 @@ class Disk:
         value = effect.value
 
         def read() -> m.Restored:
-            self._daemon.stores[effect.id] = self._files[effect.id]
+            self._daemon.stores[effect.id] = self.files[effect.id]
             return m.Restored(
                 effect.id, m.Stored(value.size, m.Block(place, 0, 0, value.block.sizes), value.refs)
             )
@@ -123,10 +132,10 @@ class Disk:
 
     def content(self, id: ObjectID) -> m.Payload | None:
         """What is in an object's file."""
-        return self._files[id]
+        return self.files[id]
 
     def delete(self, id: ObjectID) -> None:
-        del self._files[id]
+        del self.files[id]
 
 
 def removed(daemon: Daemon, id: ObjectID) -> None:

@@ -90,7 +90,7 @@ class Worker(Client):
         if (run.spec.id, run.attempt) != (notice.task, notice.attempt):
             return
         self.interrupted = True
-        if self.awaiting is not None:
+        if self.awaiting is not None and self.in_body:  # not when it asks for room for its result
             self.awaiting = None
             self._wait_begins()
         elif self._sleeping is not None:

@@ -139,7 +139,7 @@ class World:
             if origin.dead or target.dead:
                 return
             target.stores[effect.id] = payload
-            target.receive([(effect.to, "", m.Arrived(effect.id, copy))])
+            target.receive([(effect.to, "", m.Arrived(effect.id, copy, source))])
 
         if origin.host is target.host:  # its processes copy it, and need the CPU for it
             origin.host.work(origin.host.waking_s(0.0), effect.value.size / self.profile.local_Bps, arrive)
@@ -207,9 +207,9 @@ class World:
         if self._broken is not None:
             raise self._broken
 
-    def alarm_fired(self) -> None:
-        """Alarms go on for ever: when nothing else does, it is a deadlock all the same."""
-        self.agenda.quiet_alarms += 1
+    def alarm_fired(self, own: bool) -> None:
+        """Alarms go on for ever: when nothing else does, it is a deadlock all the same. Agents' do not hurry nodes'."""
+        self.agenda.quiet_alarms += own or not self.agenda.own_alarms
         if self.agenda.quiet_alarms > self._quiet_limit and self.agenda.live == 0:
             self.agenda.quiet_alarms = 0
             raise self.deadlock()

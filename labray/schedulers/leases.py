@@ -1,0 +1,264 @@
+"""OwnershipLeases: where a task is submitted asks nodes for workers, and uses one as long as it has work for it.
+
+Ray since 2020, below the Ownership paper (Wang et al., NSDI'21): the owner queues its tasks by the shape of their
+request, asks the node with most of the oldest task's input bytes for a worker, else its own, else the next, and sends
+the oldest task to whoever lends one. A node that has no room says so and remembers who asked, so that the owner asks
+others too. What a worker is lent for is its shape, not a task: that saves the question for every task but the first.
+Ours: a worker without work is given back at once, and what a node knows of others it has only from such answers.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from msgspec import Struct
+
+from labray.ids import Place, TaskID
+from labray.schedulers.interface import (
+    Agent,
+    Cluster,
+    Decision,
+    Event,
+    Fact,
+    Forward,
+    Keep,
+    MessageReceived,
+    NodeInfo,
+    NodeJoined,
+    NodeLost,
+    RoomChanged,
+    Task,
+    TaskArrived,
+    TaskBlocked,
+    TaskFinished,
+    TaskRecalled,
+    TaskStarted,
+    TaskWithdrawn,
+    Tell,
+    View,
+)
+from labray.schedulers.lending import Lender, Shape
+from labray.schedulers.roster import Roster
+from labray.schedulers.spread import Spreader, wants_spreading
+
+if TYPE_CHECKING:
+    from random import Random
+
+MOST_QUESTIONS = 10
+"""Of one owner and shape without an answer yet, or one for each node if there are more (as Ray's limiter of rates)."""
+
+
+class Ask(Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """From an owner: lend me a worker."""
+
+    shape: Shape
+
+
+class Busy(Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """The answer, if there is no room: you are in line."""
+
+    shape: Shape
+
+
+class Lent(Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """A worker is yours: the answer, or when your turn has come, or since it has ended what you gave it."""
+
+    shape: Shape
+    why: Literal["asked", "waited", "done"]
+
+
+class Returned(Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """From an owner: I have nothing for it."""
+
+    shape: Shape
+
+
+Word = Ask | Busy | Lent | Returned
+
+
+class OwnershipLeases(Struct, frozen=True):
+    """The owner of a task finds it a worker, and keeps the worker while it has more of the same shape."""
+
+    words: ClassVar[tuple[type[Struct], ...]] = (Ask, Busy, Lent, Returned)
+    interest: ClassVar[tuple[type[Fact], ...]] = (
+        TaskStarted,
+        TaskRecalled,
+        TaskFinished,
+        TaskBlocked,
+        TaskWithdrawn,
+        RoomChanged,
+        MessageReceived,
+        NodeJoined,
+        NodeLost,
+    )
+
+    def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
+        return Spreader(cluster) if place == cluster.head else Owner(cluster, view)
+
+
+class Wanted:
+    """One shape at its owner: the tasks, and whom it asked. busy: those with whom it is in line."""
+
+    __slots__ = ("asked", "busy", "tasks")
+
+    def __init__(self) -> None:
+        self.tasks: OrderedDict[TaskID, Task] = OrderedDict()
+        self.asked: dict[Place, int] = {}
+        self.busy: dict[Place, None] = {}
+
+    def answered(self, place: Place) -> None:
+        if self.asked.get(place, 0) > 1:
+            self.asked[place] -= 1
+        else:
+            self.asked.pop(place, None)
+
+    def forget(self, place: Place) -> None:
+        self.asked.pop(place, None)
+        self.busy.pop(place, None)
+
+
+class Owner:
+    """A node: owner of what is submitted there, and lender of its own workers, to itself too."""
+
+    def __init__(self, cluster: Cluster, view: View) -> None:
+        self._place = view.place
+        self._head = cluster.head
+        self._roster = Roster(cluster)
+        self._lender = Lender(view)
+        at = [node.place for node in cluster.nodes].index(view.place)
+        ring = (*cluster.nodes[at:], *cluster.nodes[:at])
+        self._distance = {node.place: steps for steps, node in enumerate(ring)}
+        self._wanted: dict[Shape, Wanted] = {}
+        self._decided: list[Decision] = []
+        self._to_self: deque[Word] = deque()
+
+    def handle(self, event: Event, now: float) -> Sequence[Decision]:
+        self._decided = []
+        if isinstance(event, TaskArrived):
+            self._arrived(event.task)
+        elif isinstance(event, MessageReceived):
+            self._heard(event.sender, event.body)
+        elif isinstance(event, TaskStarted):
+            self._lender.started(event.task)
+        elif isinstance(event, TaskRecalled):
+            self._lender.recalled(event.task)
+        elif isinstance(event, TaskFinished | TaskWithdrawn):
+            self._over(event.task)
+        elif isinstance(event, NodeJoined):
+            self._joined(event.node)
+        elif isinstance(event, NodeLost):
+            self._lost(event.place)
+        self._serve()
+        while self._to_self:
+            self._heard(self._place, self._to_self.popleft())
+            self._serve()
+        return self._decided
+
+    def _say(self, to: Place, word: Word) -> None:
+        if to == self._place:
+            self._to_self.append(word)
+        else:
+            self._decided.append(Tell(to, word))
+
+    # ------------------------------------------------------------ as an owner
+
+    def _arrived(self, task: Task) -> None:
+        if task.hops:
+            self._keep(task)
+            return
+        places = self._roster.feasible(task)
+        if wants_spreading(task) and len(places) > 1:
+            self._decided.append(Forward(task.id, self._head))
+        elif task.kind == "actor" and self._place in places:
+            self._keep(task)  # it never gives its worker back
+        elif task.kind == "actor" and places:
+            self._decided.append(Forward(task.id, places[0]))
+        elif places:
+            shape = (task.demand, task.strategy)
+            self._wanted.setdefault(shape, Wanted()).tasks[task.id] = task
+            self._seek(shape)
+
+    def _keep(self, task: Task) -> None:
+        self._lender.arrived(task)
+        self._decided.append(Keep(task.id))
+
+    def _seek(self, shape: Shape) -> None:
+        """Ask for as many workers as there are tasks, but not whoever has said that there is no room."""
+        wanted = self._wanted[shape]
+        if not wanted.tasks:
+            return
+        oldest = next(iter(wanted.tasks.values()))
+        places = [place for place in self._roster.feasible(oldest) if place not in wanted.busy]
+        missing = min(len(wanted.tasks), max(MOST_QUESTIONS, len(self._roster.nodes)))
+        missing -= sum(wanted.asked.values())
+        for _ in range(missing if places else 0):
+            to = min(places, key=lambda place: self._preference(wanted, oldest, place))
+            wanted.asked[to] = wanted.asked.get(to, 0) + 1
+            self._say(to, Ask(shape))
+
+    def _preference(self, wanted: Wanted, task: Task, place: Place) -> tuple[int, int, int]:
+        here = sum(dep.size for dep in task.deps if place in dep.places)
+        return (wanted.asked.get(place, 0), -here, self._distance[place])
+
+    def _lent(self, place: Place, shape: Shape, why: str) -> None:
+        wanted = self._wanted.setdefault(shape, Wanted())
+        if why == "asked":
+            wanted.answered(place)
+        elif why == "waited":
+            wanted.busy.pop(place, None)
+        if not wanted.tasks:
+            self._say(place, Returned(shape))
+            return
+        _, task = wanted.tasks.popitem(last=False)
+        if place == self._place:
+            self._keep(task)
+        else:
+            self._decided.append(Forward(task.id, place))
+        self._seek(shape)
+
+    def _heard(self, sender: Place, word: Word) -> None:
+        if sender not in self._distance:
+            return
+        if isinstance(word, Lent):
+            self._lent(sender, word.shape, word.why)
+        elif isinstance(word, Busy):
+            wanted = self._wanted[word.shape]
+            wanted.answered(sender)
+            wanted.busy[sender] = None
+            self._seek(word.shape)
+        elif isinstance(word, Returned):
+            self._lender.returned(sender, word.shape)
+        elif self._lender.lend(sender, word.shape):
+            self._say(sender, Lent(word.shape, "asked"))
+        else:
+            self._say(sender, Busy(word.shape))
+
+    # ------------------------------------------------------------ as a lender, and news
+
+    def _serve(self) -> None:
+        for owner, shape in self._lender.turns():
+            self._say(owner, Lent(shape, "waited"))
+
+    def _over(self, task: Task) -> None:
+        wanted = self._wanted.get((task.demand, task.strategy))
+        if wanted is not None and wanted.tasks.pop(task.id, None) is not None:
+            return
+        lease = self._lender.over(task)
+        if lease is not None:
+            self._say(lease[0], Lent(lease[1], "done"))
+
+    def _joined(self, node: NodeInfo) -> None:
+        self._roster.join(node)
+        self._distance.setdefault(node.place, len(self._distance))
+        for shape in self._wanted:
+            self._seek(shape)
+
+    def _lost(self, place: Place) -> None:
+        self._roster.lose(place)
+        self._distance.pop(place, None)
+        self._lender.lost(place)
+        for shape, wanted in self._wanted.items():
+            wanted.forget(place)
+            self._seek(shape)
