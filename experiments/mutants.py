@@ -165,7 +165,7 @@ MUTANTS = (
     Mutant(
         "a ref is passed on without telling its owner",
         "node/objects.py",
-        "                self.desk.send(ref.owner, Lent(ref.id, to))",
+        "                self.desk.send(ref.owner, Lent(ref.id, to, self.desk.heads))",
         "                pass",
     ),
     Mutant(
