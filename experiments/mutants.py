@@ -164,7 +164,7 @@ MUTANTS = (
     ),
     Mutant(
         "a ref is passed on without telling its owner",
-        "node/objects.py",
+        "node/loans.py",
         "                self.desk.send(ref.owner, Lent(ref.id, to, self.desk.heads))",
         "                pass",
     ),

@@ -429,7 +429,7 @@ class Bounced(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class LossAsked(Tagged, frozen=True, array_like=True, gc=False):
-    """Something here went by a place that is lost, as if you had not heard: answer LossKnown once you know it too."""
+    """Answer LossKnown once you know of this loss too. place: as `Desk.life` calls it."""
 
     place: Place
 
@@ -496,21 +496,26 @@ class Dropped(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class Lent(Tagged, frozen=True, array_like=True, gc=False):
-    """To an object's owner, from a place that passes its ref on: `to` will hold it as well.
+    """To an object's owner, from a place that passes its ref on: `to` will hold it (count times) as well.
 
-    heads: how many heads the sender knows to be lost. They all have one name.
+    heads: how many heads the sender knows to be lost. They all have one name. From `to` itself: it is its own loan.
     """
 
     id: ObjectID
     to: Place
     heads: int = 0
+    count: int = 1
 
 
 class Returned(Tagged, frozen=True, array_like=True, gc=False):
-    """To an object's owner: the sender gives back the n loans it had."""
+    """To an object's owner: the sender gives back the loans it had: so many from the owner or by its own word.
+
+    passed: those that others have passed on to it: who (`Desk.life`), and how many.
+    """
 
     id: ObjectID
     count: int
+    passed: tuple[tuple[Place, int], ...] = ()
 
 
 class Seek(Tagged, frozen=True, array_like=True, gc=False):
@@ -751,10 +756,11 @@ class MemoryShort(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class Arrived(Tagged, frozen=True, array_like=True, gc=False):
-    """A pulled object is in this node's store now."""
+    """A pulled object is in this node's store now. source: the place that pushed it."""
 
     id: ObjectID
     value: Stored
+    source: Place
 
 
 class Spilled(Tagged, frozen=True, array_like=True, gc=False):

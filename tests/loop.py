@@ -228,7 +228,7 @@ class LoopWorld:
             case m.Push(id, value, to):
                 assert (at, id) in (self._where(value)), f"{id} is pushed from {at}, where it is not"
                 if to in self.nodes:
-                    self.wire("push" + at, to, m.Arrived(id, stored(value.size, to)))
+                    self.wire("push" + at, to, m.Arrived(id, stored(value.size, to), at))
                     self.store[(to, id)] = value.size
             case m.Free(id, value):
                 if self.twice.get((at, id)) and value.block.writer != m.DISK:

@@ -21,6 +21,8 @@ CORES = 16
 """CPUs of a simulated node."""
 WAVE = 500
 """Tasks that a submitter has under way."""
+SHARE = 50
+"""The same, where every node of many has one."""
 KEEP_ALL = BottomUp(spill=1 << 30)
 PASS_ON = BottomUp(spill=0)
 CALLS = 20
@@ -40,20 +42,20 @@ class Case(Struct, frozen=True):
 # ---------------------------------------------------------------- programs
 
 
-@lru_cache(maxsize=1)
-def wave() -> TaskGraph:
-    """Modelled tasks of a millisecond that need nothing of each other."""
+@lru_cache(maxsize=2)
+def wave(size: int) -> TaskGraph:
+    """So many modelled tasks of a millisecond that need nothing of each other."""
     graph = TaskGraph()
-    for _ in range(WAVE):
+    for _ in range(size):
         graph.task(cost=1e-3, outputs=())
     return graph
 
 
 @labray.remote(num_cpus=0)
-def submit_modelled(waves: int) -> int:
+def submit_modelled(waves: int, size: int) -> int:
     from experiments.simspeed import cases  # a submitter is pickled; the graph that all share need not be
 
-    return sum(labray.execute(cases.wave()).tasks for _ in range(waves))
+    return sum(labray.execute(cases.wave(size)).tasks for _ in range(waves))
 
 
 @labray.remote
@@ -62,20 +64,22 @@ def empty() -> None:
 
 
 @labray.remote(num_cpus=0)
-def submit_executed(waves: int) -> int:
+def submit_executed(waves: int, size: int) -> int:
     for _ in range(waves):
-        labray.get([empty.remote() for _ in range(WAVE)])
-    return waves * WAVE
+        labray.get([empty.remote() for _ in range(size)])
+    return waves * size
 
 
-def from_nodes(submitter: Any, tasks: int, nodes: int) -> int:
-    """Share the tasks among submitters on so many nodes."""
-    waves = max(1, tasks // (nodes * WAVE))
-    return sum(labray.get([submitter.options(resources=at(node)).remote(waves) for node in range(nodes)]))
+def from_nodes(submitter: Any, tasks: int, nodes: int, size: int = WAVE) -> int:
+    """Share the tasks among submitters on so many nodes, in waves of this size."""
+    waves = max(1, tasks // (nodes * size))
+    return sum(
+        labray.get([submitter.options(resources=at(node)).remote(waves, size) for node in range(nodes)])
+    )
 
 
-def modelled_from(nodes: int) -> Callable[[int], int]:
-    return lambda tasks: from_nodes(submit_modelled, tasks, nodes)
+def modelled_from(nodes: int, size: int = WAVE) -> Callable[[int], int]:
+    return lambda tasks: from_nodes(submit_modelled, tasks, nodes, size)
 
 
 def executed_from(nodes: int) -> Callable[[int], int]:
@@ -141,6 +145,16 @@ CASES: Mapping[str, Case] = {
     },
     **{
         f"modelled, spread over {nodes} nodes": Case(modelled_from(10), 200_000, 20_000, nodes, PASS_ON)
+        for nodes in (10, 100, 1_000, 10_000)
+    },
+    **{
+        f"modelled, kept by all of {nodes} nodes": Case(
+            modelled_from(nodes, SHARE),
+            max(200_000, 200 * nodes),
+            max(20_000, SHARE * nodes),
+            nodes,
+            KEEP_ALL,
+        )
         for nodes in (10, 100, 1_000, 10_000)
     },
     "blocked in get at once": Case(blocked_at_once, 10_000, 1_000, 10, BottomUp()),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from math import inf
 from types import MappingProxyType
 from typing import Any
 
 from labray.fuzz.driver import Wrong
-from labray.ids import HEAD, ObjectID, creator
+from labray.ids import HEAD
 from labray.trace import Event
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
@@ -110,91 +110,52 @@ class Judge:
 
 def nothing_left(world: Any) -> None:
     """All resources are back, and nobody holds anything."""
-    excused = _told_by_the_dead(world)
     for node in world.every_node():
-        _no_objects_left(node, excused)
-        _stores_are_empty(node, world, excused)
-        _no_tasks_left(node, excused)
+        _no_objects_left(node)
+        _stores_are_empty(node, world)
+        _no_tasks_left(node)
         for client in node.clients.clients.values():
             given = [id for id in client.given if "-f" not in id]
             if client.requests or client.pins or len(given) > 1:
                 raise Wrong(f"{client.id} still has {client.requests}, {client.pins}, {given}")
 
 
-def _no_tasks_left(node: Any, excused: Set[str]) -> None:
+def _no_tasks_left(node: Any) -> None:
     """Nor what an actor has for as long as it lives."""
     free, totals = node.pool.resources.free, node.pool.resources.totals
-    if free != totals and excused.isdisjoint(node.residents.here):
+    if free != totals:
         raise Wrong(f"{node.place} has {free} free of {totals}")
-    made_by = {creator(ObjectID(id)) for id in excused}
-    tasks = [id for id in node.custody.tasks if id not in made_by]
-    if tasks:
+    if tasks := list(node.custody.tasks):
         raise Wrong(f"{node.place} still has tasks: {', '.join(node.pending()) or tasks}")
-    names = [name for name, (actor, _) in node.names.names.items() if actor.id not in excused]
     for what, left in (
-        ("actors", [id for id in node.callers.owned if id not in excused]),
-        ("actors' processes", [id for id in node.residents.here if id not in excused]),
-        ("names", names),
-        ("lineage", [id for id in node.lineage.origins if id not in made_by]),
+        ("actors", node.callers.owned),
+        ("actors' processes", node.residents.here),
+        ("names", node.names.names),
+        ("lineage", node.lineage.origins),
     ):
         if left:
             raise Wrong(f"{node.place} still has {what}: {', '.join(left)}")
 
 
-def _no_objects_left(node: Any, excused: Set[str]) -> None:
-    left = sorted(id for id in node.objects.records if "-f" not in id and id not in excused)
+def _no_objects_left(node: Any) -> None:
+    left = sorted(id for id in node.objects.records if "-f" not in id)
     if len(left) > 1:  # the one that was just put
         raise Wrong(f"{node.place} still has {', '.join(left)}")
 
 
-def _stores_are_empty(node: Any, world: Any, excused: Set[str]) -> None:
+def _stores_are_empty(node: Any, world: Any) -> None:
     """No block, no file, nothing promised, and nobody waits for room."""
     storage = node.storage
     account, spills, daemon = storage.account, storage.spills, world.daemons.get(node.place)
     for what, left in (
-        ("blocks", [id for id in account.held if id not in excused]),
+        ("blocks", account.held),
         ("promises", account.promised),
         ("claims", storage.rooms),
         ("claims", storage.fetches),
         ("on their way out", spills.leaving()),
         ("on their way back", spills.restoring),
-        ("in memory", daemon and [id for id in daemon.stores if id not in excused]),
-        ("on disk", daemon and [id for id in daemon.disk.files if id not in excused]),
+        ("in memory", daemon and daemon.stores),
+        ("on disk", daemon and daemon.disk.files),
     ):
         if left:
             raise Wrong(f"the store of {node.place} still has {what}: {left}")
-
-
-def _told_by_the_dead(world: Any) -> Set[str]:
-    """Objects of which a place that died has passed a ref on, and either what it told the owner or the ref was lost.
-
-    A limit (docs/protocol.md): the count stays negative, or the owner counts loans that the borrower never had. With
-    them stays what is in them.
-    """
-    nodes = {node.place: node for node in world.every_node()}
-    todo = [
-        record
-        for node in nodes.values()
-        if node.desk.dead or node.desk.heads
-        for record in node.objects.records.values()
-        if _miscounted(record, nodes)
-    ]
-    excused: set[str] = set()
-    while todo:
-        record = todo.pop()
-        if record.id not in excused:
-            excused.add(record.id)
-            inside = [
-                nodes[ref.owner].objects.records.get(ref.id) for ref in record.refs() if ref.owner in nodes
-            ]
-            todo += [other for other in inside if other is not None]
-    return excused
-
-
-def _miscounted(record: Any, nodes: Mapping[str, Any]) -> bool:
-    loans = record.loans or {}
-    if any(count < 0 for count in loans.values()):
-        return True
-    had = {place: nodes[place].objects.records.get(record.id) for place in loans if place in nodes}
-    owed = {place: 0 if there is None else there.given for place, there in had.items()}
-    return record.holds == 0 and any(count > owed.get(place, count) for place, count in loans.items())

@@ -128,7 +128,7 @@ class Copies:
         if kept is None:
             self.desk.send(by, Missing(id))
         else:
-            self.table.lend(kept.refs, by)
+            self.table.loans.lend(kept.refs, by)
             self.desk.do(Push(id, kept, by))
 
     def missing(self, id: ObjectID, at: Place) -> None:
@@ -143,10 +143,10 @@ class Copies:
         else:
             self.ask_anew(record)
 
-    def arrived(self, id: ObjectID, stored: Stored) -> None:
+    def arrived(self, id: ObjectID, stored: Stored, sender: Place) -> None:
         """A copy is in our store, with the loans of what it contains."""
         record = self.table.records.get(id)
-        self.table.receive(stored.refs)
+        self.table.loans.receive(stored.refs, sender)
         if record is None or type(record.value) is not Remote or record.kept is not None:
             for ref in stored.refs:  # freed on the way, or not wanted any more
                 self.desk.defer(self.table.release, ref.id)

@@ -143,8 +143,8 @@ class Custody:
         if not known and spec.kind != "method":
             known = self._known_now(task)
         for value in known:
-            self.objects.lend(value.payload.refs if type(value) is Inline else (), to)
-        self.objects.lend(spec.args.refs, to)
+            self.objects.loans.lend(value.payload.refs if type(value) is Inline else (), to)
+        self.objects.loans.lend(spec.args.refs, to)
         self.desk.send(to, Assign(spec, task.attempt, known, task.hops))
         if task.mine:
             task.at, task.via = to, None
@@ -180,11 +180,11 @@ class Custody:
 
     # ------------------------------------------------------------ assigned by another place
 
-    def assigned(self, message: Assign) -> None:
+    def assigned(self, sender: Place, message: Assign) -> None:
         spec = message.spec
         task = self.tasks.get(spec.id)
         if task is not None and (task.mine or task.attempt > message.attempt):  # it came back, or too late
-            self._count_loans(message)
+            self._count_loans(sender, message)
             if task.attempt != message.attempt:
                 return
             task.step(State.WAITING)
@@ -195,10 +195,10 @@ class Custody:
                 self._superseded(task)
             task = self.record(spec, False, message.attempt, message.hops)
             task.known = message.known
-            self.objects.receive(spec.args.refs)
+            self.objects.loans.receive(spec.args.refs, sender)
             for ref, value in zip(spec.deps, message.known or (None,) * len(spec.deps), strict=True):
                 if type(value) is Inline:
-                    self.objects.receive(value.payload.refs)
+                    self.objects.loans.receive(value.payload.refs, sender)
                 else:
                     self._borrow(ref, value)
         if spec.kind == "method":
@@ -226,13 +226,13 @@ class Custody:
             if was_ready:
                 self.node.pool.queue.withdraw(task)
 
-    def _count_loans(self, message: Assign) -> None:
+    def _count_loans(self, sender: Place, message: Assign) -> None:
         """Whoever sent a task back lent us its refs on the way. We hold them already, but owe the loans."""
         lent = list(message.spec.args.refs)
         for value in message.known:
             if type(value) is Inline:
                 lent.extend(value.payload.refs)
-        self.objects.receive(lent)
+        self.objects.loans.receive(lent, sender)
         for ref in lent:
             self.objects.release(ref.id)
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from labray.ids import ObjectID, Place
+from labray.ids import HEAD, ObjectID, Place
 from labray.messages import Alarm, Effect, Send
 from labray.schedulers.interface import Event as SchedulerEvent
 from labray.schedulers.interface import Fact, ObjectStored
@@ -43,10 +43,14 @@ class Desk:
         self.log: list[Event] = []
         self.events: deque[SchedulerEvent] = deque()
         self.later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self.dead: dict[Place, None] = {}  # places the world has declared dead
+        self.dead: dict[Place, None] = {}  # places the world has declared dead; and lives of heads
         self.heads = 0  # how many heads it has
         self.timers: dict[int, Callable[[], None]] = {}  # by token: even ones, agents' are odd
         self.tokens = 0
+
+    def life(self, place: Place) -> Place:
+        """What this place is called in this life of it, or in its last: all heads have one name."""
+        return place if place != HEAD else Place(f"{HEAD}~{self.heads - (HEAD in self.dead)}")
 
     def send(self, to: str, message: Any) -> None:
         self.effects.append(Send(to, message))  # type: ignore[arg-type]

@@ -90,7 +90,7 @@ class Endings:
         owner = task.spec.owner
         values = tuple([self._stored(task, at, v) if type(v) is Stored else v for at, v in enumerate(values)])
         for value in values:
-            self.objects.lend(refs_in(value), owner)
+            self.objects.loans.lend(refs_in(value), owner)
         known = tuple([self._as_known(value) for value in values])
         if owner not in self.desk.dead:
             self.desk.send(owner, Done(task.id, task.attempt, known, retry, False, seconds))
@@ -116,7 +116,7 @@ class Endings:
     def done(self, sender: Place, message: Done) -> None:
         task = self.tasks.get(message.task)
         for value in message.values:
-            self.objects.receive(refs_in(value))
+            self.objects.loans.receive(refs_in(value), sender)
         if task is None or not task.mine or task.attempt != message.attempt:
             if message.values == (DONE_CONSTRUCTING,):
                 self.node.callers.unwanted(result_id(message.task, 0), sender, message.attempt)

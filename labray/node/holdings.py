@@ -54,10 +54,20 @@ def _objects(node: Node) -> tuple[HeldObject, ...]:
     return tuple(
         HeldObject(
             r.id, r.owner, *_known(r), r.holds, handles[r.id], arguments[r.id], nested[r.id], lineage[r.id],
-            int(is_code(r.id) and r.holds > 0), r.pins, r.given, tuple((r.loans or {}).items()),
+            int(is_code(r.id) and r.holds > 0), r.pins, *_loans(r, node.place),
         )
         for r in records
     )  # fmt: skip
+
+
+def _loans(record: ObjectRecord, here: Place) -> tuple[int, tuple[tuple[Place, int], ...]]:
+    """What this place has borrowed, and what it has lent to whom; by way of others too."""
+    lent = Counter(record.loans or {})
+    for (borrower, _), count in (record.passed or {}).items():
+        lent[borrower] += count
+    if record.owner == here:
+        return record.given, tuple(lent.items())
+    return record.given + lent[here], ()
 
 
 def needs(task: TaskRecord) -> list[Ref]:

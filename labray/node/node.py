@@ -80,8 +80,8 @@ class Node:
         self.hop_limit = 2 * len(cluster.nodes) + 16
         self.storage = Storage(self, store_bytes)
         self.objects = ObjectTable(
-            self.desk, self.storage, self._freed, lambda id: self.callers.forget(id), self._unknown
-        )
+            self.desk, self.storage, self._freed, lambda id: self.callers.forget(id), self._unknown,
+            lambda: self.tidings.living())  # fmt: skip
         self.clients = Desks(self.desk, self.objects, self._block, self._unblock, self._left)
         self.custody = Custody(self)
         self.impossible = Impossible(self, strict)
@@ -241,6 +241,7 @@ class Node:
     def place_lost(self, sender: str, message: m.PlaceLost) -> None:
         self.desk.dead[message.place] = None
         self.desk.heads += message.place == HEAD
+        self.desk.dead[self.desk.life(message.place)] = None
         self.desk.note("lost", message.place, "")
         self.names.place_lost(message.place)
         self.inquiry.place_lost(message.place)

@@ -8,7 +8,7 @@ of it lies in its store. The rules for passing refs on are in docs/protocol.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labray.ids import ObjectID, Place
@@ -19,15 +19,14 @@ from labray.messages import (
     Failed,
     Free,
     Known,
-    Lent,
     Ref,
     Remote,
-    Returned,
     Stored,
     Watch,
 )
 from labray.node.copies import Copies, OnUnknown
 from labray.node.desk import Desk
+from labray.node.loans import Loans
 from labray.node.records import ObjectRecord, Then, refs_in
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class ObjectTable:
 
     def __init__(
         self, desk: Desk, storage: Storage, on_freed: Callable[[ObjectID], None],
-        on_returned: Callable[[ObjectID], None], on_unknown: OnUnknown,
+        on_returned: Callable[[ObjectID], None], on_unknown: OnUnknown, living: Callable[[], list[Place]],
     ) -> None:  # fmt: skip
         self.desk = desk
         self.storage = storage
@@ -48,6 +47,7 @@ class ObjectTable:
         self.on_freed = on_freed
         self.on_returned = on_returned
         self.copies = Copies(self, on_unknown)
+        self.loans = Loans(self, living)
 
     # ------------------------------------------------------------ records and counts
 
@@ -88,44 +88,15 @@ class ObjectTable:
         if record.holds == 0:
             self.collect(record)
 
-    def receive(self, refs: Iterable[Ref]) -> None:
-        """Refs that came from another place inside something: each was lent to us on the way."""
-        for ref in refs:
-            record = self.hold(ref)
-            if ref.owner != self.place:
-                record.given += 1
-
-    def lend(self, refs: Iterable[Ref], to: Place) -> None:
-        """Refs that go to another place inside something."""
-        for ref in refs:
-            if ref.owner == self.place:
-                self.lent(ref.id, to)
-            elif ref.owner != to:
-                self.desk.send(ref.owner, Lent(ref.id, to, self.desk.heads))
-
-    def lent(self, id: ObjectID, to: Place, count: int = 1) -> None:
-        """At the owner: `to` holds count more (or fewer) loans."""
-        record = self.records.get(id)
-        if record is None or to in self.desk.dead:
-            return
-        loans = record.loans = {} if record.loans is None else record.loans
-        left = loans.get(to, 0) + count
-        if left:
-            loans[to] = left
-        else:
-            loans.pop(to, None)
-            self.collect(record)
-
     def collect(self, record: ObjectRecord) -> None:
         """Let go of what nobody needs."""
-        if record.holds or record.loans or (record.value is None and record.owner == self.place):
+        if record.holds or (record.value is None and record.owner == self.place):
             return
         if record.owner == self.place:
-            self._free(record)
+            if not (record.loans or record.passed):
+                self._free(record)
             return
-        if record.given:
-            self.desk.send(record.owner, Returned(record.id, record.given))
-            record.given = 0
+        self.loans.give_back(record)
         if record.kept is not None and self.copies.orphaned(record):
             self.forget(record)
         elif record.kept is None and record.pulling is None:
@@ -230,11 +201,11 @@ class ObjectTable:
             self._tell(by, record)
             self.collect(record)
 
-    def exists(self, id: ObjectID, known: Known) -> None:
+    def exists(self, sender: Place, id: ObjectID, known: Known) -> None:
         """The owner's answer."""
         record = self.records.get(id)
         refs = refs_in(known)
-        self.receive(refs)
+        self.loans.receive(refs, sender)
         if record is None or (record.value is not None and type(record.value) is not Remote):
             for ref in refs:
                 self.release(ref.id)
@@ -258,7 +229,7 @@ class ObjectTable:
 
     def _tell(self, to: Place, record: ObjectRecord) -> None:
         known = self.known(record)
-        self.lend(record.refs(), to)
+        self.loans.lend(record.refs(), to)
         self.desk.send(to, Exists(record.id, known))
 
     def known(self, record: ObjectRecord) -> Known:
@@ -281,9 +252,8 @@ class ObjectTable:
     # ------------------------------------------------------------ a place is gone
 
     def place_lost(self, lost: Place) -> None:
+        self.loans.place_lost(lost)
         for record in list(self.records.values()):
-            if record.loans and record.loans.pop(lost, None):
-                self.collect(record)
             if self.records.get(record.id) is not record:  # it was let go of, here or by what ended before
                 continue
             if record.owner == lost:

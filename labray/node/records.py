@@ -16,12 +16,13 @@ class ObjectRecord:
     source: who sent the local copy, if it was not made here.
 
     holds: needs at this place. given: loans from the owner (elsewhere than at the owner). loans: place -> count,
-    at the owner; may be negative for a moment. pins: views of clients on the local copy.
+    at the owner. passed: loans by way of a third place: (borrower, lender) -> count, at both ends; at the owner they
+    may be negative for a moment. pins: views of clients on the local copy.
     """
 
     __slots__ = (
-        "given", "holds", "id", "loans", "local", "on_exist", "on_local", "owner", "pins", "pulling", "source",
-        "spilled", "value", "watched",
+        "given", "holds", "id", "loans", "local", "on_exist", "on_local", "owner", "passed", "pins", "pulling",
+        "source", "spilled", "value", "watched",
     )  # fmt: skip
 
     def __init__(self, ref: Ref) -> None:
@@ -35,6 +36,7 @@ class ObjectRecord:
         self.given = 0
         self.pins = 0
         self.loans: dict[Place, int] | None = None
+        self.passed: dict[tuple[Place, Place], int] | None = None
         self.on_exist: list[tuple[Then, Any]] | None = None
         self.on_local: list[tuple[Then, Any]] | None = None
         self.pulling: Place | None = None

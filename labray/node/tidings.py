@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labray.ids import HEAD, Place
-from labray.messages import Lent, LossAsked, LossKnown
+from labray.messages import LossAsked, LossKnown
 from labray.node.tasks import State
 
 if TYPE_CHECKING:
@@ -25,9 +25,14 @@ class Tidings:
         self.desk = node.desk
         self.asked: dict[Place, dict[Place, None]] = {}
 
+    def living(self) -> list[Place]:
+        """All other places that are up, as far as is known here."""
+        places = (HEAD, *(node.place for node in self.node.cluster.nodes))
+        return [place for place in places if place != self.node.place and place not in self.desk.dead]
+
     def await_word(self, of: Place, lost: Place) -> None:
         """A task went by way of `of` to a place that is lost: `known` follows, or the loss of `of` too."""
-        self.desk.send(of, LossAsked(lost))
+        self.desk.send(of, LossAsked(self.desk.life(lost)))
 
     def ask(self, sender: Place, message: LossAsked) -> None:
         if message.place in self.desk.dead:
@@ -36,19 +41,21 @@ class Tidings:
             self.asked.setdefault(message.place, {})[sender] = None
 
     def known(self, sender: Place, message: LossKnown) -> None:
-        lost = message.place
-        self.node.objects.copies.known(sender, lost)
+        life = message.place
+        self.node.objects.loans.known(sender, life)
+        self.node.objects.copies.known(sender, life)
+        lost = HEAD if life.startswith(HEAD) else life
+        if (
+            self.desk.life(lost) != life or lost not in self.desk.dead
+        ):  # there is a head again: it was seen to
+            return
         for task in list(self.node.custody.tasks.values()):
             if task.mine and task.state is State.AWAY and (task.at, task.via) == (lost, sender):
                 self.node.endings.lost(task, f"its node {lost} is lost")
 
-    def lent(self, sender: Place, message: Lent) -> None:
-        """A ref is passed on: to a head that is lost, if who did so did not know that. It gives nothing back."""
-        if message.to != HEAD or message.heads >= self.desk.heads:
-            self.node.objects.lent(message.id, message.to)
-
     def place_lost(self, lost: Place) -> None:
         self.node.objects.copies.owner_lost(lost)
-        for asker in self.asked.pop(lost, {}):
+        life = self.desk.life(lost)
+        for asker in self.asked.pop(life, {}):
             if asker not in self.desk.dead:
-                self.desk.send(asker, LossKnown(lost))
+                self.desk.send(asker, LossKnown(life))

@@ -283,7 +283,7 @@ class Daemon:
                 self._handle(node, mail.sender, letter)
 
     def _on_push(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
-        self._stock.take_in(decode_shipment(body), rest[0])
+        self._stock.take_in(Place(sender), decode_shipment(body), rest[0])
 
     def _on_warn(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
         self._line.notify(Warned(str(body, "utf-8", "replace")))

@@ -11,7 +11,7 @@ from labray.backends.cluster.disk import Disk
 from labray.backends.cluster.memory import NoMemory
 from labray.backends.cluster.post import complain
 from labray.backends.cluster.store import Reader, Segments, Writer
-from labray.ids import ClientID, ObjectID
+from labray.ids import ClientID, ObjectID, Place
 from labray.messages import DISK, Arrived, Block, Push, Restore, Restored, Spill, Spilled, Stored
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Stock:
 
         self._disk.read(block.segment, lambda: memoryview(data), read)
 
-    def take_in(self, shipment: Shipment, data: bytes) -> None:
+    def take_in(self, sender: Place, shipment: Shipment, data: bytes) -> None:
         """A copy from another place."""
         id = ObjectID(shipment.id)
         try:
@@ -97,7 +97,7 @@ class Stock:
         except NoMemory as error:
             self._tell(Restored(id, None, str(error)))
         else:
-            self._tell(Arrived(id, Stored(shipment.size, block, shipment.refs)))
+            self._tell(Arrived(id, Stored(shipment.size, block, shipment.refs), sender))
 
     # ------------------------------------------------------------ the disk
 

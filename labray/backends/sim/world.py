@@ -139,7 +139,7 @@ class World:
             if origin.dead or target.dead:
                 return
             target.stores[effect.id] = payload
-            target.receive([(effect.to, "", m.Arrived(effect.id, copy))])
+            target.receive([(effect.to, "", m.Arrived(effect.id, copy, source))])
 
         if origin.host is target.host:  # its processes copy it, and need the CPU for it
             origin.host.work(origin.host.waking_s(0.0), effect.value.size / self.profile.local_Bps, arrive)
