@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from labray import fuzz
 from labray.faults import Crash, Death, Delay, Faults, Mtbf
 from labray.fuzz.bodies import LARGE_BYTES
 from labray.fuzz.program import Step
@@ -9,6 +10,25 @@ from tests.test_fuzz import goes_well
 
 ONE = LARGE_BYTES * 11 // 10
 """Bytes: a store that holds one large value."""
+GIVEN_UP = (
+    "["
+    '{"number":0,"op":"put","value":7},{"number":1,"op":"pair"},'
+    '{"number":2,"op":"cancel","args":[1],"value":7},{"number":3,"op":"actor","how":"placed or found ann"},'
+    '{"number":4,"op":"leaf","value":6,"large":true,"seconds":0.01,"retries":0,"how":"soft n3"},'
+    '{"number":5,"op":"nest","value":8,"tree":[3,1]},{"number":6,"op":"add","args":[2,3],"value":2},'
+    '{"number":7,"op":"nap","value":1,"large":true,"seconds":0.5},'
+    '{"number":8,"op":"leaf","value":1,"large":true,"retries":2,"how":"hard n3"},'
+    '{"number":9,"op":"use","args":[4],"actor":3,"value":1},{"number":10,"op":"flaky","value":9},'
+    '{"number":11,"op":"wait","args":[1,2,1007],"value":4,"large":true,"seconds":0.001},'
+    '{"number":12,"op":"keep","args":[4],"actor":3,"value":5},{"number":13,"op":"put","value":8,"large":true},'
+    '{"number":14,"op":"pair","value":9},{"number":15,"op":"add","value":4},'
+    '{"number":16,"op":"use","args":[0],"actor":3,"value":4},'
+    '{"number":17,"op":"wait","args":[0,2],"value":7,"seconds":0.01},'
+    '{"number":18,"op":"meet","value":1,"large":true,"how":"ann"},{"number":19,"op":"carry","value":9},'
+    '{"number":20,"op":"nest","value":3,"large":true,"tree":[1,2]},'
+    '{"number":21,"op":"drop","args":[8],"value":9},{"number":22,"op":"leaf","value":9}'
+    "]"
+)
 
 
 def test_a_cancel_does_not_end_the_wait_for_room_for_a_result():
@@ -159,3 +179,13 @@ def test_what_a_get_has_already_makes_way_for_what_is_needed_to_make_the_rest():
         host_cores=2,
         object_store_memory=ONE,
     )
+
+
+def test_a_copy_that_an_attempt_which_was_given_up_still_holds_goes_when_that_ends():
+    """Seed 6000266: its owner let go of it meanwhile, and said so once."""
+    case = fuzz.read(
+        '{"seed":6000266,"setup":{"nodes":4,"scheduler":"least_loaded","profile":"default","host_cores":2,"head":"own",'
+        '"object_store_memory":525000},"steps":STEPS,"faults":{"deaths":[{"node":"head","at":0.0098,"back":0.0011}],'
+        '"notice":0.001,"spread":0.0,"seed":0}}'.replace("STEPS", GIVEN_UP)
+    )
+    assert fuzz.verdict(case) is None

@@ -60,13 +60,14 @@ class Dangers(Struct, frozen=True):
 
     nodes: Kinds = NONE  # those that die
     workers: bool = False
+    actors: bool = False  # that live: there are none at a head
 
     @staticmethod
     def of(faults: Faults, names: Sequence[str]) -> Dangers:
         mtbf = faults.mtbf
         drawn = (mtbf.nodes or tuple(names[1:])) if mtbf is not None else ()
         nodes = frozenset((*(death.node for death in faults.deaths), *drawn))
-        return Dangers(nodes, bool(nodes or faults.crashes))
+        return Dangers(nodes, bool(nodes or faults.crashes), bool(nodes - {HEAD} or faults.crashes))
 
     def to_task(self, retries: int, large: bool) -> Kinds:
         """What may become of a task by itself. To make a lost result again is a retry too."""
@@ -95,7 +96,7 @@ def actor_may(step: Step, steps: Sequence[Step], dangers: Dangers) -> Kinds:
         return FAULTY
     if "kill" in told:
         return GONE
-    if "crash_actor" in told or dangers.workers:
+    if "crash_actor" in told or dangers.actors:
         return GONE if step.retries >= 0 else NONE if step.large else frozenset(("actor unavailable",))
     return NONE
 
@@ -123,14 +124,13 @@ class Oracle:
         self._steady = {
             number
             for number, may in self._of_actor.items()
-            if not may and number not in unsteady and not dangers.workers
+            if not may and number not in unsteady and not dangers.actors
         }
         dropped = {at for step in steps if step.op == "drop" for at in step.args}
         self._fragile = {step.number for step in steps if step.op == "put" and step.large} & dropped
         self._lists: set[int] = set()  # results that are lists of refs
-        self._sums: dict[
-            int, int | None
-        ] = {}  # of the driver's values at each actor; None: not known any more
+        # of the driver's values at each actor; None: not known any more
+        self._sums: dict[int, int | None] = {}
 
     def note(self, step: Step, args: Sequence[int]) -> None:
         """A step that makes a result is carried out, on those of its arguments that are there."""

@@ -32,6 +32,8 @@ class Copies:
         self.unheard: dict[tuple[Place, Place], list[ObjectID]] = {}
         # What attempts that were given up have left elsewhere, of objects that another attempt is making:
         self.strays: dict[ObjectID, dict[Place, None]] = {}
+        # What its owner has let go of while somebody here still held it:
+        self.freed: dict[ObjectID, None] = {}
 
     def pull(self, record: ObjectRecord) -> None:
         """Have it in memory here: from our disk, or from one holder, once however many wait for it."""
@@ -179,8 +181,16 @@ class Copies:
 
     def evict(self, id: ObjectID) -> None:
         record = self.table.records.get(id)
-        if record is not None and record.kept is not None and not record.holds:
+        if record is None or record.kept is None:
+            return
+        if record.holds:  # by an attempt that was given up, which has not heard of it
+            self.freed[id] = None
+        else:
             self.table.forget(record)
+
+    def orphaned(self, record: ObjectRecord) -> bool:
+        """Whether no Evict will come any more for the copy here."""
+        return record.owner in self.desk.dead or record.id in self.freed
 
     def lost_copy(self, record: ObjectRecord, at: Place, error: ErrorInfo | None = None) -> None:
         """At the owner: a place no longer has its copy, for a reason other than that it is lost itself."""

@@ -97,7 +97,7 @@ class ObjectTable:
                 self._free(record)
             return
         self.loans.give_back(record)
-        if record.kept is not None and record.owner in self.desk.dead:  # no Evict will ever come
+        if record.kept is not None and self.copies.orphaned(record):
             self.forget(record)
         elif record.kept is None and record.pulling is None:
             del self.records[record.id]
@@ -118,6 +118,7 @@ class ObjectTable:
         """Drop the record, or keep it as a mere block while views are on it."""
         refs = refs_in(record.value)
         self.storage.forget(record.id)
+        self.copies.freed.pop(record.id, None)
         if record.pins:
             record.value = None
             record.owner = Place("")
