@@ -401,12 +401,16 @@ class Assign(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class Moved(Tagged, frozen=True, array_like=True, gc=False):
-    """To a task's owner: it is now with `to`, after so many hops. Of two that cross, the one with more is right."""
+    """To a task's owner: it is now with `to`, after so many hops. Of two that cross, the one with more is right.
+
+    heads: how many heads the sender knows to be lost, so which one it means by the head.
+    """
 
     task: TaskID
     attempt: int
     to: Place
     hops: int
+    heads: int = 0
 
 
 class Done(Tagged, frozen=True, array_like=True, gc=False):

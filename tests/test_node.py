@@ -669,6 +669,20 @@ def test_a_task_passed_on_to_a_lost_place_starts_anew_when_who_did_so_knows_of_t
     assert isinstance(again.message, m.Assign) and again.message.attempt == 1
 
 
+def test_a_task_passed_on_to_a_head_that_is_lost_starts_anew_though_there_is_a_head_again() -> None:
+    """Fuzz seed 9002662: word of it came when the next head was there, and its owner took it to be with that one."""
+    bench, made = Bench(policy=Always(lambda task: (Forward(task, N1),))), task("d-0", retries=1)
+    bench.submit(made)
+    bench.hear("", m.PlaceLost(HEAD))
+    bench.hear("", m.PlaceJoined(HEAD, ()))
+    head = Place(f"{HEAD}~0")
+    assert bench.hear(N1, m.Moved(made.id, 0, HEAD, 2, heads=0)) == [m.Send(N1, m.LossAsked(head))]
+    [again] = bench.hear(N1, m.LossKnown(head))
+    assert isinstance(again, m.Send) and isinstance(again.message, m.Assign)
+    assert again.message.attempt == 1
+    assert bench.hear(N1, m.Moved(made.id, 1, HEAD, 2, heads=1)) == []  # to the head that is there
+
+
 def test_who_is_asked_of_a_loss_answers_when_it_has_heard_of_it_too() -> None:
     bench, late = Bench(), Place("n2")
     assert bench.hear(HEAD, m.LossAsked(N1)) == []

@@ -151,7 +151,7 @@ class Custody:
             if to in self.desk.dead:
                 self._astray(task, to)
         else:
-            self.desk.send(spec.owner, Moved(task.id, task.attempt, to, task.hops))
+            self.desk.send(spec.owner, Moved(task.id, task.attempt, to, task.hops, self.desk.heads))
             self.forget(task)
 
     def _astray(self, task: TaskRecord, to: Place) -> None:
@@ -259,8 +259,8 @@ class Custody:
             task.via = None if arrived else sender
             if task.cancelled is not None:
                 self.node.cancels.follow(task)
-            if message.to in self.desk.dead:
-                self.node.tidings.await_word(sender, message.to)
+            if (lost := self.node.tidings.lost_at(message)) is not None:
+                self.node.tidings.await_word(task, sender, lost)
 
     def forget(self, task: TaskRecord) -> None:
         """Let go of all that a task of another place held here."""

@@ -19,7 +19,7 @@ def place_lost(node: Node, lost: Place) -> None:
     """Own tasks there start anew or fail; tasks of its own that are here are let go."""
     for task in list(node.custody.tasks.values()):
         if lost == HEAD and task.mine and HEAD in (task.at, task.via):  # where nothing runs
-            task.excused += task.spec.retries != 0 or task.spec.kind == "actor"
+            task.excuse()
         if task.spec.kind == "task" and _was_there(task, lost):
             node.endings.lost(task, f"its node {lost} is lost")
     for actor in list(node.callers.owned.values()):

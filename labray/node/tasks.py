@@ -98,6 +98,10 @@ class TaskRecord:
             raise AssertionError(f"task {self.id} cannot go from {self.state.name} to {state.name}")
         self.state = state
 
+    def excuse(self) -> None:
+        """The attempt is lost where nothing runs: it uses up no retry, of which there must be some."""
+        self.excused += self.spec.retries != 0 or self.spec.kind == "actor"
+
     def __repr__(self) -> str:
         return f"<{self.spec.name} {self.id} #{self.attempt} {self.state.name}>"
 

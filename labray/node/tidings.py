@@ -9,30 +9,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labray.ids import HEAD, Place
-from labray.messages import LossAsked, LossKnown
-from labray.node.tasks import State
+from labray.ids import HEAD, Place, TaskID
+from labray.messages import LossAsked, LossKnown, Moved
+from labray.node.tasks import State, TaskRecord
 
 if TYPE_CHECKING:
     from labray.node.node import Node
 
 
 class Tidings:
-    """asked: lost places that we had not heard of, and who wants to know when we have."""
+    """asked: lost places that we had not heard of, and who wants to know when we have.
+
+    strays: own tasks that went to a lost place, by who said so and which place it was (as `Desk.life` calls it): the
+    attempt, and after how many hops.
+    """
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.desk = node.desk
         self.asked: dict[Place, dict[Place, None]] = {}
+        self.strays: dict[tuple[Place, Place], list[tuple[TaskID, int, int]]] = {}
 
     def living(self) -> list[Place]:
         """All other places that are up, as far as is known here."""
         places = (HEAD, *(node.place for node in self.node.cluster.nodes))
         return [place for place in places if place != self.node.place and place not in self.desk.dead]
 
-    def await_word(self, of: Place, lost: Place) -> None:
+    def lost_at(self, message: Moved) -> Place | None:
+        """The lost place that a task went to, if it did: a head that is there again is not the one that was meant."""
+        if message.to == HEAD:
+            return Place(f"{HEAD}~{message.heads}") if message.heads < self.desk.heads else None
+        return message.to if message.to in self.desk.dead else None
+
+    def await_word(self, task: TaskRecord, of: Place, lost: Place) -> None:
         """A task went by way of `of` to a place that is lost: `known` follows, or the loss of `of` too."""
-        self.desk.send(of, LossAsked(self.desk.life(lost)))
+        self.strays.setdefault((of, lost), []).append((task.id, task.attempt, task.hops))
+        self.desk.send(of, LossAsked(lost))
 
     def ask(self, sender: Place, message: LossAsked) -> None:
         if message.place in self.desk.dead:
@@ -44,17 +56,16 @@ class Tidings:
         life = message.place
         self.node.objects.loans.known(sender, life)
         self.node.objects.copies.known(sender, life)
-        lost = HEAD if life.startswith(HEAD) else life
-        if (
-            self.desk.life(lost) != life or lost not in self.desk.dead
-        ):  # there is a head again: it was seen to
-            return
-        for task in list(self.node.custody.tasks.values()):
-            if task.mine and task.state is State.AWAY and (task.at, task.via) == (lost, sender):
-                self.node.endings.lost(task, f"its node {lost} is lost")
+        for id, attempt, hops in self.strays.pop((sender, life), ()):
+            task = self.node.custody.tasks.get(id)
+            if task is not None and task.state is State.AWAY and (task.attempt, task.hops) == (attempt, hops):
+                if task.at == HEAD:
+                    task.excuse()
+                self.node.endings.lost(task, f"its node {task.at} is lost")
 
     def place_lost(self, lost: Place) -> None:
         self.node.objects.copies.owner_lost(lost)
+        self.strays = {key: strays for key, strays in self.strays.items() if key[0] != lost}
         life = self.desk.life(lost)
         for asker in self.asked.pop(life, {}):
             if asker not in self.desk.dead:
