@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -15,11 +16,14 @@ from experiments.fidelity.programs import suite
 from experiments.fidelity.running import Setting, Timing
 from experiments.measured import own_cpu_s
 from experiments.provenance import Origin
+from labray import session
 from labray.backends.sim.agenda import Agenda
+from labray.backends.sim.daemon import Daemon
 from labray.backends.sim.hosts import Dedicated
 from labray.backends.sim.settings import read
 from labray.cli import main
 from labray.costs import FREE, PROFILES, Profile
+from labray.messages import Unpin
 
 SETTING = Setting(2, "bottom_up")
 
@@ -269,3 +273,19 @@ def test_every_ref_among_the_arguments_costs_its_part(term):
     assert seconds(Profile(**{term: 1e-3})) == pytest.approx(
         seconds(Profile()) + 3e-3, rel=0.02
     )  # it idles less
+
+
+def test_a_task_lets_go_of_its_arguments_when_its_body_has_ended(monkeypatch):
+    told: list[float] = []
+    receive = Daemon.receive
+
+    def listens(self, mail):
+        mail = list(mail)
+        told.extend(session.running().agenda.now for _, _, word in mail if type(word) is Unpin)
+        receive(self, mail)
+
+    monkeypatch.setattr(Daemon, "receive", listens)
+    with labray.init("sim", nodes=1, num_cpus=1, profile="free"):
+        takes = labray.remote(lambda array: labray.spend(0.5))
+        labray.get(takes.remote(labray.put(np.zeros(200_000, np.uint8))))
+    assert len(told) == 1 and told[0] >= 0.5

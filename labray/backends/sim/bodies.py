@@ -9,10 +9,11 @@ from greenlet import GreenletExit
 
 from labray.errors import LabrayError
 from labray.executor import Executor, Interrupted, Outcome
-from labray.messages import Failed, Spec
+from labray.messages import Failed, Run, Spec
 
 if TYPE_CHECKING:
     from labray.backends.sim.workers import Worker
+    from labray.ids import ObjectID
     from labray.process import Process
 
 
@@ -36,12 +37,26 @@ class Body(Executor):
         except LabrayError as error:
             return Outcome((Failed(self._told(spec, error)),) * spec.returns)
 
+    def _perform(self, run: Run) -> Any:
+        """The last views on the arguments die with the call that took them, before its result is stored.
+
+        Not so in limited stores, which forget at once what is viewed: the real ones refuse a little more often.
+        """
+        arguments: list[ObjectID] = []
+        if not self._worker.limited:
+            self._worker.viewed = arguments
+        try:
+            return super()._perform(run)
+        finally:
+            self._worker.viewed = None
+            self._worker.looks_away(arguments)
+
     def call(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         worker = self._worker
         if worker.interrupted:
             worker.interrupted = False
             raise Interrupted
-        worker.in_body = True
+        worker.in_body, worker.viewed = True, None
         try:
             return target(*args, **kwargs)
         except Cancelled:

@@ -31,8 +31,7 @@ class Client(ABC):
     __slots__ = (
         "_after_s", "_agenda", "_answer", "_asleep_since", "_late", "_own", "_patience_s", "_process", "_profile",
         "_sleeping", "_waits", "_world", "awaiting", "charges", "client", "daemon", "debt_s", "host", "outbox", "place",
-        "shelf",
-        "unsaid",
+        "shelf", "unsaid", "viewed",
     )  # fmt: skip
 
     def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
@@ -58,6 +57,12 @@ class Client(ABC):
         self._late: list[Any] = []
         self._process: Process | None = None
         self.shelf = Shelf(self, world.limited)
+        self.viewed: list[ObjectID] | None = None  # a task's arguments, while they are decoded for it
+
+    @property
+    def limited(self) -> bool:
+        """Whether its store has a capacity."""
+        return self._world.limited
 
     @abstractmethod
     def receive(self, letters: Sequence[Any]) -> None:
@@ -125,10 +130,17 @@ class Client(ABC):
 
     def load(self, object_id: ObjectID, stored: m.Stored) -> m.Payload:
         payload = self.daemon.stores[object_id]
-        # Python keeps the bytes as long as a view lives, so the node may forget its copy at once
-        self.outbox.append((self.place, self.client, m.Unpin(((object_id, 1),))))
-        self.charges.posts(self._agenda.now + self.debt_s)
+        if self.viewed is None:
+            self.looks_away((object_id,))
+        else:
+            self.viewed.append(object_id)
         return NOTHING if payload is None else payload
+
+    def looks_away(self, ids: Sequence[ObjectID]) -> None:
+        """What a body asked for counts as seen at once: Python keeps the bytes as long as a view on them lives."""
+        for object_id in ids:
+            self.outbox.append((self.place, self.client, m.Unpin(((object_id, 1),))))
+            self.charges.posts(self._agenda.now + self.debt_s)
 
     def reread(self, object_id: ObjectID) -> m.Payload | None:
         return self.daemon.stores.get(object_id) if object_id in self._own else None
