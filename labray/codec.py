@@ -8,16 +8,17 @@ immutable memory: arrays come out read-only, small ones too.
 from __future__ import annotations
 
 import pickle
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import _lru_cache_wrapper
 from io import BytesIO
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 from weakref import WeakSet
 
 import cloudpickle
 from msgspec import Struct
 
+from labray import by_value as reducing
 from labray.buffers import in_place as in_place
 from labray.buffers import settle as settle
 from labray.buffers import to_read
@@ -48,8 +49,8 @@ class _FastPickler(pickle.Pickler):
         if kind is ObjectRef:
             self.refs.setdefault(obj.ref.id, obj)
             return _receive, (obj.ref.id, obj.ref.owner)
-        if kind is FunctionType or isinstance(obj, type):
-            if obj in _importable or _can_import(obj):
+        if kind is FunctionType or kind is _lru_cache_wrapper or isinstance(obj, type):
+            if obj in reducing.found_by_name or reducing.can_import(obj):
                 return NotImplemented
             raise _NeedsCloudpickle
         if kind.__name__ == "ndarray":
@@ -61,14 +62,26 @@ class _CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle h
     refs: dict[str, ObjectRef[Any]]
 
     def reducer_override(self, obj: Any) -> Any:
-        if type(obj) is ObjectRef:
+        kind = type(obj)
+        if kind is ObjectRef:
             self.refs.setdefault(obj.ref.id, obj)
             return _receive, (obj.ref.id, obj.ref.owner)
-        if type(obj).__name__ == "ndarray":
+        if kind is CodeType:
+            return reducing.reduce_code(obj, self.dispatch_table[CodeType])
+        if kind.__name__ == "ndarray":
             return _array(obj)
-        reduced = super().reducer_override(obj)
-        if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) == 6:
-            _whole.add(obj)
+        if isinstance(obj, type):
+            return self._reduce_class(obj)
+        if kind is FunctionType or kind in self.dispatch_table:
+            return super().reducer_override(obj)
+        return reducing.reduce_named(obj)
+
+    def _reduce_class(self, kind: type) -> Any:
+        if isinstance(kind, reducing.StructMeta) and not reducing.can_import(kind):
+            return reducing.reduce_struct(kind)
+        reduced = super().reducer_override(kind)
+        if isinstance(reduced, tuple) and len(reduced) == 6:
+            _whole.add(kind)
             return (*reduced[:5], _fill)  # a class that goes by value: its attributes are set last
         return reduced
 
@@ -87,24 +100,6 @@ def _fill(made: type, state: Any) -> type:
         cloudpickle.cloudpickle._class_setstate(made, state)
         _whole.add(made)
     return made
-
-
-_importable: set[Any] = set()  # functions and classes that were found by their module's name: 1 us saved each
-
-
-def _can_import(thing: Any) -> bool:
-    module = sys.modules.get(thing.__module__ or "")
-    if module is None or thing.__module__ == "__main__":
-        return False
-    if thing.__module__ in cloudpickle.list_registry_pickle_by_value():
-        return False
-    found: Any = module
-    for part in thing.__qualname__.split("."):
-        found = getattr(found, part, None)
-    if found is not thing:
-        return False
-    _importable.add(thing)
-    return True
 
 
 def _array(array: Any) -> Any:
@@ -158,6 +153,8 @@ def _encode(value: Any, by_value: bool) -> Encoded:
         fast = _FastPickler(file, 5, buffer_callback=buffers.append)
         fast.refs = refs
         fast.dump(value)
+        if reducing.names_main(file.getvalue()):
+            raise _NeedsCloudpickle
     except (_NeedsCloudpickle, pickle.PicklingError, TypeError, AttributeError):
         # cloudpickle knows more kinds of things; what it cannot do either, it says
         file, buffers, refs = BytesIO(), [], {}
@@ -169,6 +166,15 @@ def _encode(value: Any, by_value: bool) -> Encoded:
     views: Any = tuple([buffer.raw() for buffer in buffers])
     handles = tuple(refs.values())
     return Encoded(Payload(file.getvalue(), views, tuple([handle.ref for handle in handles])), handles)
+
+
+def dumps(thing: Any) -> bytes:
+    """In one piece, by value where its module cannot be imported: for a process that has no handles."""
+    file = BytesIO()
+    cloud = _CloudPickler(file, 5)
+    cloud.refs = {}
+    cloud.dump(thing)
+    return file.getvalue()
 
 
 def pickled(value: Any) -> Encoded:

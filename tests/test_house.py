@@ -19,6 +19,7 @@ FLOORS: dict[str, int] = {
     "errors": 0,
     "options": 0,
     "codec": 0,
+    "by_value": 0,
     "buffers": 0,
     "refs": 0,
     "signature": 0,

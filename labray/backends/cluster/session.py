@@ -16,10 +16,10 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
 import msgspec
 import psutil
 
+from labray import codec
 from labray.backends.cluster import errands, room, watches
 from labray.backends.cluster.boot import Boot, encode_boot
 from labray.backends.cluster.channel import WireChannel
@@ -191,7 +191,7 @@ def _boot(config: Config) -> Boot:
         driver_pid=os.getpid(),
         nodes=cluster.nodes,
         head=cluster.head,
-        scheduler=cloudpickle.dumps(config.scheduler),
+        scheduler=codec.dumps(config.scheduler),
         seed=config.seed,
         strict=config.strict,
         max_workers=max_workers,
