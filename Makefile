@@ -4,22 +4,30 @@
 #   make speed                   microbenchmarks beside Ray and others, and the page of docs/speed.md
 #   make fast                    compile what every task goes through (needs a C compiler; docs/compiled.md)
 #   make pure                    take that away again
+#   make versions                a fast part of the tests with the oldest and the newest allowed packages
+#   make lock                    choose the tested versions anew (constraints/), with uv
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+PIP := -m pip install --quiet --disable-pip-version-check
+# What depends on other packages' ways: pickling, the wire, files, the command line, a program in every world.
+FAST_PART := $(addprefix tests/test_, by_value.py cli.py codec.py conformance.py determinism.py errors.py graph.py \
+	options.py plans.py process.py store.py trace.py)
 
-.PHONY: all install test check compare speed fast pure format clean
+.PHONY: all install test check versions compare speed fast pure format lock clean
 all: test
 
 install: $(VENV)/.installed
 
-# Made again when pyproject.toml changes. The mark is written last, so a broken install is tried again.
-$(VENV)/.installed: pyproject.toml
+# Tested versions, that of what builds it too, so that no new release can break it (constraints/README.md).
+# Made again when they or pyproject.toml change. The mark is written last, so a broken install is tried again.
+$(VENV)/.installed: pyproject.toml constraints/tested.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "labray needs Python 3.11 or later; set PYTHON=..." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]'
+	$(BIN)/python $(PIP) -c constraints/tested.txt setuptools
+	$(BIN)/python $(PIP) -c constraints/tested.txt --no-build-isolation -e '.[test,dev]'
 	touch $@
 
 check: install
@@ -30,11 +38,19 @@ check: install
 test: check
 	$(BIN)/python -m pytest -q
 
+versions: install
+	test -x $(VENV)-oldest/bin/python || $(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python $(PIP) -c constraints/oldest.txt -e '.[test]'
+	$(VENV)-oldest/bin/python -m pytest -q -m 'not slow' $(FAST_PART)
+	test -x $(VENV)-newest/bin/python || $(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python $(PIP) --upgrade --upgrade-strategy eager -e '.[test]'
+	$(VENV)-newest/bin/python -m pytest -q -m 'not slow' $(FAST_PART)
+
 compare: install
 	$(BIN)/python -m labray compare $(ARGS)
 
 speed: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[peers]'
+	$(BIN)/python $(PIP) -c constraints/tested.txt -e '.[peers]'
 	$(BIN)/python -m experiments.micro --peers ray,futures,pool,loky,dask --large $(ARGS)
 
 fast: install
@@ -46,6 +62,14 @@ pure:
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# --upgrade: what is there already would be kept. pip reads both files; uv is only the tool that chooses.
+lock: install
+	$(BIN)/python $(PIP) uv
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-header --upgrade \
+		--extra test --extra dev --extra peers -o constraints/tested.txt
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-header --upgrade \
+		--extra test --resolution lowest-direct -o constraints/oldest.txt
 
 clean:
 	rm -rf build labray/_compiled results *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -26,7 +26,7 @@ from typing import Any
 import cloudpickle
 import msgspec
 
-StructMeta = type(msgspec.Struct)
+StructMeta: Any = type(msgspec.Struct)
 
 
 def importable(thing: Any, module: str | None, name: str) -> bool:
@@ -149,7 +149,8 @@ def reduce_struct(kind: Any) -> tuple[Any, ...]:
         for field in fields.values()
     ]
     bases = getattr(kind, "__orig_bases__", kind.__bases__)
-    return _struct, (_token(kind), type(kind), kind.__name__, bases, namespace, own, described, options)
+    meta = None if type(kind) is StructMeta else type(kind)  # some versions cannot be found by its name
+    return _struct, (_token(kind), meta, kind.__name__, bases, namespace, own, described, options)
 
 
 def _annotations(kind: Any) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def _struct(
         )
         given[field] = msgspec.field(name=encoded, **values)
     given["__annotations__"] = own
-    made = meta(name, bases, given, **options)
+    made = (meta or StructMeta)(name, bases, given, **options)
     return _remember(made, token, filled=True)
 
 
