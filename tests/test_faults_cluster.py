@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 
 import labray
 from labray.backends.cluster import session as cluster_session
-from labray.backends.cluster.speech import WINDOW_S, Folder, Line, short_name
+from labray.backends.cluster.speech import WINDOW_S, Folder
+from labray.backends.cluster.worker_output import Line, short_name
 from labray.errors import (
     ActorDiedError,
     GetTimeoutError,

@@ -8,7 +8,7 @@ worker.py, crew.py                                 a worker, and a daemon's view
 interrupts.py, wishes.py                           how a cancelled task is interrupted
 enquiries.py, answers.py                           what a driver asks beside its program
 watches.py                                         what is watched, and for how long
-speech.py                                          what tasks print
+speech.py worker_output.py                         what tasks print
 """
 
 from __future__ import annotations

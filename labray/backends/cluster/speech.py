@@ -1,106 +1,21 @@
-"""What tasks print, on its way to the driver's terminal: `(name pid=123) line`, repeated lines folded.
-
-All workers share one pipe to the driver and write a record for each line, in one piece, so that lines never mix. It
-is Python's own output that goes this way; what C code or a subprocess writes goes to the terminal as it is.
-"""
+"""What tasks print (worker_output.py), shown on the driver's terminal: `(name pid=123) line`, repeated lines folded."""
 
 from __future__ import annotations
 
-import io
 import os
 import select
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from labray.backends.cluster.worker_output import SIZE_BYTES, Line
 
-    from labray.messages import Spec
-
-LONGEST_BYTES = 3000
-"""Of a line. A record of at most 4,096 bytes (PIPE_BUF) is written in one piece or not at all."""
 WINDOW_S = 1.0
 REMEMBERED = 10_000
-_SIZE = 2
 
-
-class Line(Struct, frozen=True, array_like=True):
-    error: bool
-    name: str
-    pid: int
-    text: str
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Line).decode
-
-
-class Mouth(io.TextIOBase):
-    """A worker's sys.stdout or sys.stderr. `running` is what runs."""
-
-    running: Spec | None = None
-
-    def __init__(self, fd: int, error: bool) -> None:
-        self._fd = fd
-        self._error = error
-        self._begun = ""
-
-    encoding = "utf-8"
-    errors = "replace"
-
-    @property
-    def buffer(self) -> io.BufferedIOBase:
-        """For those who write bytes."""
-        return _Bytes(self)
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        if "\n" in text:
-            *lines, self._begun = (self._begun + text).split("\n")
-            for line in lines:
-                self._say(line)
-        else:
-            self._begun += text
-        return len(text)
-
-    def fileno(self) -> int:
-        """Of the terminal, for whoever must have a descriptor."""
-        return 2 if self._error else 1
-
-    def end_line(self) -> None:
-        """A task has ended: what it left unfinished is a line too."""
-        if self._begun:
-            rest, self._begun = self._begun, ""
-            self._say(rest)
-
-    def _say(self, line: str) -> None:
-        line = line.replace("\r", "")
-        spec = Mouth.running
-        name = "worker" if spec is None else short_name(spec.name, spec.kind)[:200]
-        for start in range(0, max(len(line), 1), LONGEST_BYTES // 4):  # a character is at most 4 bytes
-            part = line[start : start + LONGEST_BYTES // 4].encode(errors="replace").decode()
-            record = _encode(Line(self._error, name, os.getpid(), part))
-            os.write(self._fd, len(record).to_bytes(_SIZE, "little") + record)
-
-
-class _Bytes(io.BufferedIOBase):
-    def __init__(self, mouth: Mouth) -> None:
-        self._mouth = mouth
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Buffer) -> int:
-        text = bytes(data).decode(errors="replace")
-        self._mouth.write(text)
-        return len(bytes(data))
+decode_line = msgspec.msgpack.Decoder(Line).decode
 
 
 class Folder:
@@ -182,11 +97,11 @@ class Ear:
     def _hear(self, data: bytes) -> bytes:
         """Show whole records; what is left of the last."""
         at = 0
-        while at + _SIZE <= len(data):
-            end = at + _SIZE + int.from_bytes(data[at : at + _SIZE], "little")
+        while at + SIZE_BYTES <= len(data):
+            end = at + SIZE_BYTES + int.from_bytes(data[at : at + SIZE_BYTES], "little")
             if end > len(data):
                 break
-            line = _decode(data[at + _SIZE : end])
+            line = decode_line(data[at + SIZE_BYTES : end])
             shown = self._folder.hear(line, time.monotonic())
             if shown is not None:
                 self._show([(line.error, shown)])
@@ -198,10 +113,3 @@ class Ear:
             stream = sys.stderr if error else sys.stdout
             if stream is not None and not stream.closed:
                 print(text, file=stream, flush=True)
-
-
-def short_name(name: str, kind: str) -> str:
-    """What people call it: the function, or the class of an actor."""
-    if kind == "method":
-        name = name.rpartition(".")[0]
-    return name.rpartition(".")[2]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from labray.backends.cluster.channel import WireChannel
 from labray.backends.cluster.frames import Hello, decode_notice, encode
 from labray.backends.cluster.pipe import Closed, Pipe
-from labray.backends.cluster.speech import Mouth
+from labray.backends.cluster.worker_output import WorkerOutput
 from labray.ids import Place
 from labray.messages import Finished
 from labray.port import switch
@@ -81,8 +81,8 @@ def serve(end: socket.socket, place: str, client: str, session: str, directory: 
         wire.send([Hello(os.getpid(), traceback.format_exc())])
         raise
 
-    mouths = Mouth(speech, False), Mouth(speech, True)
-    sys.stdout, sys.stderr = mouths
+    outputs = WorkerOutput(speech, False), WorkerOutput(speech, True)
+    sys.stdout, sys.stderr = outputs
     os.set_inheritable(speech, False)
     channel = WireChannel(wire, Place(place), client, directory)
     process = Process(channel, session)
@@ -92,13 +92,13 @@ def serve(end: socket.socket, place: str, client: str, session: str, directory: 
     wire.send([Hello(os.getpid())])
     while True:
         run = channel.take()
-        Mouth.running = run.spec
+        WorkerOutput.running = run.spec
         cpu, begun = time.thread_time(), time.monotonic()
         outcome = executor.run(run)
         ended = time.monotonic()
         used = time.thread_time() - cpu
-        for mouth in mouths:
-            mouth.end_line()
+        for output in outputs:
+            output.end_line()
         channel.answer(
             Finished(
                 run.spec.id, run.attempt, outcome.values, begun, ended, used, outcome.kept, outcome.retry
