@@ -398,29 +398,6 @@ def test_a_large_closure_is_sent_once_and_many_calls_wait_at_one_actor(cluster: 
     assert get(calls)[-1] == 10_000
 
 
-def test_other_sessions_directories_are_swept_only_if_they_are_ours_and_dead(tmp_path: Path) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    dead, alive = tmp_path / f"labray-{gone.pid}-aaa", tmp_path / f"labray-{os.getpid()}-bbb"
-    target, link = tmp_path / "precious", tmp_path / f"labray-{gone.pid}-ccc"
-    for directory in (dead, alive, target):
-        directory.mkdir()
-    link.symlink_to(target)
-    cluster_session._sweep(str(tmp_path))
-    assert not dead.exists() and alive.exists() and target.exists() and link.is_symlink()
-
-
-def test_a_session_that_ends_while_another_sweeps_does_no_harm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ending = tmp_path / f"labray-{os.getpid()}-aaa"
-    ending.mkdir()
-    entries = list(os.scandir(tmp_path))
-    ending.rmdir()
-    monkeypatch.setattr(os, "scandir", lambda path: entries)
-    cluster_session._sweep(str(tmp_path))
-
-
 @pytest.fixture(scope="module")
 def stranger() -> Iterator[Callable[[bytes], None]]:
     """Sends a frame to the first daemon, by somebody who knows the token."""

@@ -7,8 +7,8 @@ store.py, allocator.py, shelf.py, stock.py, disk.py, room.py  shared memory, how
 worker.py, crew.py                                 a worker, and a daemon's view of it
 interrupts.py, wishes.py                           how a cancelled task is interrupted
 enquiries.py, answers.py                           what a driver asks beside its program
-watches.py                                         what is watched, and for how long
-speech.py worker_output.py                         what tasks print
+watches.py, directories.py                         what is watched, and for how long; what is removed at the end
+speech.py, worker_output.py                        what tasks print
 """
 
 from __future__ import annotations

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
-import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -17,12 +14,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import psutil
 
 from labray import codec
 from labray.backends.cluster import errands, room, watches
 from labray.backends.cluster.boot import Boot, encode_boot
 from labray.backends.cluster.channel import WireChannel
+from labray.backends.cluster.directories import Directory
 from labray.backends.cluster.enquiries import Enquiries
 from labray.backends.cluster.errands import Errand
 from labray.backends.cluster.pipe import pair
@@ -46,17 +43,18 @@ BOOT_S = 30.0
 END_S = 5.0
 PRELOAD = ("labray.executor", "labray.backends.cluster.worker", "cloudpickle", "numpy", "numpy.random")
 _PROGRAM = """
-import sys, json
-sys.path[:] = json.loads(sys.argv[1])
+import sys
+ends, sys.path[:], sys.argv[1:] = sys.argv[1:4], sys.argv[4:], []
 try:
     from labray.backends.cluster.template import main
 except BaseException:
     import os, traceback
     told = "its first process could not start:\\n" + traceback.format_exc()
-    os.write(int(sys.argv[2]), told.encode())
+    os.write(int(ends[0]), told.encode())
     sys.exit(1)
-main(*map(int, sys.argv[2:]))
+main(*map(int, ends))
 """
+"""Nothing is imported before the path is the driver's: what it would find first may be anybody's json.py."""
 
 
 class ClusterSession:
@@ -67,7 +65,7 @@ class ClusterSession:
         self._closing = threading.Lock()
         self._closed = False
         self._past: list[Event] = []
-        self._boot = _boot(config)
+        self._boot, self._directories = _boot(config)
         self._control, theirs = socket.socketpair()
         line, far_end = pair()
         self._wire = LineWire(line, self._control)
@@ -171,11 +169,12 @@ class ClusterSession:
                 template.wait()
         self._ear.close()
         self._wire.close()
-        for directory in self._boot.directories:
-            shutil.rmtree(directory, ignore_errors=True)
+        for directory in self._directories:
+            directory.remove()
 
 
-def _boot(config: Config) -> Boot:
+def _boot(config: Config) -> tuple[Boot, Sequence[Directory]]:
+    """What all processes are told, and the directories that are removed at the end."""
     extra = dict(config.extra)
     session = secrets.token_hex(4)
     cluster = config.cluster()
@@ -183,15 +182,16 @@ def _boot(config: Config) -> Boot:
     max_workers, prestart = _count(extra, "max_workers", 512), _count(extra, "prestart", None)
     store_bytes = room.store_bytes(extra.get("object_store_memory"), config.nodes)
     spilling = room.spilling_root(extra.get("object_spilling_directory"))
-    directory = _private_directory()
-    return Boot(
+    scheduler = codec.dumps(config.scheduler)
+    directories = _directories(spilling)
+    boot = Boot(
         session=session,
-        directory=directory,
+        directory=directories[0].path,
         token=secrets.token_hex(16),
         driver_pid=os.getpid(),
         nodes=cluster.nodes,
         head=cluster.head,
-        scheduler=codec.dumps(config.scheduler),
+        scheduler=scheduler,
         seed=config.seed,
         strict=config.strict,
         max_workers=max_workers,
@@ -200,8 +200,9 @@ def _boot(config: Config) -> Boot:
         preload=PRELOAD,
         watches=watched,
         store_bytes=store_bytes,
-        spill_directory=_spill_directory(directory, spilling),
+        spill_directory=_spill_directory(directories),
     )
+    return boot, directories
 
 
 def _count(extra: Mapping[str, Any], name: str, default: int | None) -> Any:
@@ -211,43 +212,34 @@ def _count(extra: Mapping[str, Any], name: str, default: int | None) -> Any:
     return value
 
 
-def _private_directory() -> str:
-    """A fresh directory, mode 0700, with a path short enough for a socket's address (107 bytes)."""
+def _directories(spilling: str) -> Sequence[Directory]:
+    """The session's own, with a path short enough for a socket's address (107 bytes), and one for what is spilled.
+
+    The latter is in the former if that is where files should be (a directory of the user's runtime is in memory).
+    """
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if not (runtime and len(runtime) < 60 and os.path.isdir(runtime) and os.access(runtime, os.W_OK)):
         runtime = tempfile.gettempdir()
     if len(runtime) > 60:
         runtime = "/tmp"
-    _sweep(runtime)
-    return tempfile.mkdtemp(prefix=f"labray-{os.getpid()}-", dir=runtime)
-
-
-def _spill_directory(session: str, root: str) -> str:
-    """In the session's own, if that is where files should be (a directory of the user's runtime is in memory)."""
-    if os.path.dirname(session) == root:
-        path = os.path.join(session, "spilled")
-        os.mkdir(path, 0o700)
-        return path
-    _sweep(root)
+    own = Directory(runtime)
+    if runtime == spilling:
+        return (own,)
     try:
-        return tempfile.mkdtemp(prefix=f"labray-{os.getpid()}-", dir=root)
+        return own, Directory(spilling)
     except OSError as error:
-        shutil.rmtree(session, ignore_errors=True)
-        raise ValueError(f"object_spilling_directory: cannot write to {root!r}: {error.strerror}.") from None
+        own.remove()
+        raise ValueError(
+            f"object_spilling_directory: cannot write to {spilling!r}: {error.strerror}."
+        ) from None
 
 
-def _sweep(runtime: str) -> None:
-    """Remove what sessions left that were killed together with their template."""
-    for entry in os.scandir(runtime):
-        parts = entry.name.split("-")
-        if len(parts) == 3 and parts[0] == "labray" and parts[1].isdecimal():
-            try:
-                theirs = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue  # its session ended just now
-            ours = stat.S_ISDIR(theirs.st_mode) and theirs.st_uid == os.getuid()
-            if ours and not psutil.pid_exists(int(parts[1])):
-                shutil.rmtree(entry.path, ignore_errors=True)
+def _spill_directory(directories: Sequence[Directory]) -> str:
+    if len(directories) > 1:
+        return directories[1].path
+    path = os.path.join(directories[0].path, "spilled")
+    os.mkdir(path, 0o700)
+    return path
 
 
 def _spawn(theirs: socket.socket, line: socket.socket, speech: int) -> subprocess.Popen[bytes]:
@@ -264,9 +256,15 @@ def _spawn(theirs: socket.socket, line: socket.socket, speech: int) -> subproces
     ends = (theirs.fileno(), line.fileno(), speech)
     with theirs, line:
         return subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), *map(str, ends)],
+            [sys.executable, *_flags(), "-c", _PROGRAM, *map(str, ends), *map(str, sys.path)],
             stdin=subprocess.DEVNULL,
             pass_fds=ends,
             start_new_session=True,
             env=environment,
         )
+
+
+def _flags() -> Sequence[str]:
+    """The driver's own (-I, -X dev, -W ...), and no directory before Python's own modules."""
+    own: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
+    return [*own, "-P"]

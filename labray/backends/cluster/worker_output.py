@@ -177,7 +177,7 @@ class _Bytes(io.BufferedIOBase):
         return self._text.name
 
     @property
-    def raw(self) -> io.BufferedIOBase:  # type: ignore[override]
+    def raw(self) -> io.BufferedIOBase:
         """There is nothing below: nothing is kept back but the part of a character."""
         return self
 
