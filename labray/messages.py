@@ -163,13 +163,13 @@ class Put(Tagged, frozen=True, array_like=True, gc=False):
 class Get(Tagged, frozen=True, array_like=True, gc=False):
     """Answered by Values when all exist or one has failed; at once, perhaps with nothing, if poll.
 
-    lends: the caller is the main thread of what runs there, which cannot go on; a normal task's CPU is free meanwhile.
+    task: what runs there and cannot go on, as its main thread asks; a normal task's CPU is free meanwhile.
     """
 
     request: int
     refs: tuple[Ref, ...]
     poll: bool = False
-    lends: bool = False
+    task: TaskID | None = None
 
 
 NO_ANSWER = 0
@@ -183,7 +183,7 @@ class Wait(Tagged, frozen=True, array_like=True, gc=False):
     refs: tuple[Ref, ...]
     count: int
     poll: bool = False
-    lends: bool = False
+    task: TaskID | None = None
 
 
 class Abandon(Tagged, frozen=True, array_like=True, gc=False):
@@ -313,7 +313,7 @@ Call = (
 
 
 class Run(Tagged, frozen=True, array_like=True, gc=False):
-    """Begin this when everything sent before has ended.
+    """Begin this when every Run sent before has ended or was taken back.
 
     args: the values of spec.deps, in order. function: the code, when this worker has not had it yet.
     """
@@ -728,14 +728,14 @@ class WorkerStarted(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class WorkerLost(Tagged, frozen=True, array_like=True, gc=False):
-    """A worker process died. begun: how many in its pipe it had begun; all, if None: the others were given back before.
+    """A worker process died. begun: what it had begun of its pipe, and not told the end of; all, if None.
 
     More than one: it had ended those in front, and what came of them died with it.
     """
 
     worker: ClientID
     reason: str
-    begun: int | None = None
+    begun: tuple[TaskID, ...] | None = None
 
 
 class PlaceLost(Tagged, frozen=True, array_like=True, gc=False):

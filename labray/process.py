@@ -58,9 +58,9 @@ class Process:
         """What runs here, and the how-manieth time."""
         return f"{self.task} {self._attempt}"
 
-    def _waits(self) -> bool:
-        """Whether the running task cannot go on while this thread waits."""
-        return self._lends == threading.get_ident()
+    def _waits(self) -> TaskID | None:
+        """The running task, if it cannot go on while this thread waits."""
+        return self.task if self._lends == threading.get_ident() else None
 
     def _named_under(self) -> str:
         if not self._prefix:

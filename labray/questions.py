@@ -90,11 +90,11 @@ class Questions:
         return found
 
     def what_exists(
-        self, refs: Sequence[ObjectRef[Any]], count: int, timeout: float | None, lends: bool
+        self, refs: Sequence[ObjectRef[Any]], count: int, timeout: float | None, task: TaskID | None
     ) -> Sequence[int]:
         """The positions of those that exist, at least `count` unless the time is up."""
         wanted = tuple([ref.ref for ref in refs])
-        reply = self.ask(m.Wait(self.number(), wanted, count, timeout == 0, lends), timeout)
+        reply = self.ask(m.Wait(self.number(), wanted, count, timeout == 0, task), timeout)
         if reply is None:  # what is there by now
             reply = self.ask(m.Wait(self.number(), wanted, count, True), None)
         assert isinstance(reply, m.Ready), reply

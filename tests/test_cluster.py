@@ -23,12 +23,8 @@ from hypothesis import strategies as st
 import labray
 from labray.backends.cluster import session as cluster_session
 from labray.backends.cluster.allocator import Allocator, aligned, extent
-from labray.backends.cluster.crew import Member
-from labray.backends.cluster.frames import encode
 from labray.backends.cluster.pipe import LARGEST_FRAME_BYTES, Closed, Pipe, pair
 from labray.errors import GetTimeoutError, LabrayError, SessionError, WorkerCrashedError
-from labray.ids import DRIVER, ClientID, Place, task_id
-from labray.messages import Payload, Run, Spec, Warned
 
 PATIENCE_S = 20.0
 
@@ -109,11 +105,6 @@ def test_every_buffer_of_a_block_begins_aligned() -> None:
 # ---------------------------------------------------------------- the pipe
 
 
-def _run(number: int, size: int = 0) -> Run:
-    data = bytes(size)
-    return Run(Spec(task_id("d", number), "task", "f", DRIVER, Place("n0"), None, Payload(data)), 0)
-
-
 def test_frames_of_any_size_arrive_whole_and_in_order() -> None:
     ours, theirs = (Pipe(end) for end in pair())
     sent = [
@@ -150,24 +141,6 @@ def test_full_pipe_keeps_what_does_not_fit_and_never_blocks() -> None:
     assert got == list(range(2000))
     ours.close()
     theirs.close()
-
-
-@pytest.mark.parametrize("size", [0, 300_000])
-def test_recall_takes_back_what_is_unread_and_keeps_the_order_of_the_rest(size: int) -> None:
-    member = Member(ClientID("n0/w0"))
-    tasks = [_run(number, size) for number in range(5)]
-    for task in tasks:
-        member.ours.send(encode(task))
-    member.ours.send(encode(Warned("last")))
-    assert member.theirs.receive() is not None  # the worker begins the first
-    back = member.take_back((tasks[0].spec.id, tasks[1].spec.id, tasks[3].spec.id))
-    assert back == (tasks[1].spec.id, tasks[3].spec.id)
-    left = []
-    while (frame := member.theirs.receive()) is not None:
-        left.append(bytes(frame))
-    assert left == [encode(tasks[2]), encode(tasks[4]), encode(Warned("last"))]
-    member.ours.close()
-    member.theirs.close()
 
 
 # ---------------------------------------------------------------- tasks, recall, nodes

@@ -201,7 +201,7 @@ def nested(run: m.Run, world: LoopWorld, worker: Any) -> Any:
         yield m.Submit(made)
         wanted.append(m.Ref(result_id(id, 0), worker.at))
     if wanted:
-        yield m.Get(world.request(), tuple(wanted), lends=True)
+        yield m.Get(world.request(), tuple(wanted), task=run.spec.id)
         yield m.Drop(tuple((ref.id, 1) for ref in wanted))
     return [small()]
 

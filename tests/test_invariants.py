@@ -86,7 +86,7 @@ def submit_and_get(count: int, refs: list[m.Ref], run: m.Run, world: LoopWorld, 
         fields = {"name": f"0,{index % 2}", "demand": run.spec.demand}
         yield m.Submit(child_spec(world, id, run, worker, **fields))
     if refs:
-        reply = yield m.Get(world.request(), tuple(refs), lends=True)
+        reply = yield m.Get(world.request(), tuple(refs), task=run.spec.id)
         assert len(reply.values) == len(refs) or isinstance(reply.values[0], m.Failed)
         pinned = [(r.id, 1) for r, v in zip(refs, reply.values, strict=False) if isinstance(v, m.Stored)]
         if pinned:
@@ -225,7 +225,7 @@ def actor_body(run: m.Run, world: LoopWorld, worker: Any) -> Body:
     for _ in range(3):
         id = world.next_id(run.spec.id, run.attempt)
         yield m.Submit(child_spec(world, id, run, worker, kind="method", actor=actor, demand=(), name="m"))
-        reply = yield m.Get(world.request(), (m.Ref(m.ObjectID(f"{id}.0"), worker.at),), lends=True)
+        reply = yield m.Get(world.request(), (m.Ref(m.ObjectID(f"{id}.0"), worker.at),), task=run.spec.id)
         assert isinstance(reply.values[0], m.Inline) or reply.values[0].error.kind.startswith("actor_")
         yield m.Drop(((m.ObjectID(f"{id}.0"), 1),))
     return [small()]

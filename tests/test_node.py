@@ -214,7 +214,7 @@ def test_blocked_task_returns_its_cpu_and_resumes_at_once() -> None:
     outer, inner = task("d-0"), task("c-0", name="g", parent=TaskID("d-0"))
     bench.submit(outer)
     assert bench.submit(inner, by=W0) == []
-    assert bench.hear(W0, m.Get(1, (ref(inner),), lends=True)) == [run(W1, inner)]
+    assert bench.hear(W0, m.Get(1, (ref(inner),), task=outer.id)) == [run(W1, inner)]
     assert bench.finish(W1, inner) == [m.Send(W0, m.Values(1, (VALUE,)))]
     assert bench.free() == 0
     bench.finish(W0, outer)
@@ -227,7 +227,7 @@ def test_nothing_starts_while_there_is_an_overdraft() -> None:
     bench.submit(outer)
     bench.submit(other)
     bench.hear(D, m.Submit(task("d-2", name="h")))
-    assert bench.hear(W0, m.Wait(1, (ref(other),), 1, lends=True)) == [run(W1, other)]
+    assert bench.hear(W0, m.Wait(1, (ref(other),), 1, task=outer.id)) == [run(W1, other)]
     assert bench.free() == 0
     assert bench.hear(W0, m.Abandon(1)) == [] and bench.free() == -1
     assert bench.finish(W1, other) == [] and bench.free() == 0
@@ -284,7 +284,7 @@ def test_tasks_behind_one_that_blocks_are_recalled_and_run_elsewhere() -> None:
     bench, made, _ = known(SHORT_S)
     wanted = task("c-0", name="g", parent=made[0].id)
     bench.submit(wanted, by=W0)
-    first, *behind = bench.hear(W0, m.Get(1, (ref(wanted),), lends=True))
+    first, *behind = bench.hear(W0, m.Get(1, (ref(wanted),), task=made[0].id))
     assert first == m.Send(W0, m.Recall((made[1].id, made[2].id)))
     assert behind == [run(W1, wanted)]
     assert bench.hear(W0, m.Recalled((made[1].id, made[2].id))) == []
@@ -418,7 +418,7 @@ def test_task_of_a_lost_worker_runs_again_until_its_retries_are_used_up() -> Non
 def test_task_that_only_waited_in_a_lost_workers_pipe_loses_no_attempt() -> None:
     bench, made, _ = known(SHORT_S, more=2)
     bench.hear(D, m.Get(1, (ref(made[0]),)))
-    first, second = bench.hear("", m.WorkerLost(W0, "gone", begun=1))
+    first, second = bench.hear("", m.WorkerLost(W0, "gone", begun=(made[0].id,)))
     assert error([first]).kind == "worker_crashed"
     assert second == run(W1, made[1], attempt=0)
 
@@ -565,7 +565,7 @@ def test_call_under_way_when_its_actor_dies_is_not_made_twice_and_those_behind_i
     bench.submit(first)
     bench.submit(second)
     bench.hear(D, m.Get(1, (ref(first),)))
-    effects = bench.hear("", m.WorkerLost(W0, "gone", begun=1))
+    effects = bench.hear("", m.WorkerLost(W0, "gone", begun=(first.id,)))
     assert [e for e in effects if isinstance(e.message, m.Run)] == [run(W1, actor, attempt=1)]
     assert error([e for e in effects if e.to == D]).kind == "actor_unavailable"
     assert bench.finish(W1, actor, attempt=1) == [run(W1, second)]
@@ -633,7 +633,7 @@ def test_held_task_is_named_among_what_is_pending() -> None:
 
 
 def test_code_comes_with_every_run_until_one_that_needs_it_has_ended_well() -> None:
-    """Fuzz seed 511140: a blocked worker gave back the run that brought the code, and kept the next one."""
+    """Fuzz seed 511140: the run that brought the code was given back, and the next one was not."""
     bench, code = Bench(), m.Ref(ObjectID("d-f0"), N0)
     bench.hear(D, m.Put(code.id, VALUE, DRIVER, True))
     brought = []
@@ -644,15 +644,6 @@ def test_code_comes_with_every_run_until_one_that_needs_it_has_ended_well() -> N
         brought.append(sent.message.function is not None)
         bench.finish(W0, made, values=values)
     assert brought == [True, True, False]
-
-
-def test_a_worker_that_gives_back_unasked_is_sent_no_more_until_it_has_ended_a_task() -> None:
-    """Fuzz seed 964: it waited for the head's answer, and the same run went to and fro without end."""
-    bench, made, _ = known(SHORT_S)
-    behind = (made[1].id, made[2].id)
-    assert bench.hear(W0, m.Recalled(behind)) == []
-    assert bench.submit(task("d-9")) == []
-    assert bench.finish(W0, made[0])[0] == run(W0, made[1])
 
 
 # ---------------------------------------------------------------- a loss of which not all have heard

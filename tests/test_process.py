@@ -223,7 +223,7 @@ def test_only_while_the_main_thread_waits_a_task_cannot_go_on(process, channel):
     thread.join()
     process.enter("d-1", 0)
     process.get([ref], None)
-    assert [message.lends for message, _ in channel.asked] == [False, True, False, True]
+    assert [message.task for message, _ in channel.asked] == [None, "d-0", None, "d-1"]
 
 
 def test_wait_keeps_the_order_and_never_gives_more_than_asked(process, channel):

@@ -251,7 +251,7 @@ class InlineSession:
             outcome = worker.executor.run(run)
         except BaseException as error:
             self.workers.pop(channel.client, None)
-            lost = m.WorkerLost(channel.client, f"it raised {type(error).__name__}", begun=1)
+            lost = m.WorkerLost(channel.client, f"it raised {type(error).__name__}", begun=(run.spec.id,))
             self.deliver(channel.place, "", lost)
             if not isinstance(error, SystemExit):
                 raise

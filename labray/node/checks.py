@@ -42,7 +42,7 @@ def _queue(node: Node) -> None:
 
 
 def _pipes(node: Node) -> None:
-    """Every attempt in a pipe is there once, knows its worker, and only the first can be blocked."""
+    """Every attempt in a pipe is there once, knows its worker, and one of a worker at most is blocked."""
     seen: dict[tuple[str, int], str] = {}
     deep = 0
     for worker in node.pool.workers.values():
@@ -50,14 +50,14 @@ def _pipes(node: Node) -> None:
         assert worker.actor is not None or bool(worker.pipe) == (worker.held is not None), (
             f"{worker.id} holds wrongly"
         )
-        for position, task in enumerate(worker.pipe):
+        blocked = sum(task.state is State.BLOCKED for task in worker.pipe)
+        assert blocked == (worker.blocked > 0 and worker.actor is None), f"{worker.id}: {blocked} blocked"
+        for task in worker.pipe:
             attempt = (task.id, task.attempt)
             assert attempt not in seen, f"{task!r} is in two pipes: {seen.get(attempt)}, {worker.id}"
             seen[attempt] = worker.id
             assert task.worker == worker.id
-            assert task.state is State.PIPED or (position == 0 and task.state is State.BLOCKED), (
-                f"{task!r} in a pipe"
-            )
+            assert task.state in (State.PIPED, State.BLOCKED), f"{task!r} in a pipe"
     assert deep == node.pool.deep, f"{node.place}: {deep} deep pipes, {node.pool.deep} counted"
     for worker in node.pool.idle:
         assert not worker.pipe and worker.held is None, f"{worker.id} is idle and has work"

@@ -62,6 +62,8 @@ class Endings:
             note_sizes(self.desk, task.spec, message.values)
         for ref in message.kept:
             self.node.clients.give(self.node.clients.clients[sender], ref)
+        if task.state is State.BLOCKED:  # it asks no more: an interrupt came between its question and its end
+            self.node.clients.ended(sender, task.id)
         code = task.spec.function
         if code is not None and message.values and type(message.values[0]) is not Failed:
             worker.known[code.id] = None
@@ -195,9 +197,8 @@ class Endings:
         if task.cancelled is not None:
             error = cancelled(task)
         if error is None and task.spec.kind == "method":
-            text = (
-                f"{why[:1].upper()}{why[1:]}: the call {task.id} ({task.spec.name}) may or may not have run."
-            )
+            what = f"the call {task.id} ({task.spec.name})"
+            text = f"{why[:1].upper()}{why[1:]}: {what} may or may not have run."
             self.node.callers.uncertain(task, ErrorInfo("actor_unavailable", text))
             return
         self.fail(
@@ -293,8 +294,7 @@ class Endings:
             if task.spec.kind == "method":
                 self.node.callers.bounced(task)
                 return
-            task.hops = max(
-                task.hops, message.hops
-            )  # never fewer: what was said of it before is then out of date
+            # never fewer: what was said of it before is then out of date
+            task.hops = max(task.hops, message.hops)
             task.step(State.WAITING)
             self.custody.await_deps(task)

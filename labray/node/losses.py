@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labray.ids import HEAD, Place
+from labray.ids import HEAD, Place, TaskID
 from labray.messages import ErrorInfo
 from labray.node.mind import UNDECIDED
 from labray.node.tasks import State, TaskRecord
+from labray.node.worker import Worker, parted
 from labray.schedulers.interface import TaskFinished
 
 if TYPE_CHECKING:
     from labray.node.node import Node
-    from labray.node.worker import Worker
 
 
 def place_lost(node: Node, lost: Place) -> None:
@@ -51,7 +51,7 @@ def worker_lost(
     node: Node,
     worker: Worker,
     reason: str,
-    begun: int | None,
+    begun: tuple[TaskID, ...] | None,
     error: ErrorInfo | None = None,
     final: bool = False,
 ) -> None:
@@ -68,12 +68,12 @@ def worker_lost(
         node.residents.crashed(worker, reason, begun)
         return
     worker.pipe.clear()
-    count = len(pipe) if begun is None else begun
-    for task in pipe[count:]:
+    lost, unbegun = parted(pipe, begun)
+    for task in unbegun:
         task.worker = None
         node.pool.ready(task)
-    node.cancels.given_back(pipe[count:])
-    for task in pipe[:count]:
+    node.cancels.given_back(unbegun)
+    for task in lost:
         if task.fact is not None:
             node.desk.tell_agent(TaskFinished(task.fact, 0.0))
         text = f"task {task.id} ({task.spec.name}) failed: its worker died: {reason}."

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.ids import HEAD, ClientID, ObjectID, Place
+from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID
 from labray.node.births import Births
 from labray.node.callers import Callers
 from labray.node.cancels import Cancels
@@ -181,23 +181,24 @@ class Node:
             self.desk.note("put", message.id, (message.parent, size))
             self.objects.settle(record, value)  # type: ignore[arg-type]
 
-    def _block(self, client: ClientID) -> bool:
+    def _block(self, client: ClientID, id: TaskID) -> bool:
         """Its task waits in a get or wait: whether that lends its CPU."""
         self.suspicion.blocked()
         worker = self.pool.workers.get(client)
-        if worker is None or not worker.pipe or worker.actor is not None:
+        task = worker.find(id) if worker is not None else None
+        if worker is None or task is None or worker.actor is not None:
             return False
-        task = worker.pipe[0]
-        self.pool.block(worker)
+        self.pool.block(worker, task)
         task.step(State.BLOCKED)
         self.desk.note("blocked", task.id)
         if task.fact is not None:
             self.desk.tell_agent(TaskBlocked(task.fact))
         return True
 
-    def _unblock(self, client: ClientID) -> None:
+    def _unblock(self, client: ClientID, id: TaskID) -> None:
         worker = self.pool.workers[client]
-        task = worker.pipe[0]
+        task = worker.find(id)
+        assert task is not None, f"{id} was blocked at {client}, and is not there"
         self.pool.unblock(worker)
         task.step(State.PIPED)
         self.desk.note("unblocked", task.id)

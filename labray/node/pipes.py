@@ -24,7 +24,7 @@ def room_behind(
     long_ago = now - LONG_S
     depth, worker = PIPE_LIMIT, None
     for each in busy.values():
-        if len(each.pipe) < depth and each.since > long_ago and not each.refuses:
+        if len(each.pipe) < depth and each.since > long_ago:
             depth, worker = len(each.pipe), each
             if depth == 1:
                 break

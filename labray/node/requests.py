@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from labray.ids import ClientID, ObjectID
+from labray.ids import ClientID, ObjectID, TaskID
 from labray.messages import NO_ANSWER, Failed, Get, Inline, Ready, Ref, Value, Values, Wait
 from labray.node.desk import Desk
 from labray.node.objects import ObjectTable
@@ -12,9 +12,9 @@ from labray.node.records import ObjectRecord
 
 
 class Request:
-    """One get or wait that could not be answered at once. lends: its task is BLOCKED meanwhile. order: of all, here."""
+    """One get or wait that could not be answered at once. blocks: a task is BLOCKED meanwhile. order: of all, here."""
 
-    __slots__ = ("client", "lends", "message", "missing", "order", "since")
+    __slots__ = ("blocks", "client", "message", "missing", "order", "since")
 
     def __init__(self, client: Client, message: Get | Wait, since: float, order: int) -> None:
         self.client = client
@@ -22,7 +22,7 @@ class Request:
         self.order = order
         self.since = since
         self.missing = 0
-        self.lends = False
+        self.blocks = False
 
 
 class Client:
@@ -40,16 +40,16 @@ class Client:
 class Desks:
     """All clients of a node and their open requests.
 
-    block and unblock are called with a client when the first request makes it wait, and when the last is over;
-    left when it is gone, and has let go of all that it held.
+    block and unblock are called with a client and its task when a request makes that wait, and when it is over;
+    left when the client is gone, and has let go of all that it held.
     """
 
     def __init__(
         self,
         desk: Desk,
         objects: ObjectTable,
-        block: Callable[[ClientID], bool],
-        unblock: Callable[[ClientID], None],
+        block: Callable[[ClientID, TaskID], bool],
+        unblock: Callable[[ClientID, TaskID], None],
         left: Callable[[ClientID], None],
     ) -> None:
         self.desk = desk
@@ -236,17 +236,23 @@ class Desks:
             self._close(request)
             self._note(request.client, request.message, request.since, "gave_up")
 
+    def ended(self, id: ClientID, task: TaskID) -> None:
+        """What this task still asks for, it does not wait for any more."""
+        for request in list(self.clients[id].requests.values()):
+            if request.message.task == task:
+                self.abandon(id, request.message.request)
+
     def _open(self, client: Client, message: Get | Wait) -> Request:
         self.opened += 1
         request = Request(client, message, self.desk.now, self.opened)
         client.requests[message.request] = request
-        request.lends = message.lends and self.block(client.id)
+        request.blocks = message.task is not None and self.block(client.id, message.task)
         return request
 
     def _close(self, request: Request) -> None:
         del request.client.requests[request.message.request]
-        if request.lends:
-            self.unblock(request.client.id)
+        if request.blocks and request.message.task is not None:
+            self.unblock(request.client.id, request.message.task)
         if request.missing or type(request.message) is Wait:
             self._wait_no_more(request)
 

@@ -16,7 +16,7 @@ from labray.ids import ObjectID, TaskID, order_of
 from labray.messages import Demand, ErrorInfo, Run
 from labray.node.desk import Desk
 from labray.node.tasks import State, TaskRecord
-from labray.node.worker import Worker
+from labray.node.worker import Worker, parted
 from labray.node.workers import Pool
 
 ACTOR_PIPE = (
@@ -172,8 +172,8 @@ class Residents:
     def call_back(self) -> None:
         """Somebody needs the memory that the arguments of calls take which have not begun: those wait here instead."""
         for resident in self.here.values():
-            pipe = resident.worker.pipe
-            if any(task.spec.deps for task in pipe[1:]) and not resident.worker.recalling:
+            behind = resident.worker.pipe[1:]
+            if any(task.spec.deps for task in behind) and not resident.worker.recalling:
                 self.pool.recall(resident.worker)
 
     def give_back(self, worker: Worker, tasks: list[TaskRecord]) -> None:
@@ -205,23 +205,23 @@ class Residents:
         self.host.constructor_gone(resident.creation)
         self.clear(resident, error)
 
-    def clear(self, resident: Resident, error: ErrorInfo, begun: int | None = None) -> None:
+    def clear(self, resident: Resident, error: ErrorInfo, begun: tuple[TaskID, ...] | None = None) -> None:
         """Its process is gone: the calls that it had begun (None: all in its pipe) are lost, others go back."""
         pipe = list(resident.worker.pipe)
         waiting = [task for lane in resident.lanes.values() for task in lane]
         resident.worker.pipe.clear()
-        count = len(pipe) if begun is None else begun
-        for task in pipe[:count]:
+        lost, unbegun = parted(pipe, begun)
+        for task in lost:
             if task.spec.kind == "method":
                 self.host.lost_call(task, error)
-        for task in sorted(pipe[count:] + waiting, key=lambda t: t.seq):
+        for task in sorted(unbegun + waiting, key=lambda t: t.seq):
             if task.state is State.OVER:  # it needed a call that has just ended in an error
                 continue
             if task.state is State.PIPED:
                 task.step(State.CALLING)
             self.host.bounce(task)
 
-    def crashed(self, worker: Worker, reason: str, begun: int | None) -> None:
+    def crashed(self, worker: Worker, reason: str, begun: tuple[TaskID, ...] | None) -> None:
         """Its process died by itself."""
         assert worker.actor is not None
         resident = self.here[worker.actor]

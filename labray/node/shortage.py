@@ -77,9 +77,10 @@ class Shortage:
         what = worker.pipe[0] if worker.pipe else None
         name = f"task {what.id} ({what.spec.name})" if what is not None else f"the actor {worker.actor}"
         text = f"{name} was ended for its memory: {message.text}.\n{self._table(message)}"
+        begun = () if what is None else (what.id,)
         self.desk.do(Stop(worker.id))
         self.desk.note("lost", worker.id, OUT_OF_MEMORY)
-        worker_lost(self.node, worker, text, 1, ErrorInfo(OUT_OF_MEMORY, text), final=not again)
+        worker_lost(self.node, worker, text, begun, ErrorInfo(OUT_OF_MEMORY, text), final=not again)
 
     def _candidate(self, worker: Worker) -> Candidate:
         if worker.actor is not None:

@@ -37,15 +37,16 @@ def requests(node: Node) -> Iterable[Request]:
     """The open requests without which a task here cannot go on."""
     for client in node.clients.clients.values():
         for request in client.requests.values():
-            if request.message.lends:
+            if request.message.task is not None:
                 yield request
 
 
 def _asks(node: Node, request: Request) -> Waits | None:
     worker = node.pool.workers.get(request.client.id)
-    if worker is None or not worker.pipe:
+    message = request.message
+    task = worker.find(message.task) if worker is not None and message.task is not None else None
+    if task is None:
         return None
-    message, task = request.message, worker.pipe[0]
     absent = _absent(node, message.refs)
     if type(message) is Get:
         how, absent, count = "get", absent[:MOST], min(len(absent), MOST)

@@ -7,15 +7,24 @@ from labray.messages import Demand
 from labray.node.tasks import TaskRecord
 
 
-class Worker:
-    """One process. pipe: what was sent to it and has not ended, in order; the first is running.
+def parted(
+    pipe: list[TaskRecord], begun: tuple[TaskID, ...] | None
+) -> tuple[list[TaskRecord], list[TaskRecord]]:
+    """Of a lost worker's pipe: what it had begun (None: all) and what only waited there."""
+    if begun is None:
+        return pipe, []
+    return [task for task in pipe if task.id in begun], [task for task in pipe if task.id not in begun]
 
+
+class Worker:
+    """One process. pipe: what was sent to it and has not ended, in order.
+
+    Which of these run, and which have not begun, only messages say: what has ended may not have been heard of.
     blocked: how many of its requests keep a task waiting. since: when the first in the pipe could begin.
     """
 
     __slots__ = (
-        "actor", "blocked", "held", "id", "known", "pipe", "recalling", "refuses", "since",
-        "started", "unwilling",
+        "actor", "blocked", "held", "id", "known", "pipe", "recalling", "since", "started", "unwilling",
     )  # fmt: skip
 
     def __init__(self, id: ClientID) -> None:
@@ -27,7 +36,6 @@ class Worker:
         self.blocked = 0
         self.recalling = 0
         self.unwilling = False  # it had nothing to give back when last asked, and its pipe is still the same
-        self.refuses = False  # it gave back what nobody asked for: it waits in a call, and would again
         self.since = 0.0
         self.started = False
 

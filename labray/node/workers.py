@@ -179,7 +179,7 @@ class Pool:
             self.deep -= 1
         pipe.remove(task)  # nearly always the first
         if seconds is not None:
-            worker.unwilling = worker.refuses = False
+            worker.unwilling = False
             worker.since = self.desk.now
             self.durations.learn(task, seconds)
         if not pipe and worker.actor is None:
@@ -218,7 +218,9 @@ class Pool:
 
     def recall(self, worker: Worker, keep: int = 1) -> None:
         """Ask for all but the first few back. (Asking twice does no harm: an earlier call may have been for fewer.)"""
-        tasks = tuple(task.id for task in worker.pipe[keep:])
+        self._ask_back(worker, tuple(task.id for task in worker.pipe[keep:]))
+
+    def _ask_back(self, worker: Worker, tasks: tuple[TaskID, ...]) -> None:
         if tasks:
             worker.recalling += 1
             self.desk.send(worker.id, Recall(tasks))
@@ -226,8 +228,7 @@ class Pool:
     def recalled(self, worker: Worker, ids: tuple[TaskID, ...]) -> list[TaskRecord]:
         """The records of what was given back, out of the pipe."""
         self.queue.stirred = True
-        worker.refuses = worker.refuses or bool(ids and not worker.recalling)
-        worker.recalling = max(worker.recalling - 1, 0)  # a blocked worker gives back unasked
+        worker.recalling = max(worker.recalling - 1, 0)  # an Interrupt is answered by Recalled too
         worker.unwilling = not ids
         back = set(ids)
         tasks = [task for task in worker.pipe if task.id in back]
@@ -247,15 +248,15 @@ class Pool:
                     self.recall(worker)
         return self.deep > 0
 
-    def block(self, worker: Worker) -> None:
-        """Its running task waits for the node: a normal one lends its CPU."""
+    def block(self, worker: Worker, waits: TaskRecord) -> None:
+        """The task that it runs waits for the node: a normal one lends its CPU."""
         self.queue.stirred = True
         worker.blocked += 1
         if worker.blocked == 1 and worker.actor is None:
             assert worker.held is not None
             self.resources.give(lendable(worker.held))
             self._leave_busy(worker)
-            self.recall(worker)
+            self._ask_back(worker, tuple(task.id for task in worker.pipe if task is not waits))
             self._room_changed()
 
     def unblock(self, worker: Worker) -> None:

@@ -11,10 +11,9 @@ import os
 import threading
 import time
 import warnings
-from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from labray.backends.cluster.frames import Segment
+from labray.backends.cluster.frames import Segment, Withdrawn
 from labray.backends.cluster.outbox import Outbox
 from labray.backends.cluster.own import Own
 from labray.backends.cluster.shelf import Shelf, payload_bytes
@@ -24,7 +23,6 @@ from labray.ids import ObjectID, Place, is_put
 from labray.messages import (
     Get,
     Granted,
-    Recalled,
     Reclaim,
     Room,
     Run,
@@ -39,6 +37,7 @@ from labray.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from labray.backends.cluster.intake import Intake
     from labray.messages import Call, Notice, Payload
 
 LATE = 256
@@ -50,7 +49,7 @@ class Wire(Protocol):
 
     def send(self, messages: Sequence[Call | Segment]) -> None: ...
 
-    def receive(self, timeout: float | None) -> list[Notice]:
+    def receive(self, timeout: float | None) -> Sequence[Notice | Withdrawn]:
         """What is there, waiting up to `timeout` seconds (None: for ever). Raises if the session is over."""
 
     def interrupt(self, reason: BaseException) -> None:
@@ -62,7 +61,9 @@ class Wire(Protocol):
 class WireChannel:
     """A labray.port.Channel."""
 
-    def __init__(self, wire: Wire, place: Place, client: str, directory: str) -> None:
+    def __init__(
+        self, wire: Wire, place: Place, client: str, directory: str, intake: Intake | None = None
+    ) -> None:
         self.place = place
         self.client = client
         self._wire = wire
@@ -72,7 +73,7 @@ class WireChannel:
         self._waiters: dict[int, Waiter] = {}
         self._taking = Waiter()
         self._taker: Waiter | None = None  # the same, while it waits
-        self._calls: deque[Run] = deque()  # an actor's, read while it was blocked: nobody else could run them
+        self._intake = intake  # of a worker: what it has read and not begun
         self._late: dict[int, Call | Segment] = {}
         self._discard_refs: Callable[[Notice], None] | None = None
         self._closed: BaseException | None = None
@@ -80,7 +81,8 @@ class WireChannel:
         self._reader = self._shelf.reader
         self._own = Own(self._reader, self._shelf.writer, self._outbox.add, self._unpin)
         self._on: dict[type, Callable[..., None]] = {
-            Run: self._on_run,
+            Run: lambda notice: None,  # the intake has it
+            Withdrawn: lambda notice: None,
             Reclaim: self._own.reclaim,
             Trim: lambda notice: self._shelf.writer.trim(),
             Warned: lambda notice: warnings.warn(notice.text, stacklevel=2),
@@ -126,17 +128,16 @@ class WireChannel:
         taker.notice = None
         self._taker = taker
         try:
-            if self._calls:
-                taker.notice = self._calls[0]
-                self._outbox.arm()
-            elif self._outbox and self._baton.acquire(blocking=False):
+            self._offer()
+            if taker.notice is None and self._outbox and self._baton.acquire(blocking=False):
                 try:
-                    self._read(0)
+                    while taker.notice is None and self._read(0):
+                        pass
                 finally:
                     self._pass_baton()
-                if taker.notice is not None:
-                    self._outbox.arm()  # results wait for company while the next task runs, but not for long
-            if taker.notice is None:
+            if taker.notice is not None:
+                self._outbox.arm()  # results wait for company while the next task runs, but not for long
+            else:
                 self._outbox.flush()
                 self._wait(taker, None)
         finally:
@@ -144,7 +145,7 @@ class WireChannel:
             self._wake_next()
         run = taker.notice
         assert isinstance(run, Run)
-        return self._calls.popleft() if run.spec.kind == "method" else run
+        return run
 
     def _wait(self, waiter: Waiter, timeout: float | None) -> Notice | None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -182,7 +183,7 @@ class WireChannel:
         if taker is not None and taker.notice is None and not self._baton.locked():
             taker.wake()
 
-    def _read(self, timeout: float | None) -> None:
+    def _read(self, timeout: float | None) -> bool:
         try:
             notices = self._wire.receive(timeout)
         except LabrayError as error:
@@ -191,9 +192,11 @@ class WireChannel:
         for notice in notices:
             handle = self._on.get(type(notice))
             if handle is None:
-                self._answer(notice)
+                self._answer(notice)  # type: ignore[arg-type]  # a Withdrawn has its handler
             else:
                 handle(notice)
+        self._offer()  # whatever was read: nothing begins while anything is unread
+        return bool(notices)
 
     def _answer(self, notice: Notice) -> None:
         request: int = notice.request  # type: ignore[union-attr]
@@ -204,15 +207,11 @@ class WireChannel:
             waiter.notice = notice
             waiter.wake()
 
-    def _on_run(self, run: Run) -> None:
+    def _offer(self) -> None:
+        """There may be something to begin, if the main thread waits for that."""
         taker = self._taker
-        if run.spec.kind == "method":  # they keep their order
-            self._calls.append(run)
-        if taker is not None and taker.notice is None:
-            taker.notice = run
-            taker.wake()
-        elif run.spec.kind != "method":  # this worker is blocked in a call: somebody else may be free
-            self.post(Recalled((run.spec.id,)))
+        if taker is not None and self._intake is not None:
+            self._intake.offer(taker)
 
     # ------------------------------------------------------------ answers that came too late
 

@@ -1,7 +1,4 @@
-"""The worker processes of one daemon, as it sees them: a pipe each, both ends in hand.
-
-Recall needs no help from the worker: the daemon reads back from the worker's own end what it has not read yet.
-"""
+"""The worker processes of one daemon, as it sees them: who they are, what is said to them, and what they say."""
 
 from __future__ import annotations
 
@@ -12,11 +9,12 @@ import msgspec
 
 from labray.backends.cluster import errands
 from labray.backends.cluster.errands import Errand
-from labray.backends.cluster.frames import decode_calls, decode_notice, encode
-from labray.backends.cluster.pipe import Closed, Pipe, pair
+from labray.backends.cluster.frames import decode_calls
+from labray.backends.cluster.member import Member
+from labray.backends.cluster.pipe import Closed
 from labray.backends.cluster.post import complain
 from labray.backends.cluster.wishes import wish
-from labray.messages import Recalled, Run
+from labray.messages import Finished, Recalled
 
 if TYPE_CHECKING:
     import socket
@@ -29,58 +27,6 @@ COMPANY = 8
 """Words that leave together before the turn is over: the reader of the first of 64 may be idle."""
 BATCHES = 64
 """Read from one worker before the next gets its turn."""
-
-
-class Member:
-    """One worker. `ours` is the daemon's end of its pipe, `theirs` the one the worker reads from."""
-
-    def __init__(self, client: ClientID) -> None:
-        ours, theirs = pair()
-        self.client = client
-        self.ours = Pipe(ours)
-        self.theirs = Pipe(theirs)
-        self.owes_recalled = False  # whether an empty Recalled is due after its next words
-        self.full = False  # its pipe is, and the loop waits for room
-        self.pid = 0
-        self.last_words = ""
-
-    def catch_up(self) -> bool:
-        """Send what waits; whether nothing does any more."""
-        try:
-            self.full = not self.ours.flush()
-        except Closed:  # it is dead; the template is about to say so
-            self.full = False
-        return not self.full
-
-    def take_back(self, wanted: tuple[TaskID, ...] | None) -> tuple[TaskID, ...]:
-        """Remove these tasks (None: all) from what the worker has not read, whatever it is doing.
-
-        A worker reads one frame when it wants to begin it, so unread is not begun. All that is unread is read
-        here, in one go that no frame can slip through, and what was not asked for is sent again in the same order.
-        """
-        back: list[TaskID] = []
-        again: list[bytes] = []
-        unread = self._unread()
-        unread += self.ours.backlog
-        self.ours.backlog.clear()
-        for frame in unread:
-            notice = decode_notice(frame)
-            if type(notice) is Run and (wanted is None or notice.spec.id in wanted):
-                back.append(notice.spec.id)
-            else:
-                again.append(frame)
-        for frame in again:
-            self.ours.send(frame)
-        return tuple(back)
-
-    def _unread(self) -> list[bytes]:
-        frames = []
-        try:
-            while (frame := self.theirs.receive()) is not None:
-                frames.append(bytes(frame))
-        except Closed:
-            return frames
-        return frames
 
 
 class Crew:
@@ -99,8 +45,9 @@ class Crew:
     def start(self, client: ClientID) -> None:
         """Have it forked. Its first word is Hello; if there is none the template says it is gone."""
         member = self._members[client] = Member(client)
-        self._loop.watch(member.ours.fileno(), lambda: self._turn(client))
-        errands.send(self._template, Errand("fork", client), (member.theirs.fileno(),))
+        self._loop.watch(member.pipe.fileno(), lambda: self._turn(client))
+        errands.send(self._template, Errand("fork", client), (member.theirs.fileno(), member.permits))
+        member.theirs.close()  # each end has one reader
 
     def met(self, client: str, pid: int, error: str) -> bool:
         """It has said Hello; whether it can begin."""
@@ -121,9 +68,14 @@ class Crew:
     def _drop(self, client: str) -> None:
         member = self._members.pop(client)
         self._addressed.pop(client, None)
-        self._loop.forget(member.ours.fileno())
-        member.ours.close()
-        member.theirs.close()
+        self._silence(member)
+        member.close()
+
+    def _silence(self, member: Member) -> None:
+        """Nothing more is to be heard of it."""
+        if not member.silent:
+            member.silent = True
+            self._loop.forget(member.pipe.fileno())
 
     def _turn(self, client: str) -> None:
         if client in self._members:
@@ -135,8 +87,8 @@ class Crew:
         if member is None:  # it has just been lost, and is in nobody's books any more
             return
         self._addressed[client] = member
-        backlog = member.ours.backlog
-        backlog.append(encode(notice))
+        backlog = member.backlog
+        backlog.append(notice)
         if len(backlog) == COMPANY and not member.full:
             member.catch_up()
 
@@ -144,10 +96,9 @@ class Crew:
         """Let everything leave, now or as soon as there is room."""
         if not self._addressed:
             return
-        for client, member in self._addressed.items():
-            if member.ours.backlog and not member.catch_up() and self._members.get(client) is member:
-                member.full = True
-                self._loop.when_writable(member.ours.fileno(), member.catch_up)
+        for member in self._addressed.values():
+            if not member.catch_up() and not member.silent:
+                self._loop.when_writable(member.pipe.fileno(), member.catch_up)
         self._addressed.clear()
 
     def listen(self, client: str) -> bool:
@@ -155,10 +106,12 @@ class Crew:
         member = self._members[client]
         try:
             for _ in range(BATCHES):
-                frame = member.ours.receive()
+                frame = member.pipe.receive()
                 if frame is None:
                     return False
                 for message in decode_calls(frame):
+                    if type(message) is Finished:
+                        member.ended(message.task)
                     self._hear(client, message)
                 if member.owes_recalled:
                     member.owes_recalled = False
@@ -168,6 +121,7 @@ class Crew:
         except msgspec.MsgspecError as error:
             complain(f"dropped a frame from {client} that cannot be decoded: {error}")
         except Closed:
+            self._silence(member)
             return False
         return True
 
@@ -178,7 +132,7 @@ class Crew:
         """
         member = self._members[client]
         self._addressed[client] = member
-        back = member.take_back(tasks)
+        back = member.take_back(frozenset(tasks))
         if not back:
             member.owes_recalled = True
         return back
@@ -194,7 +148,7 @@ class Crew:
         return back
 
     def bury(self, client: str, reason: str) -> tuple[tuple[TaskID, ...], str] | None:
-        """It is dead: hear its last words, forget it, and give what it never began, and why it died.
+        """It is dead: hear its last words, forget it, and give what it had begun and not ended, and why it died.
 
         None: it was stopped before.
         """
@@ -203,6 +157,6 @@ class Crew:
         if client not in self._members:
             return None
         member = self._members[client]
-        unread = member.take_back(None)
+        begun = member.left()
         self._drop(client)
-        return unread, f"it could not begin:\n{member.last_words}" if member.last_words else reason
+        return begun, f"it could not begin:\n{member.last_words}" if member.last_words else reason

@@ -258,10 +258,8 @@ class Daemon:
     def _on_gone(self, client: str, reason: str) -> None:
         buried = self._crew.bury(client, reason)
         if buried is not None:
-            unread, why = buried
-            if unread:  # what only waited in its pipe was not lost with it
-                self._handle(self._main, client, Recalled(unread))
-            self._handle(self._main, "", WorkerLost(ClientID(client), why))
+            begun, why = buried
+            self._handle(self._main, "", WorkerLost(ClientID(client), why, begun))
         self._stock.orphaned(ClientID(client), self._main)
 
     # ------------------------------------------------------------ frames from other processes

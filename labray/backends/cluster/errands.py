@@ -1,11 +1,12 @@
 """What daemons and the template say to each other, over a socket pair that keeps message boundaries.
 
-Daemon to template: fork (with the worker's end of its pipe), kill, interrupt, fatal. Template to daemon: gone (a
-worker), lost or joined (another place). Driver to template, over a stream: join or remove (a place).
+Daemon to template: fork (with the worker's end of its pipe, and its permits), kill, interrupt, fatal. Template to
+daemon: gone (a worker), lost or joined (another place). Driver to template, over a stream: join or remove (a place).
 """
 
 from __future__ import annotations
 
+import array
 import socket
 
 import msgspec
@@ -20,7 +21,7 @@ class Errand(Struct, frozen=True, array_like=True):
 
 _HEAD_BYTES = 8
 LARGEST_BYTES = 150_000
-_FD_BYTES = socket.CMSG_SPACE(4)
+_FD_BYTES = socket.CMSG_SPACE(8)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Errand).decode
@@ -40,7 +41,7 @@ def receive(end: socket.socket) -> tuple[Errand, list[int]] | None:
         data, extra, _, _ = end.recvmsg(LARGEST_BYTES, _FD_BYTES, socket.MSG_DONTWAIT)
     except (BlockingIOError, ConnectionResetError):
         return None
-    fds = [int.from_bytes(item[2][:4], "little") for item in extra]
+    fds = [fd for _, _, data_of_fds in extra for fd in array.array("i", data_of_fds)]
     return (_decode(data), fds) if data else None
 
 

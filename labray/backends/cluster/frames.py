@@ -1,7 +1,7 @@
 """What travels on the wires of the real world: typed lists of words, validated when they are decoded.
 
-Beside the words of labray/messages there are three that only this world needs (Hello, Segment, Kind bytes on zmq
-frames). Nothing is unpickled here.
+Beside the words of labray/messages there are some that only this world needs (Hello, Segment, Withdrawn, Kind bytes on
+zmq frames). Nothing is unpickled here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import NewType
 import msgspec
 
 from labray.holdings import Held
+from labray.ids import TaskID
 from labray.messages import Block, Call, Demand, Letter, Notice, Ref, Tagged, Word
 
 Kind = NewType("Kind", bytes)
@@ -48,6 +49,12 @@ class Hello(Tagged, frozen=True, array_like=True, gc=False):
     error: str = ""
 
 
+class Withdrawn(Tagged, frozen=True, array_like=True, gc=False):
+    """To a worker: these of the Runs before this will not begin. If none is named: try for a permit again."""
+
+    tasks: tuple[TaskID, ...]
+
+
 class Segment(Tagged, frozen=True, array_like=True, gc=False):
     """A client has made a segment of shared memory: open it now, while its writer lives. Answered by Registered.
 
@@ -81,7 +88,7 @@ class Shipment(Word, frozen=True, array_like=True, gc=False):
 encode = msgspec.msgpack.Encoder().encode
 decode_calls = msgspec.msgpack.Decoder(list[Call | Hello | Segment]).decode
 decode_notices = msgspec.msgpack.Decoder(list[Notice]).decode
-decode_notice = msgspec.msgpack.Decoder(Notice).decode
+decode_notice = msgspec.msgpack.Decoder(Notice | Withdrawn).decode
 decode_mail = msgspec.msgpack.Decoder(Mail).decode
 decode_shipment = msgspec.msgpack.Decoder(Shipment).decode
 decode_account = msgspec.msgpack.Decoder(Account).decode

@@ -1,7 +1,6 @@
-"""One end of the wire between a daemon and a worker: a Unix socket pair that keeps message boundaries.
+"""One end of the wire between a daemon and a client: a Unix socket pair that keeps message boundaries.
 
-The daemon keeps the worker's end as well. It can therefore take back what the worker has not read yet, atomically
-and without the worker's help, however deep that is in a C call. Frames too large for the socket travel as
+Each end has one reader: frames arrive in the order in which they were sent. Frames too large for the socket travel as
 an anonymous file whose descriptor is passed along.
 """
 
@@ -23,7 +22,7 @@ class Closed(Exception):
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """The daemon's end and the worker's end, both non-blocking, with the widest buffers the kernel allows."""
+    """The daemon's end and the client's end, both non-blocking, with the widest buffers the kernel allows."""
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in ends:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
@@ -45,16 +44,17 @@ class Pipe:
 
     def send(self, frame: bytes) -> None:
         """Send now or queue; `flush` when the socket is writable again."""
-        if self.backlog or not self._try(frame):
+        if self.backlog or not self.offer(frame):
             self.backlog.append(frame)
 
     def flush(self) -> bool:
         """Send what waits; True when nothing does any more."""
-        while self.backlog and self._try(self.backlog[0]):
+        while self.backlog and self.offer(self.backlog[0]):
             self.backlog.popleft()
         return not self.backlog
 
-    def _try(self, frame: bytes) -> bool:
+    def offer(self, frame: bytes) -> bool:
+        """Send now or not at all; whether it was sent. Raises Closed."""
         try:
             if len(frame) <= LARGEST_FRAME_BYTES:
                 self.socket.send(frame)
@@ -82,6 +82,10 @@ class Pipe:
             count, extra, _, _ = self.socket.recvmsg_into([self._room], _FD_BYTES)
         except BlockingIOError:
             return None
+        except (
+            ConnectionResetError
+        ):  # told once, if the other end went and left something unread: what it said is here
+            return self.receive()
         except OSError as error:
             raise Closed(str(error)) from error
         if extra:

@@ -144,7 +144,7 @@ class Template:
         while (got := receive(end)) is not None:
             errand, fds = got
             if errand.verb == "fork":
-                self._start_worker(place, errand.subject, fds[0])
+                self._start_worker(place, errand.subject, *fds)
             elif errand.verb == "kill":
                 pid = self._pids.pop(errand.subject, None)
                 if pid is not None:
@@ -184,12 +184,13 @@ class Template:
         self._daemons[place] = (pid, ours)
         self._watch(ours.fileno(), place)
 
-    def _start_worker(self, place: str, client: str, fd: int) -> None:
+    def _start_worker(self, place: str, client: str, fd: int, permits: int) -> None:
         me = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:  # no memory, or too many processes
             os.close(fd)
+            os.close(permits)
             send(self._daemons[place][1], Errand("gone", client, f"it could not be started: {error}"))
             return
         if pid == 0:
@@ -198,12 +199,13 @@ class Template:
                 "/proc/self/oom_score_adj", "w"
             ) as file:  # before the kernel takes a daemon, or the driver
                 file.write("1000")
-            self._become(me, fd, self._speech)
+            self._become(me, fd, permits, self._speech)
             from labray.backends.cluster.worker import serve
 
             boot, end = self._boot, socket.socket(fileno=fd)
-            end_with(lambda: serve(end, place, client, boot.session, boot.directory, self._speech))
+            end_with(lambda: serve(end, permits, place, client, boot.session, boot.directory, self._speech))
         os.close(fd)
+        os.close(permits)
         with contextlib.suppress(OSError):  # so it is one for sure, whoever is faster; or it has died
             os.setpgid(pid, pid)
         self._workers[pid] = (place, client)

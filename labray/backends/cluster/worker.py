@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from labray.backends.cluster.channel import WireChannel
 from labray.backends.cluster.frames import Hello, decode_notice, encode
+from labray.backends.cluster.intake import Intake
 from labray.backends.cluster.pipe import Closed, Pipe
 from labray.backends.cluster.worker_output import WorkerOutput
 from labray.ids import Place
@@ -26,14 +27,15 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from labray.backends.cluster.frames import Segment
+    from labray.backends.cluster.frames import Segment, Withdrawn
     from labray.messages import Call, Notice
 
 
 class PipeWire:
     """From a worker to its daemon. Sending and receiving are independent; each has one thread at a time."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, permits: int) -> None:
+        self.intake = Intake(end.fileno(), permits)
         self._pipe = Pipe(end)
         self._readable = select.poll()
         self._readable.register(end, select.POLLIN)
@@ -50,14 +52,19 @@ class PipeWire:
             except Closed:
                 os._exit(0)
 
-    def receive(self, timeout: float | None) -> list[Notice]:
+    def receive(self, timeout: float | None) -> list[Notice | Withdrawn]:
         try:
             if timeout != 0:  # waiting first: to try in vain costs as much, and it mostly would be
                 self.wait(timeout)
-            frame = self._pipe.receive()
+            with self.intake.lock:
+                frame = self._pipe.receive()
+                if frame is None:
+                    return []
+                notice = decode_notice(frame)
+                self.intake.add(notice)
         except Closed:
             os._exit(0)
-        return [] if frame is None else [decode_notice(frame)]
+        return [notice]
 
     def wait(self, timeout: float | None) -> None:
         """Until there is something to read, or the time is up."""
@@ -70,9 +77,11 @@ class PipeWire:
         self._pipe.close()
 
 
-def serve(end: socket.socket, place: str, client: str, session: str, directory: str, speech: int) -> None:
+def serve(
+    end: socket.socket, permits: int, place: str, client: str, session: str, directory: str, speech: int
+) -> None:
     """Run tasks until the pipe ends."""
-    wire = PipeWire(end)
+    wire = PipeWire(end, permits)
     try:
         from labray.backends.cluster.interrupts import InterruptibleExecutor
         from labray.backends.cluster.wishes import wishes
@@ -84,7 +93,7 @@ def serve(end: socket.socket, place: str, client: str, session: str, directory: 
     outputs = WorkerOutput(speech, False), WorkerOutput(speech, True)
     sys.stdout, sys.stderr = outputs
     os.set_inheritable(speech, False)
-    channel = WireChannel(wire, Place(place), client, directory)
+    channel = WireChannel(wire, Place(place), client, directory, wire.intake)
     process = Process(channel, session)
     channel.on_late(process.discard)
     switch(process)

@@ -17,7 +17,7 @@ from labray import port
 from labray.backends.sim.bodies import Body, Cancelled
 from labray.backends.sim.clients import Client
 from labray.backends.sim.modelled import placeholder, small_values
-from labray.ids import Place, result_id
+from labray.ids import Place, TaskID, result_id
 
 if TYPE_CHECKING:
     from labray.backends.sim.daemon import Daemon
@@ -54,10 +54,7 @@ class Worker(Client):
         for letter in letters:
             kind = type(letter)
             if kind is m.Run:
-                if self.awaiting is None or letter.spec.kind == "method":  # an actor's calls keep their order
-                    self._queue.append(letter)
-                else:
-                    back.append(m.Recalled((letter.spec.id,)))
+                self._queue.append(letter)
             elif kind is m.Recall:
                 back.append(self._give_back(letter))
             elif kind is m.Interrupt:
@@ -273,10 +270,10 @@ class Worker(Client):
         self._wait_ends()
         self._world.worker_lost(self, reason)
 
-    def begun(self) -> int:
-        """How many tasks: the one that runs, and those that ended and are not told of yet."""
-        unsaid = sum(type(message) is m.Finished for _, _, message in self.outbox)
-        return unsaid + (self.running is not None)
+    def begun(self) -> tuple[TaskID, ...]:
+        """Those that ended and are not told of yet, and the one that runs."""
+        unsaid = [message.task for _, _, message in self.outbox if type(message) is m.Finished]
+        return (*unsaid, *(() if self.running is None else (self.running.spec.id,)))
 
     def die(self) -> None:
         """Unwind the fiber; nothing it does is heard any more. From the hub."""

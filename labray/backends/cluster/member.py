@@ -1,0 +1,138 @@
+"""One worker, as its daemon sees it: the pipe to it, and what of that it can still take back.
+
+A worker begins a task only with a permit: an eventfd, shared by both, counts them. The daemon adds one for each Run
+that it sends, and takes back what has not begun by taking permits. Each can be had once, by one side: so this needs no
+answer, no signal and no thread of a worker that is deep in a C call, stopped or dead. See docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Container
+from typing import TYPE_CHECKING
+
+from labray.backends.cluster.frames import Withdrawn, encode
+from labray.backends.cluster.pipe import Closed, Pipe, pair
+from labray.messages import Run
+
+if TYPE_CHECKING:
+    from labray.ids import ClientID, TaskID
+    from labray.messages import Notice
+
+
+class Member:
+    """theirs, permits: the worker's, until the template has them; the daemon keeps the permits and not the end.
+
+    backlog: what has not left. In `_sent` are, in order, the tasks that have left and of whose end nothing was heard;
+    the last of them have not begun: as many as there are permits, out or withheld.
+    """
+
+    def __init__(self, client: ClientID) -> None:
+        ours, self.theirs = pair()
+        self.client = client
+        self.pipe = Pipe(ours)
+        self.permits = os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.backlog: deque[Notice] = deque()
+        self.owes_recalled = False  # whether an empty Recalled is due after its next words
+        self.full = False  # its pipe is, and the loop waits for room
+        self.silent = False  # its end is closed: nothing more will be heard
+        self.pid = 0
+        self.last_words = ""
+        self._sent: deque[TaskID] = deque()
+        self._ahead = False  # the first in the backlog is a Run whose permit is out
+        self._withdrawn: list[TaskID] = []  # to be told before there are permits again
+        self._withheld = 0  # permits until then
+        self._call = False  # and that there are must be told too: it may have looked in vain
+
+    def close(self) -> None:
+        self.pipe.close()
+        self.theirs.close()
+        os.close(self.permits)
+
+    # ------------------------------------------------------------ out
+
+    def catch_up(self) -> bool:
+        """Send what waits; whether nothing does any more."""
+        try:
+            self.full = not self._flush()
+        except Closed:  # it is dead; the template is about to say so
+            self.full = False
+        return not self.full
+
+    def _flush(self) -> bool:
+        if (self._withdrawn or self._withheld or self._call) and not self._resume():
+            return False
+        backlog, offer = self.backlog, self.pipe.offer
+        while backlog:
+            notice = backlog[0]
+            if type(notice) is Run and not self._ahead:
+                self._sent.append(notice.spec.id)
+                self._ahead = True
+                os.eventfd_write(self.permits, 1)  # before the Run: who has read that may look for it at once
+            if not offer(encode(notice)):
+                return False
+            self._ahead = False
+            backlog.popleft()
+        return True
+
+    def _resume(self) -> bool:
+        """First what is withdrawn, then the permits of what is not: who has one of these has heard of those."""
+        if self._withdrawn:
+            if not self.pipe.offer(encode(Withdrawn(tuple(self._withdrawn)))):
+                return False
+            self._withdrawn.clear()
+        if self._withheld:
+            os.eventfd_write(self.permits, self._withheld)
+            self._withheld, self._call = 0, True
+        if self._call:
+            self._call = not self.pipe.offer(encode(Withdrawn(())))
+        return not self._call
+
+    # ------------------------------------------------------------ back
+
+    def ended(self, task: TaskID) -> None:
+        """It has said so: nearly always of the first."""
+        if self._sent and self._sent[0] == task:
+            self._sent.popleft()
+        elif task in self._sent:
+            self._sent.remove(task)
+
+    def take_back(self, wanted: Container[TaskID]) -> tuple[TaskID, ...]:
+        """Those of these that have not begun, in order: they never will."""
+        back: list[TaskID] = []
+        if any(task in wanted for task in self._sent):
+            for task in self._unbegun():
+                if task in wanted:
+                    back.append(task)
+                else:
+                    self._sent.append(task)
+                    self._withheld += 1
+            self._withdrawn += back
+        keep: deque[Notice] = deque()
+        for at, notice in enumerate(self.backlog):
+            if type(notice) is Run and notice.spec.id in wanted and not (self._ahead and at == 0):
+                back.append(notice.spec.id)
+            else:
+                keep.append(notice)
+        self.backlog = keep
+        return tuple(back)
+
+    def left(self) -> tuple[TaskID, ...]:
+        """It is dead: what it had begun, and not told the end of."""
+        self._unbegun()
+        return tuple(self._sent)
+
+    def _unbegun(self) -> list[TaskID]:
+        """Take every permit there is, and the tasks that cannot begin for that out of `_sent`."""
+        held, self._withheld = self._withheld, 0
+        try:
+            while True:
+                held += os.eventfd_read(self.permits)
+        except BlockingIOError:
+            pass
+        if held and self._ahead:  # it had not left, and has not begun: it waits like those behind it
+            self._sent.pop()
+            self._ahead = False
+            held -= 1
+        return [self._sent.pop() for _ in range(held)][::-1]

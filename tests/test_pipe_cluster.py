@@ -1,0 +1,107 @@
+"""What is sent to a worker and taken back, on real processes: no call overtakes another, no session ends by itself."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+import labray
+from labray.errors import TaskCancelledError
+
+PATIENCE_S = 30.0
+
+
+@labray.remote
+def part(number: int) -> int:
+    return number
+
+
+@labray.remote
+def total(refs: list[Any]) -> int:
+    return sum(labray.get(refs))
+
+
+@labray.remote
+def tree(depth: int) -> int:
+    return 1 if depth == 0 else 1 + sum(labray.get([tree.remote(depth - 1) for _ in range(2)]))
+
+
+@labray.remote
+class Diary:
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def note(self, number: int) -> int:
+        self.seen.append(number)
+        return number
+
+    def read(self) -> list[int]:
+        return self.seen
+
+
+@pytest.mark.parametrize(("cpus", "rounds"), [(1, 300), (2, 1500)])
+def test_nested_tasks_sent_and_recalled_at_every_moment_do_not_end_the_session(
+    cpus: int, rounds: int
+) -> None:
+    """It ended after 15 to 10,000 rounds: frames overtook each other, and the first in the pipe was blamed."""
+    labray.init("cluster", num_cpus=cpus)
+    for _ in range(rounds):
+        refs = [part.remote(number) for number in range(5)]
+        assert labray.get(total.remote(refs), timeout=PATIENCE_S) == 10
+    assert labray.get([tree.remote(3) for _ in range(4)], timeout=PATIENCE_S) == [15] * 4
+
+
+def test_an_actors_calls_begin_in_order_while_queued_ones_are_cancelled() -> None:
+    """Those behind a cancelled one were sent again, and could be overtaken by what the actor had not read."""
+    labray.init("cluster", num_cpus=2)
+    for _ in range(30):
+        diary = Diary.remote()
+        calls = [diary.note.remote(number) for number in range(200)]
+        for number in range(3, 200, 7):
+            labray.cancel(calls[number])
+        gone = set()
+        for number, call in enumerate(calls):
+            try:
+                assert labray.get(call, timeout=PATIENCE_S) == number
+            except TaskCancelledError:
+                gone.add(number)
+        assert gone <= set(range(3, 200, 7))
+        seen = labray.get(diary.read.remote(), timeout=PATIENCE_S)
+        assert seen == sorted(seen) and {*range(200)} - gone <= {*seen}
+        assert len(seen) == len({*seen})
+
+
+def test_what_a_thread_of_a_worker_asks_and_what_its_main_thread_is_to_run_do_not_wait_for_each_other() -> (
+    None
+):
+    """A thread that waits for an answer reads the pipe for all: also what the main thread may begin."""
+
+    @labray.remote
+    class Busy:
+        def __init__(self) -> None:
+            self.got: list[int] = []
+            self.stop = False
+            self.thread = threading.Thread(target=self.ask)
+            self.thread.start()
+
+        def ask(self) -> None:
+            while not self.stop:
+                self.got.append(labray.get(part.remote(len(self.got))))
+
+        def note(self, number: int) -> int:
+            return number
+
+        def end(self) -> bool:
+            self.stop = True
+            self.thread.join()
+            return self.got == list(range(len(self.got)))
+
+    labray.init("cluster", num_cpus=2)
+    busy = Busy.remote()
+    for _ in range(20):
+        calls = [busy.note.remote(number) for number in range(50)]
+        assert labray.get(calls, timeout=PATIENCE_S) == list(range(50))
+        assert labray.get(busy.note.remote(1), timeout=PATIENCE_S) == 1
+    assert labray.get(busy.end.remote(), timeout=PATIENCE_S)
