@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import pytest
 
 import labray
-from experiments.soak import summary, watching
+from experiments.soak import healthy, summary, watching
+from experiments.soak.calm import PROGRAMS
 from experiments.soak.drawing import drawn, tasks_in
 from experiments.soak.killing import Rates
 from experiments.soak.promises import Promise, promises
@@ -91,6 +93,38 @@ def test_a_failing_round_says_how_to_have_it_again() -> None:
     )
     assert "NOT FINE" in text and "Round 4: hang" in text
     assert "--seed 7 --nodes 2 --scheduler bottom_up --threads 2 --round 4" in text
+
+
+# ---------------------------------------------------------------- nothing goes wrong
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_healthy_program_has_its_values_on_a_healthy_session(name: str) -> None:
+    labray.init("cluster", num_cpus=2)
+    tally: Counter[str] = Counter()
+    PROGRAMS[name](Random(3), tally)
+    assert tally["value"] > 0 and set(tally) <= {"value", "TaskCancelledError"}
+
+
+def test_a_healthy_soak_counts_what_it_saw_and_says_what_was_wrong() -> None:
+    plan = healthy.Calm(4.0, seed=5, cpus=(1, 2))
+    seen = healthy.soak(plan, lambda seen, left: None)
+    assert not seen.failures and set(seen.rounds) <= {1, 2} and seen.endings["value"] > 0
+    assert healthy.drawn(plan, 3, 0)[0] == healthy.drawn(plan, 3, 0)[0]
+    seen.failures.append(Failure(3, "wrong", "another order"))
+    text = healthy.words(plan, seen, "python -m experiments.soak --healthy")
+    assert "NOT FINE" in text and "another order" in text and "--seed 5 --round 3" in text
+
+
+def test_a_healthy_program_that_gets_something_else_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    labray.init("inline")
+    monkeypatch.setattr(labray, "get", lambda refs, timeout=None: 0)
+    told: list[Failure] = []
+    healthy._run("nested", Random(1), Counter(), 4, told)
+    assert [failure.kind for failure in told] == ["wrong"]
+
+
+# ---------------------------------------------------------------- things die
 
 
 @pytest.mark.slow

@@ -2,6 +2,9 @@
 
 Every result must be its value, or an error that plain Python predicts for it; after every round everything is let go
 of; and in the end no process has grown. The exit code says whether all that is so.
+
+With --healthy nothing is killed or stopped: nested tasks, calls, waits and cancels on 1, 2 and 4 CPUs in turn, and
+every value, and the order of every actor's calls, must be right.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from experiments.provenance import origin
+from experiments.soak.healthy import Calm, Seen, soak
+from experiments.soak.healthy import words as healthy_words
 from experiments.soak.killing import Rates
 from experiments.soak.rounds import Found, Plan, Soak
 from experiments.soak.summary import fine, save, words
@@ -27,28 +32,76 @@ GRACE_S = 300.0
 @click.command(help=__doc__)
 @click.option("--minutes", type=click.FloatRange(min=0.1), default=10.0, show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Of the programs and of what goes wrong.")
-@click.option("--nodes", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--num-cpus", type=click.IntRange(1), default=2, show_default=True, help="Of each node.")
+@click.option("--healthy", is_flag=True, help="Nothing is killed or stopped.")
+@click.option("--nodes", type=click.IntRange(1), help="Default: 3; --healthy has one.")
+@click.option(
+    "--num-cpus", type=click.IntRange(1), help="Of each node. Default: 2; --healthy: 1, 2 and 4 in turn."
+)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Programs at a time.")
 @click.option("--scheduler", default="bottom_up", show_default=True)
-@click.option("--faults", type=click.FloatRange(min=0.0), default=1.0, show_default=True,
-              help="How many times the usual rates; 0: none.")  # fmt: skip
+@click.option("--faults", type=click.FloatRange(min=0.0), help="How many times the usual rates (1); 0: none.")
 @click.option("--round", "only", type=int, help="This round alone, again and again.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results/soak"),
               show_default=True)  # fmt: skip
 def main(
-    minutes: float, seed: int, nodes: int, num_cpus: int, threads: int, scheduler: str, faults: float,
-    only: int | None, out: Path,
+    minutes: float, seed: int, healthy: bool, nodes: int | None, num_cpus: int | None, threads: int, scheduler: str,
+    faults: float | None, only: int | None, out: Path,
 ) -> None:  # fmt: skip
     faulthandler.dump_traceback_later(
         minutes * 60 + GRACE_S, exit=True
     )  # the last resort: the exit code is 1
-    console, rates = Console(), Rates()
+    if healthy:
+        if nodes is not None or faults is not None:
+            raise click.UsageError(
+                "a healthy soak has one node and no faults: --nodes and --faults do not go with it."
+            )
+        cpus = (1, 2, 4) if num_cpus is None else (num_cpus,)
+        sys.exit(_healthy(Calm(minutes * 60, seed, cpus, threads, scheduler, only), out))
     plan = Plan(
-        minutes * 60, seed, nodes, num_cpus, threads, scheduler,
-        Rates(*(rate * faults for rate in (rates.kill_worker, rates.stop_worker, rates.kill_node, rates.stop_node))),
+        minutes * 60,
+        seed,
+        nodes or 3,
+        num_cpus or 2,
+        threads,
+        scheduler,
+        _times(1.0 if faults is None else faults),
         only,
-    )  # fmt: skip
+    )
+    sys.exit(_under_fire(plan, out))
+
+
+def _command() -> str:
+    return shlex.join(["python", "-m", "experiments.soak", *sys.argv[1:]])
+
+
+def _times(faults: float) -> Rates:
+    usual = Rates()
+    return Rates(
+        *(rate * faults for rate in (usual.kill_worker, usual.stop_worker, usual.kill_node, usual.stop_node))
+    )
+
+
+def _healthy(plan: Calm, out: Path) -> bool:
+    """Whether something is wrong; the page is told and saved."""
+    console = Console()
+    with console.status("a healthy soak") as status:
+
+        def tell(seen: Seen, left: float) -> None:
+            status.update(
+                f"{seen.rounds.total():,} rounds, {seen.endings.total():,} results; {left:.0f} s to go"
+            )
+
+        seen = soak(plan, tell)
+    text = healthy_words(plan, seen, _command())
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "healthy.md").write_text(text + "\n", encoding="utf-8")
+    console.print(Markdown(text))
+    return bool(seen.failures)
+
+
+def _under_fire(plan: Plan, out: Path) -> bool:
+    """The same of a soak with faults."""
+    console = Console()
     with console.status("warming up") as status:
 
         def tell(found: Found, left: float) -> None:
@@ -56,12 +109,10 @@ def main(
             status.update(f"{found.rounds} rounds, {found.tasks:,} tasks, {deeds} deeds; {left:.0f} s to go")
 
         found = Soak(plan, tell).run()
-    faulthandler.cancel_dump_traceback_later()
-    command = shlex.join(["python", "-m", "experiments.soak", *sys.argv[1:]])
     born = origin()
-    save(out, plan, found, command, born)
-    console.print(Markdown(words(plan, found, command, born)))
-    sys.exit(not fine(found))
+    save(out, plan, found, _command(), born)
+    console.print(Markdown(words(plan, found, _command(), born)))
+    return not fine(found)
 
 
 if __name__ == "__main__":
