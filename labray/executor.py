@@ -76,6 +76,11 @@ class Executor:
         """The actor has ended, and this process lives on."""
         self._actors.pop(actor, None)
 
+    def forget_all(self) -> None:
+        """The process is about to end."""
+        self._actors.clear()
+        self._functions.clear()
+
     # ------------------------------------------------------------ the call
 
     def _perform(self, run: Run) -> Any:

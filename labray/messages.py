@@ -823,9 +823,13 @@ class Start(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class Stop(Tagged, frozen=True, array_like=True, gc=False):
-    """Kill a worker process. The node has already forgotten it: no WorkerLost is wanted."""
+    """End a worker process; with force, at once, else when what it has left for its end is done.
+
+    The node has already forgotten it: no WorkerLost is wanted.
+    """
 
     worker: ClientID
+    force: bool = False
 
 
 class Push(Tagged, frozen=True, array_like=True, gc=False):

@@ -126,7 +126,7 @@ class Cancels:
 
     def _kill(self, worker: Worker, task: TaskRecord) -> None:
         waiting = worker.pipe[1:]
-        self.node.pool.stop(worker)
+        self.node.pool.stop(worker, force=True)
         worker.pipe.clear()
         for other in waiting:
             other.worker = None

@@ -198,10 +198,10 @@ class Residents:
         if resident is None or resident.creation.attempt != attempt:
             return
         del self.here[id]
-        self._end(resident, error or OUT_OF_SCOPE)
+        self._end(resident, error or OUT_OF_SCOPE, force=error is not None)
 
-    def _end(self, resident: Resident, error: ErrorInfo) -> None:
-        self.pool.stop(resident.worker)
+    def _end(self, resident: Resident, error: ErrorInfo, force: bool = True) -> None:
+        self.pool.stop(resident.worker, force)
         self.host.constructor_gone(resident.creation)
         self.clear(resident, error)
 

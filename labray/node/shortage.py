@@ -78,7 +78,7 @@ class Shortage:
         name = f"task {what.id} ({what.spec.name})" if what is not None else f"the actor {worker.actor}"
         text = f"{name} was ended for its memory: {message.text}.\n{self._table(message)}"
         begun = () if what is None else (what.id,)
-        self.desk.do(Stop(worker.id))
+        self.desk.do(Stop(worker.id, force=True))
         self.desk.note("lost", worker.id, OUT_OF_MEMORY)
         worker_lost(self.node, worker, text, begun, ErrorInfo(OUT_OF_MEMORY, text), final=not again)
 

@@ -86,10 +86,10 @@ class Pool:
         worker.held = None
         self._room_changed()
 
-    def stop(self, worker: Worker) -> None:
+    def stop(self, worker: Worker, force: bool = False) -> None:
         self.lost(worker)
         self.leave(worker.id)
-        self.desk.do(Stop(worker.id))
+        self.desk.do(Stop(worker.id, force))
 
     def _now_held(self, worker: Worker) -> Demand:
         """What it holds at the moment: a blocked task has lent its CPU."""

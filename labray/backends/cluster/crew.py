@@ -37,6 +37,7 @@ class Crew:
         self._template = template
         self._hear = hear
         self._members: dict[str, Member] = {}
+        self._killed: dict[str, Member] = {}  # whose pipe is open until they are gone
         self._addressed: dict[str, Member] = {}  # who was told something since the last flush
 
     def __contains__(self, client: str) -> bool:
@@ -59,17 +60,21 @@ class Crew:
         """The processes that are up, by client."""
         return {client: member.pid for client, member in self._members.items() if member.pid}
 
-    def stop(self, client: ClientID) -> None:
-        """Have it killed, and forget it."""
+    def stop(self, client: ClientID, force: bool) -> None:
+        """Have it ended, or killed, and forget it."""
         if client in self._members:
-            self._drop(client)
-            errands.send(self._template, Errand("kill", client))
+            member = self._forget(client)
+            if force:  # at the end of its pipe it would do what it does at its end
+                self._killed[client] = member
+            else:
+                member.close()
+            errands.send(self._template, Errand("kill" if force else "end", client))
 
-    def _drop(self, client: str) -> None:
+    def _forget(self, client: str) -> Member:
         member = self._members.pop(client)
         self._addressed.pop(client, None)
         self._silence(member)
-        member.close()
+        return member
 
     def _silence(self, member: Member) -> None:
         """Nothing more is to be heard of it."""
@@ -152,11 +157,13 @@ class Crew:
 
         None: it was stopped before.
         """
+        if client in self._killed:
+            self._killed.pop(client).close()
         while client in self._members and self.listen(client):
             pass
         if client not in self._members:
             return None
         member = self._members[client]
         begun = member.left()
-        self._drop(client)
+        self._forget(client).close()
         return begun, f"it could not begin:\n{member.last_words}" if member.last_words else reason

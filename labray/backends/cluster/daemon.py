@@ -191,7 +191,7 @@ class Daemon:
         self._crew.start(effect.worker)
 
     def _stop(self, node: Node, effect: Stop) -> None:
-        self._crew.stop(effect.worker)
+        self._crew.stop(effect.worker, effect.force)
 
     def _ship(self, effect: Push, data: Any) -> None:
         """A copy to another place; or, if it could not be read, word that there is none."""

@@ -158,6 +158,8 @@ class ClusterSession:
 
     def _end(self) -> None:
         with contextlib.suppress(OSError):  # it has gone already
+            errands.send_stream(self._control, Errand("end", ""))
+        with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)  # close() is not heard while a forked child holds a copy
         self._control.close()
         template = getattr(self, "_template", None)

@@ -21,16 +21,10 @@ import traceback
 import msgspec
 from msgspec import structs
 
-from labray.backends.cluster.boot import (
-    Boot,
-    adopt_orphans,
-    decode_boot,
-    die_with,
-    end_with,
-    reseed,
-)
+from labray.backends.cluster import boot as booting
+from labray.backends.cluster.boot import Boot, decode_boot, end_with
 from labray.backends.cluster.errands import Errand, receive, receive_stream, send
-from labray.backends.cluster.undertaker import Undertaker
+from labray.backends.cluster.undertaker import GRACE_S, HOOKS_S, ORDERLY_S, Undertaker
 from labray.ids import Place
 from labray.messages import Demand
 from labray.schedulers.interface import NodeInfo
@@ -55,10 +49,11 @@ class Template:
         self._who: dict[int, str | int] = {}
         self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._driver_fd = -1
+        self._orderly = False  # whether the driver has said that it ends the session
 
     def run(self) -> None:
         """Until the driver says so, or is dead, or its daemon is."""
-        adopt_orphans()
+        booting.adopt_orphans()
         try:
             self._driver_fd = os.pidfd_open(self._boot.driver_pid)
         except ProcessLookupError:
@@ -118,7 +113,8 @@ class Template:
             errand = receive_stream(self._driver)
         except OSError:
             return False
-        if errand is None:
+        if errand is None or errand.verb == "end":
+            self._orderly = errand is not None
             return False
         if errand.verb == "join":
             totals = msgspec.json.decode(errand.detail, type=Demand)
@@ -145,10 +141,10 @@ class Template:
             errand, fds = got
             if errand.verb == "fork":
                 self._start_worker(place, errand.subject, *fds)
-            elif errand.verb == "kill":
+            elif errand.verb in {"end", "kill"}:
                 pid = self._pids.pop(errand.subject, None)
                 if pid is not None:
-                    self._undertaker.end(pid)
+                    self._undertaker.ask(pid, HOOKS_S if errand.verb == "end" else 0.0)
             elif errand.verb == "late" and errand.subject in self._daemons:
                 self._undertaker.kill(self._daemons[errand.subject][0], errand.detail)
             elif errand.verb == "interrupt" and errand.subject in self._pids:
@@ -213,7 +209,7 @@ class Template:
 
     def _become(self, parent: int, *keep: int) -> None:
         """In the child: let go of everything that is the template's."""
-        die_with(parent)
+        booting.die_with(parent)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in [self._driver, *(end for _, end in self._daemons.values())]:
@@ -224,7 +220,7 @@ class Template:
             os.closerange(first, fd)
             first = max(fd + 1, 3)
         os.closerange(first, 1 << 16)
-        reseed()
+        booting.reseed()
 
     # ------------------------------------------------------------ deaths
 
@@ -277,7 +273,14 @@ class Template:
 
     def end(self) -> None:
         """End and reap every child, and every orphan that thereby becomes ours; remove the directories."""
-        self._undertaker.end_all([pid for pid, _ in self._daemons.values()], self._bell[0])
+        if (
+            self._orderly
+        ):  # whom to kill was said before: it does not get the time to do what it does at its end
+            for place in list(self._daemons):
+                self._serve(place)
+        grace_s = ORDERLY_S if self._orderly else GRACE_S
+        daemons = [pid for pid, _ in self._daemons.values()]
+        self._undertaker.end_all(daemons, self._workers, self._bell[0], grace_s)
         for directory in self._boot.directories:
             shutil.rmtree(directory, ignore_errors=True)
 

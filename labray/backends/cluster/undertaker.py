@@ -10,14 +10,20 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from labray.backends.cluster.boot import describe_end
+from labray.backends.cluster.end_of_worker import ASK
 from labray.node.heartbeats import Heartbeats
 
 GRACE_S = 0.5
 """From TERM to KILL. A session is to be gone within 2 s of its driver's death."""
-SWEEP_S = 2.0
+HOOKS_S = 5.0
+"""The same for a worker that is not needed any more: what it has left for its end (atexit, files) takes its time."""
+ORDERLY_S = 2.0
+"""The same for all, when the driver ends the session by shutdown()."""
+SWEEP_S = 1.5
+"""How long after the last KILL all are waited for."""
 
 
 class Undertaker:
@@ -33,6 +39,13 @@ class Undertaker:
         """Milliseconds until something is due."""
         times = [*self._due.values(), *([self._next_look] if self._beats is not None else [])]
         return max(0, round(1000 * (min(times) - time.monotonic())) + 1) if times else None
+
+    def ask(self, worker: int, grace_s: float) -> None:
+        """Have a worker end by itself, and what it has started with it; 0: it is killed. It is our child."""
+        if grace_s == 0:
+            _signal_group(worker, signal.SIGKILL)
+        elif _signal(worker, ASK):
+            self._due.setdefault(worker, time.monotonic() + grace_s)
 
     def end(self, group: int) -> None:
         """Ask all of a group to end. Its leader is our child and not yet reaped: the number cannot be another's."""
@@ -79,7 +92,7 @@ class Undertaker:
 
     # ------------------------------------------------------------ the end
 
-    def end_all(self, at_once: Iterable[int], bell: int) -> None:
+    def end_all(self, at_once: Iterable[int], workers: Collection[int], bell: int, grace_s: float) -> None:
         """End and reap every child, and every orphan that thereby becomes ours. bell: readable when one has died."""
         for pid in at_once:
             _signal(pid, signal.SIGKILL)
@@ -87,13 +100,13 @@ class Undertaker:
         began = time.monotonic()
         poll = select.poll()
         poll.register(bell, select.POLLIN)
-        while (children := _children()) and (spent := time.monotonic() - began) < SWEEP_S:
+        while (children := _children()) and (spent := time.monotonic() - began) < grace_s + SWEEP_S:
             for pid in children:
-                if spent >= GRACE_S:
+                if spent >= grace_s:
                     _signal(pid, signal.SIGKILL)
                 elif pid not in asked:
                     asked.add(pid)
-                    _signal(pid, signal.SIGTERM)
+                    _signal(pid, ASK if pid in workers else signal.SIGTERM)
             if not _reap():
                 poll.poll(20)
                 _drain(bell)

@@ -1,7 +1,7 @@
 """A worker process: takes tasks from its pipe one by one, and answers each.
 
 It is forked from the template, single-threaded and without sockets of its own. When its daemon is gone the pipe ends
-and so does the worker.
+and so does the worker (end_of_worker.py).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from labray.backends.cluster.channel import WireChannel
+from labray.backends.cluster.end_of_worker import Ending
 from labray.backends.cluster.frames import Hello, decode_notice, encode
 from labray.backends.cluster.intake import Intake
 from labray.backends.cluster.pipe import Closed, Pipe
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from labray.backends.cluster.frames import Segment, Withdrawn
+    from labray.executor import Executor
     from labray.messages import Call, Notice
+    from labray.process import Process
 
 
 class PipeWire:
@@ -49,8 +52,8 @@ class PipeWire:
                 self._pipe.send(encode(messages))
                 while not self._pipe.flush():
                     self._writable.poll()
-            except Closed:
-                os._exit(0)
+            except Closed:  # nobody hears it; who waits for an answer learns that
+                return
 
     def receive(self, timeout: float | None) -> list[Notice | Withdrawn]:
         try:
@@ -63,7 +66,7 @@ class PipeWire:
                 notice = decode_notice(frame)
                 self.intake.add(notice)
         except Closed:
-            os._exit(0)
+            raise SystemExit(0) from None  # out of whatever runs
         return [notice]
 
     def wait(self, timeout: float | None) -> None:
@@ -98,12 +101,26 @@ def serve(
     channel.on_late(process.discard)
     switch(process)
     executor = InterruptibleExecutor(process, wishes(directory, client))
+    ending = Ending()
     wire.send([Hello(os.getpid())])
+    try:
+        run_tasks(channel, process, executor, outputs)
+    finally:
+        ending.finish(executor.forget_all, outputs)
+
+
+def run_tasks(
+    channel: WireChannel, process: Process, executor: Executor, outputs: Sequence[WorkerOutput]
+) -> NoReturn:
+    """One after the other, until SystemExit: the pipe has ended, the body of one says so, or a signal."""
+    pid = os.getpid()
     while True:
         run = channel.take()
         WorkerOutput.running = run.spec
         cpu, begun = time.thread_time(), time.monotonic()
         outcome = executor.run(run)
+        if os.getpid() != pid:  # the body has forked, and this is the child
+            os._exit(0)
         ended = time.monotonic()
         used = time.thread_time() - cpu
         for output in outputs:
