@@ -40,13 +40,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from labray import trace_schema
+from labray.messages import UNIT
+from labray.trace_schema import Event as Event
+
 if TYPE_CHECKING:
     from os import PathLike
 
     import numpy as np
     from numpy.typing import NDArray
-
-Event = tuple[float, str, str, str, Any]
 
 MAGIC = b"labray trace "
 VERSION = 1
@@ -119,8 +121,9 @@ class Metrics(Struct, frozen=True):
 
     makespan: from the first submission to the last end. Latency: from submitted to *begun* of the first attempt;
     it, the throughput and the forwarded share are of tasks and actor creations, not of actor calls, which no
-    scheduler places. utilisation: of the CPUs, by all that ran less the time it was blocked; None if not told how
-    many CPUs there are, and above 1 where actors hold none.
+    scheduler places. utilisation: of the CPUs, by all that ran less the time it was blocked, each for as many as it
+    held, and for one where it held none (it ran somewhere: so this may be above 1); None if not told how many CPUs
+    there are.
     """
 
     tasks: Mapping[str, int]
@@ -135,13 +138,15 @@ class Metrics(Struct, frozen=True):
 
 def measure(events: Sequence[Event], cpus: float | None = None) -> Metrics:
     """The metrics of a run. cpus: how many the cluster had, for the utilisation."""
+    held = _cpus(events)
     placed = {s.task: s.time for s in submissions(events) if s.kind != "method"}
     ran = list(runs(events))
     first = min((s.time for s in submissions(events)), default=0.0)
     makespan = max((run.ended for run in ran), default=first) - first
     done = len({run.task for run in ran if run.task in placed})
     p50, p99 = _percentiles(latencies(events), 50, 99)
-    busy = sum(run.ended - run.begun for run in ran) - sum(to - start for _, _, start, to in blocked(events))
+    busy = sum(held.get(run.task, 1.0) * (run.ended - run.begun) for run in ran)
+    busy -= sum(held.get(task, 1.0) * (to - start) for task, _, start, to in blocked(events))
     forwarded = {subject for _, kind, _, subject, _ in events if kind == "forwarded" and subject in placed}
     return Metrics(
         tasks=states(events),
@@ -153,6 +158,20 @@ def measure(events: Sequence[Event], cpus: float | None = None) -> Metrics:
         moved_bytes=sum(detail[1] for _, kind, _, _, detail in events if kind == "moved"),
         forwarded_share=len(forwarded) / len(placed) if placed else 0.0,
     )
+
+
+def _cpus(events: Sequence[Event]) -> dict[str, float]:
+    """How many CPUs a task holds while it runs, where that is neither one nor none. A call has its actor's."""
+    asked: dict[str, tuple[float, float]] = {}
+    for _, kind, _, task, detail in events:
+        if kind == "needs":
+            demand, lifetime = (dict(amounts).get("CPU", 0) / UNIT for amounts in detail)
+            asked[task] = demand or 1.0, lifetime or 1.0
+    if not asked:
+        return {}
+    calls = {s.task: s.actor.rpartition(".")[0] for s in submissions(events) if s.kind == "method"}
+    held = {task: demand for task, (demand, _) in asked.items()}
+    return held | {call: asked[actor][1] for call, actor in calls.items() if actor in asked}
 
 
 def states(events: Sequence[Event]) -> dict[str, int]:
@@ -228,14 +247,11 @@ def load(path: str | PathLike[str]) -> tuple[list[Event], dict[str, Any]]:
         raise TraceError(f"{path} is a damaged trace: it is not what was written.")
     try:
         read = msgspec.msgpack.decode(content, type=_File)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return trace_schema.checked(read.events), read.about
+    except RecursionError:
+        raise TraceError(f"{path} is a damaged trace: it is nested too deeply.") from None
+    except (msgspec.MsgspecError, ValueError) as error:
         raise TraceError(f"{path} is a damaged trace: {error}.") from error
-    return [(*event[:4], _frozen(event[4])) for event in read.events], read.about
-
-
-def _frozen(detail: Any) -> Any:
-    """msgpack has no tuples: what was one comes back as a list."""
-    return tuple(_frozen(item) for item in detail) if isinstance(detail, list) else detail
 
 
 # ---------------------------------------------------------------- export
@@ -245,32 +261,26 @@ def chrome(events: Sequence[Event]) -> dict[str, Any]:
     """The run for chrome://tracing and ui.perfetto.dev: a process a node, a thread a worker. Times in us."""
     names = {s.task: s.name for s in submissions(events)}
     processes: dict[str, int] = {}
-    threads: dict[str, int] = {}
+    threads: dict[str, tuple[int, int]] = {}  # of a worker: its process and itself
     where: dict[tuple[str, str], int] = {}
     slices: list[dict[str, Any]] = []
     for run in runs(events):
         pid = processes.setdefault(run.place, len(processes) + 1)
-        tid = where[run.task, run.place] = threads.setdefault(run.worker, len(threads) + 1)
+        _, tid = threads.setdefault(run.worker, (pid, len(threads) + 1))
+        where[run.task, run.place] = tid
         args = {"task": run.task, "attempt": run.attempt, "cpu_s": run.cpu}
         slices.append(_slice(names.get(run.task, run.task), pid, tid, run.begun, run.ended, args))
     for task, place, start, end in blocked(events):
         if (task, place) in where:
             slices.append(_slice("blocked", processes[place], where[task, place], start, end, {"task": task}))
+    mark = {"ph": "i", "s": "g", "tid": 0}
     marks = [
-        {
-            "name": f"{kind} {subject}",
-            "ph": "i",
-            "s": "g",
-            "pid": processes.get(place, 0),
-            "tid": 0,
-            "ts": time * 1e6,
-        }
+        {"name": f"{kind} {subject}", "pid": processes.get(place, 0), "ts": time * 1e6} | mark
         for time, kind, place, subject, _ in events
         if kind in ("lost", "retried", "failed")
     ]
     labels = [_label("process_name", place, pid, 0) for place, pid in processes.items()]
-    for worker, tid in threads.items():
-        labels.append(_label("thread_name", worker, processes[worker.partition("/")[0]], tid))
+    labels += [_label("thread_name", worker, pid, tid) for worker, (pid, tid) in threads.items()]
     return {"traceEvents": labels + slices + marks, "displayTimeUnit": "ms"}
 
 

@@ -46,7 +46,18 @@ def test_a_cycle_is_named():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"id": "a"}, {"inputs": ["nobody"]}, {"cost": -1.0}, {"cost": float("nan")}, {"outputs": (-5,)}],
+    [
+        {"id": "a"},
+        {"inputs": ["nobody"]},
+        {"cost": -1.0},
+        {"cost": float("nan")},
+        {"cost": "1"},
+        {"cost": None},
+        {"outputs": (-5,)},
+        {"outputs": (float("inf"),)},
+        {"outputs": (float("nan"),)},
+        {"outputs": ("5",)},
+    ],
 )
 def test_a_task_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(GraphError):
@@ -105,6 +116,15 @@ def test_a_networkx_dag_is_taken_as_it_is():
     dag.add_edge("two", 1)
     with pytest.raises(GraphError, match="cycle"):
         TaskGraph.from_networkx(dag)
+
+
+def test_parallel_edges_of_a_networkx_multigraph_are_an_object_each():
+    dag = nx.MultiDiGraph()
+    for after, size in (("b", 10), ("b", 20), ("c", 30_000_000)):
+        dag.add_edge("a", after, size=size)
+    graph = TaskGraph.from_networkx(dag)
+    taken = {task: [graph.nx.nodes[o]["size"] for o in graph.inputs(task)] for task in ("b", "c")}
+    assert taken == {"b": [10, 20], "c": [30_000_000]}
 
 
 # ---------------------------------------------------------------- from a trace

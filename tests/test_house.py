@@ -25,6 +25,7 @@ FLOORS: dict[str, int] = {
     "signature": 0,
     "unpicklable": 0,
     "trace": 0,
+    "trace_schema": 0,
     "costs": 0,
     "profiles": 0,
     "shipped": 0,

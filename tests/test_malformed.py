@@ -177,7 +177,7 @@ def test_a_standard_task_graph_with_anything_wrong_in_it_is_read_or_refused_by_n
         (estee.one, json.dumps(ESTEE_GRAPH).replace("1.5", "9" * 5000), "no JSON"),
         (estee.one, json.dumps(ESTEE_GRAPH).replace("[0, 0]", "[1, 0]"), "cycle: "),
         (estee.one, "[" * 100_000, "deep"),
-        (wfformat.parse, json.dumps(WORKFLOW).replace('"b"', '"a.0"'), r"tasks\[1\].id: should be a new id"),
+        (wfformat.parse, json.dumps(WORKFLOW).replace('"b"', '"a"'), r"tasks\[1\].id: should be a new id"),
         (wfformat.parse, json.dumps(WORKFLOW).replace('"inputFiles": ["in"]', '"inputFiles": ["out"]'), "cycle: "),
         (timeline.parse, json.dumps(TIMELINE).replace('"b"', '"a.0"'), r"\[2\].*a\.0"),
     ],

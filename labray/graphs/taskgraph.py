@@ -9,6 +9,7 @@ never on a running program's path: networkx costs 5 us a node and edge.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
@@ -63,7 +64,7 @@ class TaskGraph:
         id = id or f"t{len(self.nx)}"
         if id in self.nx:
             raise GraphError(f"there is a node {id!r} already.")
-        if not cost >= 0 or cost == float("inf"):
+        if not _is_amount(cost):
             raise GraphError(f"task {id!r}: its cost is a finite number of seconds >= 0, not {cost!r}.")
         given = [object for input in inputs for object in self._meant(input, id)]
         self.nx.add_node(id, kind=kind, name=name, cost=float(cost), demand=demand)
@@ -85,7 +86,7 @@ class TaskGraph:
         """Add an object that no task of the graph makes; gives its id. size: bytes."""
         if id in self.nx:
             raise GraphError(f"there is a node {id!r} already.")
-        if size < 0:
+        if not _is_amount(size):
             raise GraphError(f"object {id!r}: its size is a number of bytes >= 0, not {size!r}.")
         self.nx.add_node(id, kind="object", size=int(size))
         return id
@@ -209,21 +210,24 @@ class TaskGraph:
 
     @staticmethod
     def from_networkx(graph: nx.DiGraph) -> TaskGraph:
-        """A DAG whose nodes have `cost` (seconds) and whose edges have `size` (bytes); both 0 if absent."""
+        """A DAG whose nodes have `cost` (seconds) and whose edges have `size` (bytes); both 0 if absent.
+
+        Each edge is an object, parallel ones of a MultiDiGraph too.
+        """
         if not graph.is_directed():
             raise GraphError("a task graph is directed; this networkx graph is not.")
         if not nx.is_directed_acyclic_graph(graph):
             cycle = [str(edge[0]) for edge in nx.find_cycle(graph)]
             raise GraphError(f"the graph has a cycle: {' -> '.join([*cycle, cycle[0]])}.")
         made = TaskGraph()
-        parcel: dict[tuple[Any, Any], str] = {}
+        parcels: dict[Any, list[str]] = {}  # what each node takes
         for node in nx.topological_sort(graph):
-            sizes = [size for _, _, size in graph.out_edges(node, data="size", default=0)]
-            inputs = [parcel[before, node] for before in graph.predecessors(node)]
-            cost = graph.nodes[node].get("cost", 0.0)
+            edges = list(graph.out_edges(node, data="size", default=0))
+            cost, sizes = graph.nodes[node].get("cost", 0.0), [size for _, _, size in edges]
+            inputs = parcels.get(node, ())
             made.task(str(node), cost=cost, inputs=inputs, outputs=sizes or (0,), name=str(node))
-            for index, after in enumerate(graph.successors(node)):
-                parcel[node, after] = f"{node}.{index}"
+            for index, (_, after, _) in enumerate(edges):
+                parcels.setdefault(after, []).append(f"{node}.{index}")
         return made
 
     @staticmethod
@@ -243,6 +247,10 @@ class TaskGraph:
         else:
             known, _ = load(events)
         return Unfolding(known, cost or (lambda run: run.ended - run.begun)).graph
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, Real) and 0 <= value < float("inf")
 
 
 def _added_in_order(graph: nx.DiGraph) -> bool:

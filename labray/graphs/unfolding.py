@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from labray.graphs.skeleton import sizes
-from labray.graphs.taskgraph import CPU, TaskGraph
+from labray.graphs.taskgraph import CPU, GraphError, TaskGraph
 from labray.ids import DRIVER
 from labray.trace import Event, Run, Submission, runs, submissions
 
@@ -48,13 +48,18 @@ class Unfolding:
         )
 
     def _connect(self, submission: Submission) -> None:
-        edges = self.graph.nx
-        if submission.parent != DRIVER and submission.parent in edges:
-            edges.add_edge(submission.parent, submission.task, kind="control")
+        if submission.parent != DRIVER and submission.parent in self._submitted:
+            self.graph.nx.add_edge(submission.parent, submission.task, kind="control")
         for dep in submission.deps:
-            if dep not in edges:
+            if dep not in self.graph.nx:
                 self.graph.object(dep, self._sizes.get(dep, 0))
-            edges.add_edge(dep, submission.task, kind="data")
+            self._link(dep, submission.task, dep)
+
+    def _link(self, a: str, b: str, object: str) -> None:
+        """A data edge. Data is objects: a file that names a task here is not what was written."""
+        if object in self._submitted:
+            raise GraphError(f"{object!r} is a task and an object.")
+        self.graph.nx.add_edge(a, b, kind="data")
 
     def _add_stateful_edges(self) -> None:
         """In the order in which calls began; those that have not begun follow as they were submitted."""
@@ -67,6 +72,6 @@ class Unfolding:
         for actor, entries in calls.items():
             earlier = actor.rpartition(".")[0]
             for _, _, task in sorted(entries):
-                if earlier in self.graph.nx:
+                if earlier in self._submitted:
                     self.graph.after(earlier, task)
                 earlier = task

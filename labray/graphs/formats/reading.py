@@ -77,14 +77,14 @@ class Cursor:
             raise self.fail("should be a non-empty text")
         return self.value
 
-    def number(self, unit: float = 1.0) -> float:
-        """So many of a unit: not negative, and at most LARGEST."""
+    def number(self, unit: float = 1.0, *, per: float = 1.0) -> float:
+        """So many of a unit, or of what goes `per` times into one: not negative, and at most LARGEST."""
         value = self.value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.fail("should be a number")
-        if not 0 <= value <= LARGEST / unit:
-            raise self.fail(f"should be a number from 0 to {LARGEST / unit:.3g}")
-        return value * unit
+        if not 0 <= value <= LARGEST * per / unit:
+            raise self.fail(f"should be a number from 0 to {LARGEST * per / unit:.3g}")
+        return value * unit / per
 
     def whole(self, unit: int = 1) -> int:
         """So many of a unit, none of them in part."""

@@ -1,14 +1,21 @@
-"""Standard Task Graphs (Kasahara's set): a number of tasks n, then n + 2 lines `id seconds count predecessors...`.
+"""Standard Task Graphs (Kasahara's set): a number of tasks n, then n + 2 lines `id time count predecessors...`.
 
-The first and last are a dummy entry and exit; they are left out where they take no time. Edges carry no data.
+The first and last are a dummy entry and exit; they are left out where they take no time. Edges carry no data. Times
+are whole numbers, of seconds unless a comment of ours says of what: `# labray: one unit of time is 1e-06 s`.
 """
 
 from __future__ import annotations
+
+import re
 
 from labray.graphs.formats.reading import LARGEST, FormatError, acyclic, link
 from labray.graphs.taskgraph import TaskGraph
 
 DIGITS = len(str(LARGEST)) - 1
+SAID = "# labray: one unit of time is {} s"
+UNITS = (1.0, 1e-3, 1e-6, 1e-9, 1e-12)
+"""What is written is counted in the largest of these that rounds no task by more than CLOSE of its time."""
+CLOSE = 0.005
 
 
 def parse(text: str) -> TaskGraph:
@@ -25,11 +32,12 @@ def parse(text: str) -> TaskGraph:
             f"line {at}: {count} tasks make {count + 2} lines with entry and exit; there are {len(rows) - 1}."
         )
     tasks = [(at, _row(at, row, number, count)) for number, (at, row) in enumerate(rows[1:])]
+    unit = _unit(text)
     dummies = {number for number in (0, count + 1) if tasks[number][1][0] == 0}
     graph = TaskGraph()
-    for number, (_, (seconds, _)) in enumerate(tasks):
+    for number, (_, (time, _)) in enumerate(tasks):
         if number not in dummies:
-            graph.task(str(number), cost=float(seconds), name="task")
+            graph.task(str(number), cost=time * unit, name="task")
     for number, (_, (_, before)) in enumerate(tasks):
         for one in before:
             if one not in dummies and number not in dummies:
@@ -37,15 +45,21 @@ def parse(text: str) -> TaskGraph:
     return acyclic(graph)
 
 
+def _unit(text: str) -> float:
+    """Seconds, as we write them."""
+    said = re.search("^" + SAID.format(r"(1e-\d\d)") + "$", text, re.MULTILINE)
+    return float(said[1]) if said is not None else 1.0
+
+
 def _blank(line: str) -> bool:
     return not line.strip() or line.lstrip().startswith("#")
 
 
 def _row(at: int, row: list[str], number: int, count: int) -> tuple[int, list[int]]:
-    """Seconds and predecessors of a task."""
+    """Time and predecessors of a task."""
     values = _numbers(at, row)
     if len(values) < 3:
-        raise FormatError(f"line {at}: should be `id seconds count predecessors...`, not {' '.join(row)!r}.")
+        raise FormatError(f"line {at}: should be `id time count predecessors...`, not {' '.join(row)!r}.")
     if values[0] != number:
         raise FormatError(f"line {at}: should be task {number}, not {values[0]}.")
     before = values[3:]
@@ -68,8 +82,9 @@ def _numbers(at: int, words: list[str]) -> list[int]:
 
 
 def dump(graph: TaskGraph) -> str:
-    """As a Standard Task Graph. Its times are whole numbers: costs are rounded to seconds. Data is left out."""
+    """As a Standard Task Graph. Its times are whole numbers, of a unit that suits them. Data and cores are left out."""
     tasks = graph.order()
+    unit = _suits([graph.nx.nodes[task]["cost"] for task in tasks])
     number = {task: at for at, task in enumerate(tasks, 1)}
     rows = [f"{len(tasks)}", "0 0 0"]
     ends = set(number.values())
@@ -78,9 +93,20 @@ def dump(graph: TaskGraph) -> str:
         calls = (a for a, _, kind in graph.nx.in_edges(task, data="kind") if kind == "stateful")
         before = sorted({number[one] for one in (*makers, *calls)})
         ends.difference_update(before)
-        cost = round(graph.nx.nodes[task]["cost"])
+        cost = round(graph.nx.nodes[task]["cost"] / unit)
         # the dummy entry comes before what nothing comes before
         named = before or [0]
         rows.append(f"{number[task]} {cost} {len(named)} {' '.join(map(str, named))}")
     rows.append(f"{len(tasks) + 1} 0 {len(ends)} {' '.join(map(str, sorted(ends)))}".rstrip())
+    if unit != 1.0:
+        rows.append(SAID.format(f"{unit:.0e}"))
     return "\n".join(rows) + "\n"
+
+
+def _suits(costs: list[float]) -> float:
+    """A unit, in seconds, in which these are whole numbers that the reader takes, or nearly."""
+    possible = [unit for unit in UNITS if max(costs, default=0.0) / unit < 10**DIGITS] or [UNITS[0]]
+    for unit in possible:
+        if all(abs(round(cost / unit) * unit - cost) <= CLOSE * cost for cost in costs):
+            return unit
+    return possible[-1]
