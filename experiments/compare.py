@@ -89,7 +89,8 @@ def main(quick: bool = False, out: Path = Path("results/compare")) -> None:
     for table in tables(found):
         console.print(table)
     console.print(others_line(found))
-    console.print(f"{time.perf_counter() - began:.0f} s. Report: {out / 'report.html'}")
+    said = f"{time.perf_counter() - began:.0f} s. Report: {out / 'report.html'}"
+    console.print(said, markup=False, soft_wrap=True)
 
 
 def clean(out: Path) -> Path:

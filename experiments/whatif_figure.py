@@ -27,9 +27,9 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             nodes, [row["throughput"] for row in line], "o-", color=colour, label=f"{name} (simulated)"
         )
     known = [row for row in rows if row["what"] != "what if" and not row["why"]]
-    for row, marker in ((row, {"measured": "*"}.get(row["what"], "x")) for row in known):
+    for row, marker in ((row, {"predicted": "x"}.get(row["what"], "*")) for row in known):
         where = f"the recorded cluster, {row['nodes']} x {row['num_cpus']:g} CPU"
-        label = f"{row['what']}, {where}" if row["what"] == "measured" else f"simulated, {where}"
+        label = f"measured, {where}" if row["what"] == "measured" else f"simulated ({row['what']}), {where}"
         left.plot(row["nodes"], row["makespan_s"], marker, color="black", markersize=10, label=label)
     cpus = asked[0]["num_cpus"] if asked else 0
     for axis, label in ((left, "makespan [s]"), (right, "throughput [tasks/s]")):

@@ -1,13 +1,19 @@
-"""The command line: parse, call, print. What a command does lives elsewhere and is imported when it runs."""
+"""The command line: parse, call, print. What a command does lives elsewhere and is imported when it runs.
+
+Exit codes: 0 when it could do what it was asked; 1 when it could not (the last line, on stderr, says why), or when
+`fuzz` found something; 2 when it was asked wrongly. An option that would have no effect is refused.
+"""
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 
 def installed_version() -> str:
@@ -17,7 +23,53 @@ def installed_version() -> str:
         return "not installed"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Command(click.Command):
+    """What it cannot read or write is a sentence and exit code 1, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno != errno.ENOSPC and error.filename is None:
+                raise  # of a reader that has gone, click knows what to do
+            where = f"cannot use {error.filename}" if error.filename else "cannot write"
+            raise click.ClickException(f"{where}: {error.strerror}.") from None
+
+
+class Commands(click.Group):
+    command_class = Command
+
+
+def refuse(why: str, *names: str) -> None:
+    """Options that were given and would have no effect."""
+    ctx = click.get_current_context()
+    for option in ctx.command.params:
+        source = ctx.get_parameter_source(option.name or "")
+        if option.name in names and source not in (
+            ParameterSource.DEFAULT,
+            ParameterSource.DEFAULT_MAP,
+            None,
+        ):
+            raise click.UsageError(f"{'/'.join(option.opts)} has no effect {why}.")
+
+
+def writable(path: Path) -> None:
+    """OSError now, not when all is done, if a file cannot be written here."""
+    there = path.exists()
+    if not there or path.is_file():  # a pipe is not opened twice
+        with path.open("ab"):
+            pass
+    if not there:
+        path.unlink()
+
+
+def made_room(out: Path, name: str) -> None:
+    """A directory for results, into which this one of them can be written."""
+    out.mkdir(parents=True, exist_ok=True)
+    writable(out / name)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(installed_version(), prog_name="labray")
 def main() -> None:
     """A laboratory Ray: one program and one scheduler, run for real and in simulation."""
@@ -34,7 +86,9 @@ def main() -> None:
 )
 def compare(quick: bool, out: Path) -> None:
     """Run a real program for real and simulated, centralized and bottom-up, and report the difference."""
-    _experiment("compare").main(quick=quick, out=out)
+    experiment = _experiment("compare")
+    made_room(out, "report.html")
+    experiment.main(quick=quick, out=out)
 
 
 @main.command()
@@ -47,7 +101,9 @@ def compare(quick: bool, out: Path) -> None:
 )
 def calibrate(out: Path) -> None:
     """Measure this machine's service times, for init("sim", profile="profile.toml")."""
-    _experiment("calibrate").calibrate(out)
+    experiment = _experiment("calibrate")
+    writable(out)
+    experiment.calibrate(out)
 
 
 def _experiment(name: str) -> Any:
@@ -84,7 +140,12 @@ def whatif(recording: Path, **asked: Any) -> None:
     """Replay a recorded program (init(trace="run.lab")) on clusters you do not have. Simulated.
 
     RECORDING may also be anyone's task graph: WfFormat, STG, a table of Estee's (.json, .zip), a Ray timeline.
+    The exit code is 0 if anything that was asked could run.
     """
+    if recording.suffix != ".lab":
+        refuse("on a graph, whose costs are as they stand in the file", "durations")
+    if asked["out"] is not None:
+        made_room(asked["out"], "whatif.csv")
     report = import_module("labray.replaying.report")
     try:
         report.main(recording, **asked)
@@ -97,36 +158,47 @@ def whatif(recording: Path, **asked: Any) -> None:
     "--seeds", default="0:100", show_default=True, help="One seed, or first:end (end not included)."
 )
 @click.option("--case", "case_text", help="Run this case, as an earlier failure printed it.")
-@click.option("--minutes", type=float, help="Stop after so many minutes, whatever seeds are left.")
-@click.option("--most", type=int, help="Stop after so many failures.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after so many minutes, whatever seeds are left.",
+)
+@click.option("--most", type=click.IntRange(min=1), help="Stop after so many failures.")
 @click.option("--shrink/--no-shrink", default=True, help="Cut failing cases down before they are shown.")
 def fuzz(seeds: str, case_text: str | None, minutes: float | None, most: int | None, shrink: bool) -> None:
     """Run random programs with faults in the simulator and check every invariant; a failure is a seed."""
     fuzzing = import_module("labray.fuzz")
     if case_text is not None:
+        refuse("with --case", "seeds", "minutes", "most", "shrink")
         try:
             found = fuzzing.verdict(fuzzing.read(case_text), twice=True)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise click.BadParameter(str(error), param_hint="--case") from None
         if found is not None:
             raise click.ClickException(found[1])
         click.echo("this case runs well.")
         return
-    summary = fuzzing.fuzz(_seeds(seeds), shrinking=shrink, tell=click.echo, minutes=minutes, most=most)
+    asked = _seeds(seeds)
+    summary = fuzzing.fuzz(asked, shrinking=shrink, tell=click.echo, minutes=minutes, most=most)
     click.echo(str(summary))
     click.echo(fuzzing.table(summary.tally))
-    if summary.failures:
+    interrupted = summary.seeds < len(asked) and minutes is None and most is None
+    if summary.failures or interrupted:
         raise SystemExit(1)
 
 
 def _seeds(text: str) -> range:
     first, colon, end = text.partition(":")
     try:
-        return range(int(first), int(end) if colon else int(first) + 1)
+        seeds = range(int(first), int(end) if colon else int(first) + 1)
     except ValueError:
         raise click.BadParameter(
             f"{text!r} is neither a number nor first:end", param_hint="--seeds"
         ) from None
+    if not seeds or seeds[0] < 0:
+        raise click.BadParameter(f"{text!r} names no seed: they count from 0, and end is beyond the first",
+                                 param_hint="--seeds")  # fmt: skip
+    return seeds
 
 
 @main.command()
@@ -137,6 +209,9 @@ def _seeds(text: str) -> range:
 @click.option("--graph", "name", default="", help="Which, where the source holds several.")
 def export(source: Path, target: Path, form: str, name: str) -> None:
     """Write a recording (.lab), or anyone's task graph, in another format."""
+    if target.exists() and target.samefile(source):
+        raise click.BadParameter("this is the source: it would be lost", param_hint="TARGET")
+    writable(target)
     formats = import_module("labray.graphs.formats.files")
     try:
         formats.export(source, target, form, name)

@@ -13,6 +13,8 @@ from labray.options import amount, resource_amounts
 from labray.schedulers.interface import Cluster, NodeInfo, Scheduler
 
 MOST_NODES = 10_000
+MOST_CPUS = 1_000_000
+"""Of all nodes together: each of them has a worker from the start."""
 INIT_OPTIONS = (
     "backend", "nodes", "num_cpus", "resources", "scheduler", "seed", "strict", "trace", "ignore_reinit_error",
 )  # fmt: skip
@@ -35,6 +37,10 @@ class Config(Struct, frozen=True):
         _whole("nodes", self.nodes, 1, MOST_NODES)
         _whole("seed", self.seed, 0, 2**63 - 1)
         amount("num_cpus", self.num_cpus)
+        if self.nodes * self.num_cpus > MOST_CPUS:
+            raise ValueError(
+                f"num_cpus is {MOST_CPUS:,} at most on all nodes together, not {self.nodes} x {self.num_cpus:g}."
+            )
         resource_amounts("resources", self.resources)
         for name in self.resources:
             if name.startswith("node:"):

@@ -6,7 +6,6 @@ messages.Spec; nobody else looks at what the user wrote.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -65,12 +64,21 @@ def nearest(word: str, known: Sequence[str]) -> str:
 # ---------------------------------------------------------------- checks
 
 
+MOST = 10**15
+"""Of anything: more is a mistake, and would not be exact in floats any more."""
+
+
+def _shown(value: float) -> str:
+    """Python does not print the longest of numbers."""
+    return "a longer one" if isinstance(value, int) and abs(value) > MOST**2 else repr(value)
+
+
 def amount(name: str, value: Any) -> int:
     """A resource in 1e-4, from a number that is not negative and no finer than 1e-4."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} is a number, not {value!r}.")
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name} is a finite number >= 0, not {value!r}.")
+    if not 0 <= value <= MOST:
+        raise ValueError(f"{name} is a finite number >= 0 (at most {MOST:.0e}), not {_shown(value)}.")
     units = round(value * UNIT)
     if abs(units - value * UNIT) > 1e-6 * max(1, units):
         raise ValueError(f"{name} is counted in steps of 0.0001; {value!r} is finer.")
@@ -151,8 +159,10 @@ def seconds(name: str, value: Any) -> float:
     """A duration: a finite number of seconds >= 0."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} is a number of seconds, not {value!r}.")
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name} is a finite number of seconds >= 0, not {value!r}.")
+    if not 0 <= value <= MOST:
+        raise ValueError(
+            f"{name} is a finite number of seconds >= 0 (at most {MOST:.0e}), not {_shown(value)}."
+        )
     return float(value)
 
 

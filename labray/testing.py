@@ -76,7 +76,10 @@ class Simulation:
             options["faults"] = faults(self.seed)
         session.shutdown()
         self.started = True
-        return session.init("sim", nodes=nodes, seed=self.seed, **disturbed(self.seed, nodes) | options)
+        disturbances = disturbed(self.seed, nodes)
+        if options.get("host_cores") is not None:  # then all nodes are one machine, of one speed
+            disturbances.pop("speeds", None)
+        return session.init("sim", nodes=nodes, seed=self.seed, **disturbances | options)
 
     def close(self) -> None:
         """End it; AssertionError if a node's invariants do not hold."""

@@ -16,6 +16,9 @@ Event = tuple[float, str, str, str, Any]
 LARGEST = 10**15
 """Of anything, either side of zero: bytes, seconds. A petabyte and thirty million years; more is a mistake."""
 
+MOST_RESULTS = 10_000_000
+"""Of all tasks of a recording: each has as many as the last that anyone names says."""
+
 Time = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)] | Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
 Span = Annotated[float, Meta(ge=0, le=LARGEST)] | Annotated[int, Meta(ge=0, le=LARGEST)]
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
@@ -55,18 +58,58 @@ DETAILS: dict[str, Any] = {
 def checked(events: Iterable[Event]) -> list[Event]:
     """The events of a file as they were noted: msgpack has no tuples. ValueError, naming the first that is none."""
     found: list[Event] = []
-    for number, event in enumerate(events):
-        time, kind, place, subject, detail = event
+    results = _Results()
+    for number, (time, kind, place, subject, noted) in enumerate(events):
         try:
-            detail = msgspec.convert(detail, DETAILS[kind]) if kind in DETAILS else _frozen(detail)
-        except msgspec.ValidationError as error:
+            detail = msgspec.convert(noted, DETAILS[kind]) if kind in DETAILS else _frozen(noted)
+            if not -LARGEST <= time <= LARGEST or (kind in ("waited", "gave_up") and detail[0] > time):
+                raise ValueError("its time is none")
+            if not subject:
+                raise ValueError("it is of nothing")
+            if kind == "ran" and detail[2] > detail[3]:
+                raise ValueError("it ended before it began")
+            if kind == "needs" and detail[1] not in ((), detail[0]):
+                raise ValueError("what an actor lives on is what it was placed by, or nothing")
+            results.count(kind, subject, detail)
+        except ValueError as error:  # msgspec's are
             raise ValueError(f"event {number} ({kind[:20]!r}): {error}") from None
-        if kind == "ran" and detail[2] > detail[3]:
-            raise ValueError(f"event {number} ('ran'): it ended before it began")
-        if not -LARGEST <= time <= LARGEST or (kind in ("waited", "gave_up") and detail[0] > time):
-            raise ValueError(f"event {number} ({kind[:20]!r}): its time is none")
         found.append((time, kind, place, subject, detail))
     return found
+
+
+class _Results:
+    """How many results the tasks have: whoever reads the trace lays out a place for each. An actor has none to get."""
+
+    def __init__(self) -> None:
+        self._actors: set[str] = set()
+        self._of: dict[str, int] = {}
+        self._left = MOST_RESULTS
+
+    def count(self, kind: str, subject: str, detail: Any) -> None:
+        if kind in ("stored", "made"):
+            self._take(subject)
+        elif kind == "submitted":
+            if detail[1] == "actor":
+                self._actors.add(subject)
+            for object in detail[3]:
+                self._take(object)
+        elif kind in ("waited", "gave_up"):
+            for object in detail[2]:
+                self._take(object)
+                if object.rpartition(".")[0] in self._actors:
+                    raise ValueError(f"nobody waits for an actor, as here for {object[:60]!r}")
+
+    def _take(self, object: str) -> None:
+        maker, _, index = object.rpartition(".")
+        if not maker:
+            return  # it was put
+        if not (index.isascii() and index.isdecimal() and len(index) < 9):
+            raise ValueError(f"{object[:60]!r} is no result of a task")
+        had = self._of.get(maker, 1)
+        self._of[maker] = max(had, int(index) + 1)
+        self._left -= self._of[maker] - had
+        if self._left < 0:
+            raise ValueError(f"its tasks have more than {MOST_RESULTS:,} results")
 
 
 def _frozen(detail: Any) -> Any:

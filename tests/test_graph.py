@@ -10,6 +10,7 @@ import pytest
 from labray.graphs import generators
 from labray.graphs.execution import Execution, execute
 from labray.graphs.taskgraph import GraphError, TaskGraph
+from labray.messages import UNIT
 from labray.trace import Event
 
 
@@ -30,6 +31,14 @@ def test_a_graph_by_hand_has_the_measures_a_pencil_says():
     assert (graph.lower_bound(1), graph.lower_bound(2)) == (9.0, 7.0)
     assert graph.order() == ["a", "b", "c", "d"]
     assert graph.inputs("d") == ["b.0", "c.0"]
+
+
+def test_the_lower_bound_counts_a_task_for_the_cores_it_asks_for():
+    graph = TaskGraph()
+    for units in (4 * UNIT, UNIT // 4, 0):
+        graph.task(cost=8.0, demand=(("CPU", units),) if units else ())
+    assert graph.lower_bound(2) == 8.0 * 4.25 / 2
+    assert graph.work() == 24.0
 
 
 def test_lineage_is_what_must_run_again():
@@ -180,6 +189,12 @@ def test_costs_come_from_what_is_asked_of_the_runs():
 # ---------------------------------------------------------------- execution
 
 
+class Noted(str):
+    @property
+    def id(self) -> str:
+        return str(self)
+
+
 class NotingPort:
     """A port that runs nothing and writes down what it was asked."""
 
@@ -194,7 +209,7 @@ class NotingPort:
         assert (kind, function, kwargs) == ("task", None, {})
         number = len(self.submitted)
         self.submitted.append((name, options.model, list(args)))
-        return [f"{number}.{index}" for index in range(options.returns)]
+        return [Noted(f"{number}.{index}") for index in range(options.returns)]
 
     def get(self, refs, timeout):
         self.got = list(refs)
@@ -215,7 +230,8 @@ def test_execute_submits_in_order_with_the_refs_of_inputs_and_waits_for_the_last
 
 def test_execute_keeps_the_order_of_calls_and_makes_outside_data():
     port = NotingPort()
-    execute(port, TaskGraph.from_trace(PROGRAM))
+    done = execute(port, TaskGraph.from_trace(PROGRAM))
+    assert (done.tasks, done.outside) == (5, ("1",))  # what stands for the data is no task of the graph
     assert port.submitted == [
         ("do_d-0", (0, 0), []),
         ("data", (70,), []),

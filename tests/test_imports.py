@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import labray
 from labray import trace
 from labray.cli import main
 from labray.graphs import GraphError, TaskGraph
@@ -531,3 +532,46 @@ def test_the_command_exports_recordings_and_graphs(tmp_path):
     result = CliRunner().invoke(main, ["export", str(tmp_path / "g.stg"), str(out), "--to", "perfetto"])
     assert result.exit_code == 1
     assert "only a recording" in result.output
+
+
+@labray.remote
+class Counter:
+    def go(self):
+        labray.spend(0.25)
+
+
+@labray.remote(num_cpus=0.5, resources={"R": 1})
+def half():
+    labray.spend(0.125)
+
+
+@pytest.mark.parametrize("backend", ["inline", "sim"])
+def test_a_recording_is_exported_as_a_valid_run_that_says_how_long_it_took_and_when(tmp_path, backend):
+    path, out = tmp_path / "run.lab", tmp_path / "run.json"
+    with labray.init(backend, num_cpus=2, resources={"R": 2}, trace=path):
+        counter = Counter.remote()
+        labray.get([half.remote(), half.remote(), counter.go.remote()])
+    assert CliRunner().invoke(main, ["export", str(path), str(out), "--to", "wfformat"]).exit_code == 0
+    document = json.loads(out.read_text())
+    assert not faults(document)
+    events, about = trace.load(path)
+    execution = document["workflow"]["execution"]
+    assert execution["makespanInSeconds"] == trace.measure(events).makespan_s
+    assert about.get("recorded_at", execution["executedAt"]) == execution["executedAt"] > "2026"
+    assert ("simulated" in document["description"]) == (backend == "sim")
+    assert shape(read(out)) == shape(without_kinds(TaskGraph.from_trace(path)))
+    assert CliRunner().invoke(main, ["export", str(path), str(out), "--to", "stg"]).exit_code == 0
+    assert stg.parse(out.read_text()).work() == pytest.approx(TaskGraph.from_trace(path).work(), rel=0.01)
+
+
+def without_kinds(graph: TaskGraph) -> TaskGraph:
+    """As it is in WfFormat: calls are tasks, and what orders them is an object of no bytes."""
+    for task in graph.tasks():
+        graph.nx.nodes[task]["kind"] = "task"
+    for a, b, kind in list(graph.nx.edges(data="kind")):
+        if kind == "stateful":
+            graph.nx.remove_edge(a, b)
+            if not graph.outputs(a) or not graph.nx.has_edge(graph.outputs(a)[-1], b):
+                graph.nx.add_edge(a, graph.object(f"{a}.token", 0), kind="data")
+                graph.nx.add_edge(f"{a}.token", b, kind="data")
+    return graph

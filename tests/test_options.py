@@ -28,7 +28,7 @@ def test_fractions_add_up():
     assert demand == {"CPU": 1000, "GPU": 5000, "a": 1}
 
 
-@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 0.00001])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 0.00001, 1e308, 10**400, -(10**400)])
 @pytest.mark.parametrize("name", ["num_cpus", "num_gpus"])
 def test_amounts_that_are_none_are_refused(name, value):
     with pytest.raises(ValueError, match=name):
@@ -58,6 +58,8 @@ def test_amounts_that_are_none_are_refused(name, value):
         ("task", {"scheduling_strategy": "RANDOM"}, ValueError, "SPREAD"),
         ("task", {"cost": float("nan")}, ValueError, "cost"),
         ("task", {"cost": "1"}, TypeError, "cost"),
+        ("task", {"cost": 10**400}, ValueError, "cost"),
+        ("task", {"resources": {"a": 1e308}}, ValueError, "resources"),
     ],
 )
 def test_bad_options_are_refused_with_a_sentence(kind, given, error, words):

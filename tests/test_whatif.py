@@ -18,6 +18,7 @@ from labray.graphs.formats import files
 from labray.graphs.routes import routes
 from labray.graphs.skeleton import Await, Compute, Put, Submit, skeleton
 from labray.graphs.taskgraph import TaskGraph
+from labray.messages import UNIT
 from labray.replaying import acting, recording, whatif
 
 
@@ -265,6 +266,50 @@ def test_what_is_no_number_of_nodes_is_refused(text):
         whatif.node_counts(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "bytes_per_second"),
+    [
+        ("8Gbit", 1e9), ("8gbit/s", 1e9), ("8Gb", 1e9), ("8Gbps", 1e9), ("8Gb/s", 1e9), ("8kb", 1e3), ("8 Mbits", 1e6),
+        ("8b", 1.0), ("1GB", 1e9), ("1GBps", 1e9), ("1GB/s", 1e9), ("1kB", 1e3), ("1KB", 1e3), ("2Mbyte", 2e6),
+        ("3B", 3.0), ("1.5e3MB", 1.5e9), ("7", 7.0), ("1TB", 1e12),
+    ],
+)  # fmt: skip
+def test_a_small_b_is_bits_and_a_large_one_bytes(text, bytes_per_second):
+    assert whatif.rate(text) == pytest.approx(bytes_per_second)
+
+
+@pytest.mark.parametrize("text", ["10gb", "100mb", "1mB", "1gBps"])
+def test_a_rate_that_may_be_of_bits_or_of_bytes_is_refused(text):
+    with pytest.raises(ValueError, match="b is bits, B bytes"):
+        whatif.rate(text)
+
+
+@pytest.mark.parametrize(("units", "count"), [(4 * UNIT, 8), (UNIT, 16), (UNIT // 4, 32)])
+def test_busy_counts_a_task_for_the_cpus_that_it_holds(units, count):
+    graph = TaskGraph()
+    for at in range(count):
+        graph.task(f"t{at}", cost=10.0, demand=(("CPU", units),))
+    assert whatif.predict(graph, whatif.Cluster(1, 4, "bottom_up")).utilisation == pytest.approx(
+        1.0, abs=0.01
+    )
+
+
+def test_busy_counts_a_call_for_the_cpus_of_its_actor():
+    with labray.init("sim", num_cpus=4, profile="free", latency_s=0.0) as session:
+        tally = Tally.options(num_cpus=4).remote()
+        labray.get([tally.count.options(cost=10.0).remote() for _ in range(3)])
+        assert trace.measure(session.trace(), 4).utilisation == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_stands_for_data_from_outside_is_no_task_of_the_figures():
+    graph = TaskGraph()
+    for at in range(3):
+        graph.task(f"t{at}", cost=1.0, inputs=[graph.object(f"in{at}", 1000)])
+    done = whatif.predict(graph, whatif.Cluster(1, 1, "bottom_up"))
+    assert done.tasks == 3
+    assert done.throughput == pytest.approx(1.0, rel=0.01)
+
+
 @pytest.mark.parametrize("text", ["", "fast", "10Gfoo", "-1", "0", "inf", "nan"])
 def test_what_is_no_bandwidth_is_refused(text):
     with pytest.raises(ValueError, match="10Gbit"):
@@ -286,10 +331,11 @@ def test_the_command_prints_a_table_with_the_recorded_cluster_beside_what_was_me
     result = CliRunner().invoke(main, [*arguments, "--scheduler", "centralized", "--scheduler", "bottom_up"])
     assert result.exit_code == 0, result.output
     assert "The recorded cluster itself: predicted" in result.output
+    assert "measured" not in result.output and "All rows are simulated" in result.output
     with (tmp_path / "out" / "whatif.csv").open() as file:
         rows = [(row["what"], row["scheduler"], row["nodes"]) for row in csv.DictReader(file)]
     assert rows == [
-        ("measured", "bottom_up", "2"),
+        ("recorded", "bottom_up", "2"),  # in the simulator: nothing of it was measured
         ("predicted", "bottom_up", "2"),
         *(
             ("what if", scheduler, nodes)

@@ -30,6 +30,8 @@ MOST_EVENTS = 100_000
 def run(case: Case, tally: Counter[str] | None = None) -> Sequence[Event]:
     """Raise what went wrong; give the trace. tally: counts what was done, and what came of it."""
     setup = {name: getattr(case.setup, name) for name in Setup.__struct_fields__}
+    if case.setup.network == "instant":  # they are drawn, and would have no effect
+        del setup["bandwidth_Bps"], setup["pulls"]
     tally = Counter[str]() if tally is None else tally
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

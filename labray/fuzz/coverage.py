@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 from labray.fuzz.plans import Case
 from labray.trace import Event
@@ -14,8 +15,8 @@ from labray.trace import Event
 GROUPS = ("op", "outcome", "policy", "fault", "recovery", "storage", "cluster")
 RECOVERIES = ("retried", "recalled", "moved", "blocked", "gave_up", "forwarded")
 STORAGE = ("spilled", "restored", "evicted", "refused")
-SHOWN = 8
-"""A line."""
+WIDTH = 70
+"""Of what stands beside the group, so that all fits into 80 columns."""
 
 
 def count(case: Case, events: Sequence[Event], tally: Counter[str]) -> None:
@@ -51,6 +52,6 @@ def table(tally: Mapping[str, int]) -> str:
     for group in GROUPS:
         named = [(name.partition(" ")[2], n) for name, n in tally.items() if name.partition(" ")[0] == group]
         cells = [f"{name} {n}" for name, n in sorted(named, key=lambda item: (-item[1], item[0]))]
-        rows = [", ".join(cells[at : at + SHOWN]) for at in range(0, len(cells), SHOWN)]
+        rows = wrap(", ".join(cells), WIDTH, break_on_hyphens=False)
         lines += [f"{group if at == 0 else '':9} {row}" for at, row in enumerate(rows)]
     return "\n".join(lines)

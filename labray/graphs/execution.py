@@ -8,6 +8,7 @@ import networkx as nx
 from msgspec import Struct
 
 from labray.graphs.taskgraph import TaskGraph
+from labray.ids import creator
 from labray.options import Options
 
 if TYPE_CHECKING:
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
 
 
 class Execution(Struct, frozen=True):
-    """What came of it. Times in the world's seconds, from the first submission to the last result."""
+    """What came of it. Times in the world's seconds, from the first submission to the last result.
+
+    outside: ids of the tasks of no cost that stood for data from outside; `tasks` does not count them.
+    """
 
     tasks: int
     makespan_s: float
     work_s: float
     critical_path_s: float
+    outside: tuple[str, ...] = ()
 
 
 def execute(port: Port, graph: TaskGraph | nx.DiGraph) -> Execution:
@@ -35,10 +40,12 @@ def execute(port: Port, graph: TaskGraph | nx.DiGraph) -> Execution:
     order = graph.order()
     critical, _ = graph.critical_path()
     start = port.now()
-    ends = _Submission(port, graph).submit(order)
+    submission = _Submission(port, graph)
+    ends = submission.submit(order)
     if ends:
         port.get(ends, None)
-    return Execution(len(order), port.now() - start, graph.work(), critical)
+    outside = tuple(submission.outside)
+    return Execution(len(order), port.now() - start, graph.work(), critical, outside)
 
 
 class _Submission:
@@ -49,6 +56,7 @@ class _Submission:
 
     def __init__(self, port: Port, graph: TaskGraph) -> None:
         self._port = port
+        self.outside: list[str] = []
         self._refs: dict[str, ObjectRef[Any]] = {}
         self._nodes = dict(graph.nx.nodes(data=True))
         self._after = dict(graph.nx.adjacency())
@@ -75,7 +83,9 @@ class _Submission:
     def _make(self, source: str) -> None:
         """An input that no task makes: data from outside, which a task of no cost stands for."""
         options = Options(demand=(), model=(self._nodes[source]["size"],), cost=0.0)
-        (self._refs[source],) = self._port.submit("task", "data", None, options, (), {})
+        (ref,) = self._port.submit("task", "data", None, options, (), {})
+        self._refs[source] = ref
+        self.outside.append(creator(ref.id))
 
     def _make_task(self, task: str) -> ObjectRef[Any] | None:
         node, before = self._nodes[task], self._before[task]

@@ -149,7 +149,7 @@ class TaskGraph:
     # ------------------------------------------------------------ measuring
 
     def work(self) -> float:
-        """CPU seconds of all tasks together."""
+        """Seconds of all tasks together, on however many CPUs each runs."""
         return float(sum(data["cost"] for _, data in self.nx.nodes(data=True) if data["kind"] != "object"))
 
     def critical_path(self) -> tuple[float, list[str]]:
@@ -183,8 +183,16 @@ class TaskGraph:
         return max(count.values(), default=0)
 
     def lower_bound(self, cores: float) -> float:
-        """Seconds below which no scheduler can finish this on so many cores, were data to move at no cost."""
-        return max(self.critical_path()[0], self.work() / cores)
+        """Seconds below which no scheduler can finish this on so many cores, were data to move at no cost.
+
+        A task takes as many of them as it asks for, all the time.
+        """
+        held = sum(
+            data["cost"] * dict(data["demand"]).get("CPU", 0) / UNIT
+            for _, data in self.nx.nodes(data=True)
+            if data["kind"] != "object"
+        )
+        return float(max(self.critical_path()[0], held / cores))
 
     def lineage(self, object: str) -> list[str]:
         """The tasks that must run again to make an object anew, in order."""
@@ -250,7 +258,7 @@ class TaskGraph:
 
 
 def _is_amount(value: Any) -> bool:
-    return isinstance(value, Real) and 0 <= value < float("inf")
+    return isinstance(value, Real) and bool(0 <= value < float("inf"))  # type: ignore[operator]  # Real has no < in typeshed
 
 
 def _added_in_order(graph: nx.DiGraph) -> bool:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import fields
 
 from labray import trace
-from labray.config import Config
+from labray.config import MOST_CPUS, Config
 from labray.errors import LabrayError
-from labray.schedulers import NAMES
+from labray.schedulers import NAMES, resolve
 
 if TYPE_CHECKING:
     from labray.port import Session
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
 class Recorded(Struct, frozen=True):
     """The cluster that a program was recorded on. host_cores: of the machine that all nodes shared; None: simulated.
 
-    scheduler: its repr; policy: the name to make it again by, or "".
+    scheduler: its repr; policy: the name to make it again by, or "". recorded_at: ISO 8601; "" of a simulation, which
+    is the same whenever it runs.
     """
 
     backend: str
@@ -34,6 +38,13 @@ class Recorded(Struct, frozen=True):
     policy: str
     seed: int
     host_cores: int | None
+    recorded_at: str = ""
+
+    def __post_init__(self) -> None:
+        resolved = resolve(self.policy or "bottom_up")
+        Config(self.backend, self.nodes, self.num_cpus, self.resources, resolved, self.seed)
+        if self.host_cores is not None and not 1 <= self.host_cores <= MOST_CPUS:
+            raise ValueError(f"host_cores is between 1 and {MOST_CPUS}, not {self.host_cores}.")
 
 
 class Recorder:
@@ -44,11 +55,13 @@ class Recorder:
         if self.path.is_dir() or not self.path.absolute().parent.is_dir():
             raise ValueError(f"trace={str(path)!r}: give True, False, or a file in a directory that exists.")
         self._config = config
+        self._began = datetime.now(UTC).isoformat(timespec="seconds")
 
     def write(self, session: Session) -> None:
         """A session that broke has no trace to give: that is a warning, for it must still be ended."""
         try:
-            trace.save(self.path, session.trace(), about(self._config))
+            dated = {} if self._config.backend == "sim" else {"recorded_at": self._began}
+            trace.save(self.path, session.trace(), about(self._config) | dated)
         except (LabrayError, OSError) as error:
             warnings.warn(
                 f"the trace could not be written to {self.path}: {error}", RuntimeWarning, stacklevel=4
@@ -75,10 +88,13 @@ def about(config: Config) -> dict[str, Any]:
 def load(path: str | os.PathLike[str]) -> tuple[Sequence[Event], Recorded]:
     """The events, and the cluster they were recorded on. TraceError, naming what is missing, for anything else."""
     events, said = trace.load(path)
-    missing = [field for field in Recorded.__struct_fields__ if field not in said]
+    missing = [field.name for field in fields(Recorded) if field.required and field.name not in said]
     if missing:
         raise trace.TraceError(
             f"{path} does not say on what it was recorded ({', '.join(missing)} missing): record with "
             f'init(..., trace="run.lab").'
         )
-    return events, Recorded(**{field: said[field] for field in Recorded.__struct_fields__})
+    try:
+        return events, msgspec.convert(said, Recorded)
+    except ValueError as error:
+        raise trace.TraceError(f"{path} does not say on what it was recorded: {error}") from None

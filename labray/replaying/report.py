@@ -1,4 +1,7 @@
-"""`labray whatif`: run the sweep, print the table, save rows and figure."""
+"""`labray whatif`: run the sweep, print the table, save rows and figure.
+
+What it prints fits 80 columns or is folded, never cut; what users named is printed as they wrote it.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
+import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from labray import schedulers as policies
 from labray.graphs.formats import files
@@ -24,43 +29,55 @@ from labray.replaying.recording import Recorded
 from labray.replaying.whatif import Cluster, Outcome
 
 Rows = list[tuple[str, Outcome]]
-"""What each outcome is (measured; predicted, of the recorded cluster; what if), and the outcome."""
+"""What each outcome is (measured, or recorded in the simulator; predicted, of the recorded cluster; what if), and the
+outcome."""
 
 DEFAULT = "bottom_up"
 GRAPH_CPUS = 4
 """Of each node, where a graph says nothing of the cluster that it ran on; as `init("sim")` has it."""
-MEASURED, AGAIN, WHATIF = "measured", "predicted", "what if"
+MEASURED, RECORDED, AGAIN, WHATIF = "measured", "recorded", "predicted", "what if"
 
 
 def main(
     recording: Path, *, nodes: str, cpus: float | None, schedulers: Sequence[str], bandwidth: str, latency: str,
     durations: str, seed: int, out: Path | None, graph: str,
 ) -> None:  # fmt: skip
-    """Print, and save if told where. graph: which of several. ValueError for what is not understood."""
+    """Print, and save if told where. graph: which of several. ValueError for what is not understood or cannot run."""
     counts = whatif.node_counts(nodes)
     sim = {"bandwidth_Bps": whatif.rate(bandwidth), "latency_s": whatif.duration(latency)}
-    names = list(schedulers)
+    names = list(dict.fromkeys(schedulers))
     for name in names:
         policies.resolve(name)
-    console = Console()
 
     def like(on: Recorded | None) -> Cluster:
-        each = cpus or (on.num_cpus if on is not None else GRAPH_CPUS)
-        return Cluster(
+        each = cpus if cpus is not None else on.num_cpus if on is not None else GRAPH_CPUS
+        found = Cluster(
             1, each, "", on.resources if on is not None else {}, cast(Durations, durations), seed, sim
         )
+        whatif.check(found, counts)
+        return found
 
     if recording.suffix == ".lab":
+        if graph:
+            raise ValueError(f"{recording}: there is no graph {graph!r} in a recording.")
         events, on = recordings.load(recording)
         acted = skeleton(events)
         _refuse_empty(recording, len(acted.parts))
-        rows = _recorded(console, acted, counts, names, like(on), whatif.measured(events, on), on)
+        rows = _recorded(acted, counts, names, like(on), whatif.measured(events, on), on)
     else:
         made = files.read(recording, graph)
         _refuse_empty(recording, len(made.tasks()))
-        rows = _imported(console, made, counts, names, like(None))
+        rows = _imported(made, counts, names, like(None))
     if out is not None:
-        _save(console, out, rows)
+        _save(out, rows)
+    if all(one.why for what, one in rows if what == WHATIF):
+        raise ValueError("nothing of what was asked could run.")
+
+
+def _progress() -> Progress:
+    """Seen by people only: not in what is piped."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 def _refuse_empty(path: Path, tasks: int) -> None:
@@ -69,13 +86,13 @@ def _refuse_empty(path: Path, tasks: int) -> None:
 
 
 def _recorded(
-    console: Console, acted: Skeleton, counts: Sequence[int], names: Sequence[str], like: Cluster,
-    measured: Outcome, on: Recorded,
-) -> Rows:  # fmt: skip
+    acted: Skeleton, counts: Sequence[int], names: Sequence[str], like: Cluster, before: Outcome, on: Recorded
+) -> Rows:
     """What was measured, what is predicted of the same cluster, and then what was asked."""
     names = names or [on.policy or DEFAULT]
-    rows: Rows = [(MEASURED, measured)]
-    with Progress(console=console, transient=True) as progress:
+    was = RECORDED if on.backend == "sim" else MEASURED
+    rows: Rows = [(was, before)]
+    with _progress() as progress:
         bar = progress.add_task("simulating", total=1 + len(counts) * len(names))
         rows.append((AGAIN, whatif.predict(acted, whatif.recorded_cluster(on, like))))
         progress.advance(bar)
@@ -83,70 +100,75 @@ def _recorded(
             rows.append((WHATIF, outcome))
             progress.advance(bar)
     where = "simulation" if on.backend == "sim" else f"{on.backend} backend"
-    console.print(
+    simulated = "All rows" if on.backend == "sim" else "All rows but the first"
+    click.echo(
         f"{len(acted.parts)} tasks and calls, recorded on the {where}: {on.nodes} x {on.num_cpus:g} CPUs, "
-        f"{on.scheduler}. All rows but the first are simulated."
+        f"{on.scheduler}. {simulated} are simulated."
     )
-    _print(console, rows)
-    if not rows[1][1].why and measured.makespan_s > 0:
+    _print(rows)
+    if not rows[1][1].why and before.makespan_s > 0:
         again = rows[1][1].makespan_s
-        console.print(
-            f"The recorded cluster itself: predicted {again:.4g} s, measured {measured.makespan_s:.4g} s "
-            f"({again / measured.makespan_s - 1:+.1%})."
+        click.echo(
+            f"The recorded cluster itself: predicted {again:.4g} s, {was} {before.makespan_s:.4g} s "
+            f"({again / before.makespan_s - 1:+.1%})."
         )
     for line in [*_findings(rows), *_left_out(rows, acted)]:
-        console.print(line)
+        click.echo(line)
     return rows
 
 
-def _imported(
-    console: Console, graph: TaskGraph, counts: Sequence[int], names: Sequence[str], like: Cluster
-) -> Rows:
+def _imported(graph: TaskGraph, counts: Sequence[int], names: Sequence[str], like: Cluster) -> Rows:
     """Anyone's graph: nothing of it was measured here."""
     names = names or [DEFAULT]
     rows: Rows = []
-    with Progress(console=console, transient=True) as progress:
+    with _progress() as progress:
         bar = progress.add_task("simulating", total=len(counts) * len(names))
         for outcome in whatif.sweep(graph, counts, names, like):
             rows.append((WHATIF, outcome))
             progress.advance(bar)
-    console.print(
+    click.echo(
         f"{len(graph.tasks())} tasks, {graph.work():.4g} s of work, critical path {graph.critical_path()[0]:.4g} s; "
         "costs as they stand in the file, submitted by one driver. All rows are simulated."
     )
-    _print(console, rows)
+    _print(rows)
     for line in _findings(rows):
-        console.print(line)
+        click.echo(line)
     return rows
 
 
-def _print(console: Console, rows: Rows) -> None:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for title in ("", "scheduler", "nodes", "CPUs", "makespan", "tasks/s", "busy", "moved", "passed on"):
-        table.add_column(title, justify="left" if title in ("", "scheduler") else "right", no_wrap=True)
+def _print(rows: Rows) -> None:
+    """The table, and below it why what cannot run cannot."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for title in ("", "scheduler", "nodes", "CPUs", "makespan", "tasks/s", "busy", "moved MB", "passed"):
+        table.add_column(title, justify="left" if title in ("", "scheduler") else "right", overflow="fold")
     for what, one in rows:
-        table.add_row(*_cells(what, one), end_section=what == AGAIN)
-    console.print(table)
+        table.add_row(*map(Text, _cells(what, one)), end_section=what == AGAIN)
+    Console().print(table)
+    for what, one in rows:
+        if one.why:
+            click.echo(f"{what}, {one.scheduler}, {_nodes(one.nodes)}: cannot run: {one.why}")
 
 
 def _cells(what: str, one: Outcome) -> list[str]:
     head = [what, one.scheduler, str(one.nodes), f"{one.num_cpus:g}"]
     if one.why:
-        return [*head, f"cannot run: {one.why[:60]}", "", "", "", ""]
+        return [*head, "cannot run", "", "", "", ""]
     figures = (f"{one.makespan_s:.4g} s", f"{one.throughput:.4g}", f"{one.utilisation:.1%}")
-    return [*head, *figures, f"{one.moved_bytes / 1e6:.4g} MB", f"{one.forwarded_share:.0%}"]
+    moved = one.moved_bytes / 1e6
+    return [*head, *figures, f"{moved:.4g}" if moved < 1e4 else f"{moved:,.0f}", f"{one.forwarded_share:.0%}"]
 
 
 def _findings(rows: Rows) -> list[str]:
+    """Where more nodes stop helping: of two numbers of nodes at least, for one has nothing to be compared with."""
     lines = []
     for name in dict.fromkeys(one.scheduler for what, one in rows if what == WHATIF):
         line = [one for what, one in rows if what == WHATIF and one.scheduler == name and not one.why]
-        knee = whatif.stops_helping(line)
+        knee = whatif.stops_helping(line) if len(line) > 1 else None
         if knee is not None and knee < line[-1].nodes:
             share = f"{whatif.STOPS_HELPING:.0%}"
             lines.append(f"{name}: more than {_nodes(knee)} help no more (within {share} of the best).")
         elif knee is not None:
-            lines.append(f"{name}: no fewer than {_nodes(knee)} do as well.")
+            lines.append(f"{name}: of what was asked, no fewer than {_nodes(knee)} do as well.")
     return lines
 
 
@@ -167,7 +189,7 @@ def _nodes(count: int) -> str:
     return f"{count} node{'s' * (count != 1)}"
 
 
-def _save(console: Console, out: Path, rows: Rows) -> None:
+def _save(out: Path, rows: Rows) -> None:
     out.mkdir(parents=True, exist_ok=True)
     table = [{"what": what, **one.row()} for what, one in rows]
     with (out / "whatif.csv").open("w", newline="") as file:
@@ -179,7 +201,7 @@ def _save(console: Console, out: Path, rows: Rows) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("experiments"):
             raise
-        console.print(f"Rows are in {out}; no figure, because the experiments are not installed here.")
+        click.echo(f"Rows are in {out}; no figure, because the experiments are not installed here.")
         return
     figure.draw(table, out / "whatif.png")
-    console.print(f"Rows and figure are in {out}.")
+    click.echo(f"Rows and figure are in {out}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from labray import port, trace
+from labray.config import MOST_NODES, Config
 from labray.errors import DeadlockError, LabrayError
 from labray.graphs.execution import execute
 from labray.graphs.skeleton import Skeleton
@@ -68,16 +70,28 @@ def predict(program: Program, on: Cluster) -> Outcome:
         "sim", nodes=on.nodes, num_cpus=on.num_cpus, resources=on.resources, scheduler=policy(program, on),
         seed=on.seed, **on.sim,
     ) as session:  # fmt: skip
-        lost = 0
+        lost, outside = 0, frozenset[str]()
         try:
             if isinstance(program, TaskGraph):
-                execute(port.current(), program)
+                outside = frozenset(execute(port.current(), program).outside)
             else:
                 lost = len(acting.perform(program, on.durations, on.nodes).lost)
         except (DeadlockError, LabrayError) as error:
             return Outcome(on.nodes, on.num_cpus, on.scheduler, why=str(error).strip().partition("\n")[0])
+        except MemoryError:
+            why = "it puts more into the store than fits into this machine's memory."
+            return Outcome(on.nodes, on.num_cpus, on.scheduler, why=why)
         events = session.trace()
-    return outcome(events, on.nodes, on.num_cpus, on.scheduler, lost)
+    done = outcome(
+        [event for event in events if event[3] not in outside], on.nodes, on.num_cpus, on.scheduler, lost
+    )
+    return replace(done, digest=trace.digest(events))
+
+
+def check(like: Cluster, nodes: Sequence[int]) -> None:
+    """ValueError, before anything is simulated, for what no cluster could be."""
+    for count in nodes:
+        Config("sim", count, like.num_cpus, like.resources, resolve("bottom_up"), like.seed)
 
 
 def policy(program: Program, on: Cluster) -> Scheduler:
@@ -151,46 +165,44 @@ def node_counts(text: str) -> list[int]:
             counts = [int(part) for part in text.split(",")]
     except ValueError:
         counts = []
-    if not counts or counts[0] < 1 or counts != sorted(set(counts)):
-        raise ValueError(f"{text!r} says no numbers of nodes: write 4, or 1,2,4, or 1:100.")
+    if not counts or counts[0] < 1 or counts[-1] > MOST_NODES or counts != sorted(set(counts)):
+        raise ValueError(
+            f"{text!r} says no numbers of nodes: write 4, or 1,2,4, or 1:100 (at most {MOST_NODES:,}, rising)."
+        )
     return counts
 
 
-_RATES = {
-    "bit": 0.125,
-    "kbit": 125.0,
-    "mbit": 125e3,
-    "gbit": 125e6,
-    "b": 1.0,
-    "kb": 1e3,
-    "mb": 1e6,
-    "gb": 1e9,
-}
+_RATE = re.compile(r"([-+.\de]+)\s*(?:([kKMGT]?)(b|B|bps|Bps)|([kKMGTmgt]?)(bit|bits|byte|bytes))?", re.ASCII)
+_PREFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 _TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 
 
 def rate(text: str) -> float:
-    """Bytes per second of `10Gbit`, `100MB` or `1.25e9`."""
-    value = _with_unit(text, _RATES)
-    if value is None or value == 0:
-        raise ValueError(f"{text!r} is no bandwidth: write 10Gbit, 100MB or 1.25e9 (bytes per second).")
-    return value
+    """Bytes per second of `10Gbit`, `10Gb`, `100MB` or `1.25e9`. A small b is bits, a large B bytes, as is usual."""
+    read = _RATE.fullmatch(text.strip().removesuffix("/s"))
+    value = _number(read[1]) if read is not None else None
+    if read is None or not value:
+        raise ValueError(
+            f"{text!r} is no bandwidth: write 10Gbit (or 10Gb), 100MB or 1.25e9 (bytes per second); b is bits, B bytes."
+        )
+    prefix, unit = read[2] or read[4] or "", read[3] or read[5] or "byte"
+    return (
+        value * _PREFIXES[prefix.lower()] / (8 if unit.startswith("b") and not unit.startswith("byte") else 1)
+    )
 
 
 def duration(text: str) -> float:
     """Seconds of `50us`, `1ms` or `0.001`."""
-    value = _with_unit(text, _TIMES)
-    if value is None:
+    read = re.fullmatch(r"([-+.\de]+)\s*(s|ms|us)?", text.strip(), re.ASCII)
+    value = _number(read[1]) if read is not None else None
+    if read is None or value is None:
         raise ValueError(f"{text!r} is no time: write 50us, 1ms or 0.001 (seconds).")
-    return value
+    return value * _TIMES[read[2] or "s"]
 
 
-def _with_unit(text: str, units: Mapping[str, float]) -> float | None:
-    lower = text.strip().lower().removesuffix("/s")
-    digits = lower.rstrip("abcdfghijklmnopqrstuvwxyz ")  # all but e: 1.25e9
-    unit = lower[len(digits) :].strip()
+def _number(text: str) -> float | None:
     try:
-        value = float(digits) * (units[unit] if unit else 1.0)
-    except (ValueError, KeyError):
+        value = float(text)
+    except ValueError:
         return None
     return value if 0 <= value < float("inf") else None

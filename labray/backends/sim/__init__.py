@@ -16,4 +16,6 @@ __all__ = ["OPTIONS", "Settings", "World", "start"]
 
 def start(config: Config) -> World:
     """Build the cluster and boot it, at virtual time 0."""
-    return World(config, read(config.extra))
+    settings = read(config.extra)
+    settings.check_cluster([node.place for node in config.cluster().nodes], config.strict)
+    return World(config, settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from labray.backends.sim.wires import MODES, Wires
+from labray.config import MOST_CPUS
 from labray.costs import Costs, Declared
 from labray.faults import Faults, Straggling
 from labray.profiles import PROFILES, Profile, profile_named
@@ -32,7 +33,7 @@ class Settings(Struct, frozen=True):
     invariants after every input. infeasible: a request that no node could ever meet `fails` at once, or `waits`, with a
     warning, for a node that joins. blocked_s: real seconds after which a body that waits for a real lock is ended with
     an error; None: never. object_store_memory: bytes that each node's store may hold; None: no limit. disk_Bps: how
-    fast each node spills and restores, bytes per second.
+    fast each node spills and restores, bytes per second. What would have no effect is refused.
     """
 
     profile: Profile = PROFILES["default"]
@@ -73,9 +74,41 @@ class Settings(Struct, frozen=True):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} is a whole number of at least 1, or None, not {value!r}.")
+        if self.host_cores is not None and self.host_cores > MOST_CPUS:
+            raise ValueError(f"host_cores is {MOST_CPUS:,} at most, not {self.host_cores:,}.")
+        if not isinstance(self.speeds, Mapping):
+            raise TypeError(f"speeds is a dict from names of nodes to numbers, not {self.speeds!r}.")
         for node, speed in self.speeds.items():
-            if not 0 < speed < float("inf"):
+            if isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 < speed < float("inf"):
                 raise ValueError(f"speeds[{node!r}] is a positive number, not {speed!r}.")
+        if not isinstance(self.validate, bool):
+            raise TypeError(f"validate is True or False, not {self.validate!r}.")
+        self._refuse_idle()
+
+    def _refuse_idle(self) -> None:
+        """ValueError for what is set and would have no effect, beside what else is set."""
+        idle = {
+            "speeds": ("with host_cores: all nodes share one machine", self.host_cores is not None),
+            "core_Bps": ('but with network="maxmin"', self.network != "maxmin"),
+            "fair_to": ('but with network="maxmin"', self.network != "maxmin"),
+            "bandwidth_Bps": ('with network="instant"', self.network == "instant"),
+            "pulls": ('with network="instant"', self.network == "instant"),
+            "pulls_from": ('with network="instant"', self.network == "instant"),
+            "disk_Bps": ("without object_store_memory: nothing spills", self.object_store_memory is None),
+        }
+        for field in fields(self):
+            why, applies = idle.get(field.name, ("", False))
+            if applies and getattr(self, field.name) not in (field.default, {}):
+                raise ValueError(f"{field.name}={getattr(self, field.name)!r} has no effect {why}.")
+
+    def check_cluster(self, names: Sequence[str], strict: bool) -> None:
+        """ValueError for what does not go with a cluster of these nodes."""
+        for node in self.speeds:
+            if node not in names:
+                some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+                raise ValueError(f"speeds names {node!r}, but the nodes are {some}.")
+        if strict and self.infeasible == "waits":
+            raise ValueError('strict=True has no effect with infeasible="waits": leave one of them out.')
 
     def wires(self) -> Wires:
         """The network that these settings describe."""
