@@ -23,7 +23,7 @@ Time = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)] | Annotated[int, Meta(ge=
 Span = Annotated[float, Meta(ge=0, le=LARGEST)] | Annotated[int, Meta(ge=0, le=LARGEST)]
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Names = tuple[str, ...]
-Amounts = tuple[tuple[str, Count], ...]
+Amounts = tuple[tuple[str, Annotated[int, Meta(ge=1, le=LARGEST)]], ...]
 Kind = Literal["task", "actor", "method"]
 
 DETAILS: dict[str, Any] = {

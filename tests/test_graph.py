@@ -41,6 +41,15 @@ def test_the_lower_bound_counts_a_task_for_the_cores_it_asks_for():
     assert graph.work() == 24.0
 
 
+def test_an_amount_of_nothing_is_no_demand():
+    graph = TaskGraph()
+    graph.task("a", demand=(("CPU", 0), ("GPU", UNIT)))
+    assert graph.nx.nodes["a"]["demand"] == (("GPU", UNIT),)
+    for wrong in (-1, 0.5):
+        with pytest.raises(GraphError, match="demand"):
+            graph.task("b", demand=(("CPU", wrong),))
+
+
 def test_lineage_is_what_must_run_again():
     assert diamond().lineage("b.0") == ["a", "b"]
     assert diamond().lineage("d.0") == ["a", "b", "c", "d"]

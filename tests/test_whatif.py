@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -94,6 +95,9 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_anything_starts(tmp
         with pytest.raises(ValueError, match="directory that exists"):
             labray.init("inline", trace=bad)
         assert not labray.is_initialized()
+    with pytest.raises(ValueError, match="cannot be written: "):
+        labray.init("inline", trace="/proc/run.lab")
+    assert not labray.is_initialized()
     with pytest.raises(TypeError, match="True or False or a file's path"):
         labray.init("inline", trace=3)
 
@@ -405,6 +409,14 @@ def test_a_malformed_graph_is_refused_with_its_line_and_an_empty_one_as_empty(tm
     (tmp_path / "graph.json").write_text("[]")
     code, said = asked(tmp_path / "graph.json")
     assert code == 1 and "has no tasks" in said
+
+
+def test_a_workflow_that_never_ran_is_said_to_take_no_time(tmp_path):
+    task = {"name": "a", "id": "a", "parents": [], "children": []}
+    workflow = {"specification": {"tasks": [task]}}
+    path = tmp_path / "w.json"
+    path.write_text(json.dumps({"name": "w", "schemaVersion": "1.6", "workflow": workflow}))
+    assert "1 of the 1 tasks take no time in the file." in asked(path, "--nodes", 1)[1]
 
 
 def test_a_trace_that_does_not_say_where_it_was_recorded_is_refused(tmp_path):

@@ -66,6 +66,11 @@ class TaskGraph:
             raise GraphError(f"there is a node {id!r} already.")
         if not _is_amount(cost):
             raise GraphError(f"task {id!r}: its cost is a finite number of seconds >= 0, not {cost!r}.")
+        if not all(isinstance(units, int) and units >= 0 for _, units in demand):
+            raise GraphError(
+                f"task {id!r}: its demand is of amounts in 1/{UNIT} that are >= 0, not {demand!r}."
+            )
+        demand = tuple((name, units) for name, units in demand if units)
         given = [object for input in inputs for object in self._meant(input, id)]
         self.nx.add_node(id, kind=kind, name=name, cost=float(cost), demand=demand)
         for object in given:

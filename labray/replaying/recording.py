@@ -47,6 +47,16 @@ class Recorded(Struct, frozen=True):
             raise ValueError(f"host_cores is between 1 and {MOST_CPUS}, not {self.host_cores}.")
 
 
+def writable(path: Path) -> None:
+    """OSError now, not when all is done, if a file cannot be written here."""
+    there = path.exists()
+    if not there or path.is_file():  # a pipe is not opened twice
+        with path.open("ab"):
+            pass
+    if not there:
+        path.unlink()
+
+
 class Recorder:
     """Writes the trace of a session when it ends."""
 
@@ -54,6 +64,10 @@ class Recorder:
         self.path = Path(path)
         if self.path.is_dir() or not self.path.absolute().parent.is_dir():
             raise ValueError(f"trace={str(path)!r}: give True, False, or a file in a directory that exists.")
+        try:
+            writable(self.path)
+        except OSError as error:
+            raise ValueError(f"trace={str(path)!r} cannot be written: {error.strerror}.") from None
         self._config = config
         self._began = datetime.now(UTC).isoformat(timespec="seconds")
 

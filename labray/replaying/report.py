@@ -131,7 +131,7 @@ def _imported(graph: TaskGraph, counts: Sequence[int], names: Sequence[str], lik
         "costs as they stand in the file, submitted by one driver. All rows are simulated."
     )
     _print(rows)
-    for line in _findings(rows):
+    for line in [*_findings(rows), *_timeless(graph)]:
         click.echo(line)
     return rows
 
@@ -183,6 +183,13 @@ def _left_out(rows: Rows, acted: Skeleton) -> list[str]:
             f"{acted.unfinished} tasks had not ended when the recording did; they cost what they declared."
         )
     return lines
+
+
+def _timeless(graph: TaskGraph) -> list[str]:
+    """A file may describe a workflow that never ran."""
+    tasks = graph.tasks()
+    idle = sum(not graph.nx.nodes[task]["cost"] for task in tasks)
+    return [f"{idle} of the {len(tasks)} tasks take no time in the file."] if idle else []
 
 
 def _nodes(count: int) -> str:
