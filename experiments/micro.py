@@ -173,7 +173,7 @@ def main(peers: str, count: int, seconds: float, large: bool, queued: int, out: 
     console.print(table(rows))
     without_peer = list(figures(queued, count)) if large else []
     save(out, rows, without_peer, origin())
-    console.print((out / "speed.md").read_text())
+    console.print((out / "speed.md").read_text(), markup=False)
     if names:
         from experiments.figures import ratios  # matplotlib, for the picture only
 

@@ -63,7 +63,7 @@ def main(
     console.print(
         f"Other programs used up to {max(row.others_cores for row in rows):.2f} cores of this machine meanwhile."
     )
-    console.print(f"{time.perf_counter() - began:.0f} s. Rows, figure and page: {out}")
+    console.print(f"{time.perf_counter() - began:.0f} s. Rows, figure and page: {out}", markup=False)
 
 
 def calibrated(console: Console) -> Profile:
