@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
-from labray import trace
+from labray import fuzz, trace
 from labray.trace import Event
+from labray.trace_schema import DETAILS
 
 
 def submitted(
@@ -109,3 +111,18 @@ def test_the_timeline_has_a_process_a_node_and_a_thread_a_worker(tmp_path):
     slices = [(e["name"], e["ts"], e["dur"]) for e in entries if e["ph"] == "X"]
     assert names == {"n0", "n1", "n0/w0", "n1/w0"}
     assert slices == [("f", 2e6, 2e6), ("f", 5e6, 4e6), ("blocked", 6e6, 2e6)]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_whatever_a_session_notes_is_read_back_as_it_was(tmp_path, seed):
+    """The types that a file is held to hold for all that fuzzing makes happen: faults, cancels, actors, full stores."""
+    events = fuzz.run(fuzz.case_of(seed))
+    trace.save(tmp_path / "run.lab", events)
+    again, _ = trace.load(tmp_path / "run.lab")
+    assert again == list(events)
+    assert trace.digest(again) == trace.digest(events)
+
+
+def test_every_kind_that_is_told_of_has_its_type():
+    told = re.findall(r"^    ([a-z_]+(?:, [a-z_]+)*)  +\S", trace.__doc__ or "", re.MULTILINE)
+    assert {kind for kinds in told for kind in kinds.split(", ")} == set(DETAILS)
