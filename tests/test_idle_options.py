@@ -92,10 +92,15 @@ def test_an_option_of_the_simulator_changes_something(option):
     assert left(**others) != left(**others, **{option: value})
 
 
+def test_a_head_of_its_own_has_a_speed_of_its_own():
+    assert left(head="own") != left(head="own", speeds={"head": 0.01})
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"speeds": {"n3": 0.5}}, "'n3', but the nodes are n0, n1, n2"),
+        ({"speeds": {"head": 0.5}}, "'head', but the nodes are n0, n1, n2"),
         ({"speeds": {"n1": 0.5}, "host_cores": 2}, "share one machine"),
         ({"speeds": {"n1": "fast"}}, "positive number"),
         ({"speeds": [1.0]}, "dict"),

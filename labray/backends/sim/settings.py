@@ -13,6 +13,7 @@ from labray.backends.sim.wires import MODES, Wires
 from labray.config import MOST_CPUS
 from labray.costs import Costs, Declared
 from labray.faults import Faults, Straggling
+from labray.ids import HEAD
 from labray.profiles import PROFILES, Profile, profile_named
 
 FAIR_TO = ("flows", "pairs")
@@ -104,7 +105,7 @@ class Settings(Struct, frozen=True):
     def check_cluster(self, names: Sequence[str], strict: bool) -> None:
         """ValueError for what does not go with a cluster of these nodes."""
         for node in self.speeds:
-            if node not in names:
+            if node not in names and not (node == HEAD and self.head == "own"):
                 some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
                 raise ValueError(f"speeds names {node!r}, but the nodes are {some}.")
         if strict and self.infeasible == "waits":
