@@ -12,21 +12,25 @@ import pytest
 from labray.backends.cluster import directories
 from labray.backends.cluster.directories import Directory, sweep
 
+GONE = 999_999_999
+"""No process has this number."""
+
 
 def test_what_nobody_holds_is_swept_if_it_is_ours(tmp_path: Path) -> None:
-    left, target, link = tmp_path / "labray-1-aaa", tmp_path / "precious", tmp_path / "labray-2-ccc"
-    for directory in (left, target):
+    left, target = tmp_path / f"labray-{GONE}-aaa", tmp_path / "precious"
+    link, old = tmp_path / f"labray-{GONE}-ccc", tmp_path / f"labray-{os.getpid()}-ddd"
+    for directory in (left, target, old):
         directory.mkdir()
     (left / "spilled").write_text("x")
     link.symlink_to(target)
     sweep(str(tmp_path))
-    assert not left.exists() and target.exists() and link.is_symlink()
+    assert not left.exists() and target.exists() and link.is_symlink() and old.exists()
 
 
 def test_a_live_session_is_not_swept_whatever_its_process_number_means_here(tmp_path: Path) -> None:
     """In another pid namespace, or on another host, it means nothing."""
     held = Directory(str(tmp_path))
-    foreign = tmp_path / "labray-999999999-xyz"
+    foreign = tmp_path / f"labray-{GONE}-xyz"
     os.rename(held.path, foreign)
     sweep(str(tmp_path))
     assert foreign.exists()
@@ -50,7 +54,7 @@ def test_a_directory_ends_with_its_holder(tmp_path: Path) -> None:
 def test_a_session_that_ends_while_another_sweeps_does_no_harm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ending = tmp_path / "labray-1-aaa"
+    ending = tmp_path / f"labray-{GONE}-aaa"
     ending.mkdir()
     entries = list(os.scandir(tmp_path))
     ending.rmdir()

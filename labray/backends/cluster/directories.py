@@ -1,7 +1,7 @@
 """The directories of a session: private, locked as long as the driver lives, and swept when nobody holds them.
 
-A process number says nothing about a session in another pid namespace (a container) or on another host that shares
-the file system, but a lock on the directory itself does: what can be locked is nobody's any more.
+A process number that means nothing here may be a session in another pid namespace (a container), or on another host
+that shares the file system. A lock on the directory itself tells: what can be locked is nobody's any more.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import shutil
 import stat
 import tempfile
+
+import psutil
 
 
 class Directory:
@@ -41,7 +43,9 @@ def sweep(parent: str) -> None:
     """Remove what sessions left that were killed together with all their processes."""
     for entry in os.scandir(parent):
         parts = entry.name.split("-")
-        if len(parts) == 3 and parts[0] == "labray" and parts[1].isdecimal() and _is_ours(entry):
+        if len(parts) != 3 or parts[0] != "labray" or not parts[1].isdecimal():
+            continue
+        if _is_ours(entry) and not psutil.pid_exists(int(parts[1])):  # an older labray has no lock
             lock = _lock(entry.path)
             if lock is not None:
                 try:
