@@ -30,7 +30,11 @@ HOT = (
 NOT = {
     "labray/backends/sim/agenda.py": "its moments are SimPy's events",
     "labray/backends/sim/bodies.py": "an exception and an executor: users' frames are counted there",
+    "labray/backends/sim/chance.py": "patches the random modules",
     "labray/backends/sim/clock.py": "patches the time module",
+    "labray/backends/sim/identity.py": "patches the os module",
+    "labray/backends/sim/patches.py": "makes functions that stand for others",
+    "labray/backends/sim/waits.py": "patches the threading module",
     "labray/backends/sim/watchdog.py": "a thread that looks at frames",
 }
 """What is not, and why."""

@@ -42,6 +42,8 @@ class Body(Executor):
 
         Not so in limited stores, which forget at once what is viewed: the real ones refuse a little more often.
         """
+        if run.spec.kind == "actor":
+            self._worker.creation = run
         arguments: list[ObjectID] = []
         if not self._worker.limited:
             self._worker.viewed = arguments
@@ -56,7 +58,7 @@ class Body(Executor):
         if worker.interrupted:
             worker.interrupted = False
             raise Interrupted
-        worker.in_body, worker.viewed = True, None
+        worker.in_body, worker.viewed, worker.looks = True, None, 0
         try:
             return target(*args, **kwargs)
         except Cancelled:

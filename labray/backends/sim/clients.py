@@ -24,14 +24,17 @@ if TYPE_CHECKING:
     from labray.backends.sim.world import World
     from labray.process import Process
 
+PATIENT_LOOKS = 1_000
+"""So many looks at clocks in a row cost what one costs each, the next thousand twice as much, and so on."""
+
 
 class Client(ABC):
     """One simulated process attached to a node. There are many: with slots, one takes a kilobyte less."""
 
     __slots__ = (
-        "_after_s", "_agenda", "_answer", "_asleep_since", "_late", "_own", "_patience_s", "_process", "_profile",
-        "_sleeping", "_waits", "_world", "awaiting", "charges", "client", "daemon", "debt_s", "host", "outbox", "place",
-        "shelf", "unsaid", "viewed",
+        "_after_s", "_agenda", "_answer", "_asleep_since", "_late", "_own", "_patience_s", "_process",
+        "_profile", "_sleeping", "_waits", "_world", "awaiting", "chance", "charges", "client", "creation", "daemon",
+        "debt_s", "host", "looks", "outbox", "place", "running", "shelf", "unsaid", "used_s", "viewed",
     )  # fmt: skip
 
     def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
@@ -40,6 +43,11 @@ class Client(ABC):
         self.daemon = daemon
         self.host = daemon.host
         self.debt_s = 0.0
+        self.used_s = 0.0  # of CPU time, but for what it owes
+        self.running: m.Run | None = None
+        self.creation: m.Run | None = None  # of the actor that lives here
+        self.chance: Any = None  # its generators (chance.py), once it has drawn
+        self.looks = 0  # at clocks, with nothing between them
         self.outbox: list[tuple[Place, str, Any]] = []
         self._own: dict[ObjectID, None] = {}  # put by this process
         self.unsaid: list[ObjectID] = []  # stored, and the node has not heard of it
@@ -64,6 +72,10 @@ class Client(ABC):
         """Whether its store has a capacity."""
         return self._world.limited
 
+    @property
+    def world(self) -> World:
+        return self._world
+
     @abstractmethod
     def receive(self, letters: Sequence[Any]) -> None:
         """Notices of the node arrive."""
@@ -77,10 +89,6 @@ class Client(ABC):
         """As an event: the client's code goes on."""
 
     @abstractmethod
-    def exit(self, reason: str) -> None:
-        """This process ends here and now, by its own code."""
-
-    @abstractmethod
     def check(self) -> None:
         """Raise unless it is this client's code that calls."""
 
@@ -88,6 +96,7 @@ class Client(ABC):
 
     def post(self, message: m.Call) -> None:
         self.check()
+        self.looks = 0
         self.outbox.append((self.place, self.client, message))
         self.charges.posts(self._agenda.now + self.debt_s)
         self.charge(self.charges.call(message))
@@ -97,6 +106,7 @@ class Client(ABC):
         self._give_back_late()
         self.outbox.append((self.place, self.client, message))
         self.debt_s += self.charges.call(message)
+        self.looks = 0
         self._expect(request)
         debt_s, self.debt_s = self.debt_s, 0.0
         self._work(0.0, debt_s, self._flush)
@@ -146,7 +156,9 @@ class Client(ABC):
         return self.daemon.stores.get(object_id) if object_id in self._own else None
 
     def now(self) -> float:
-        self.debt_s += self._profile.clock_s
+        """A look at the clock moves it; the more, the longer nothing but such looks comes: a loop that waits ends."""
+        self.looks += 1
+        self.debt_s += self._profile.clock_s * (self.looks // PATIENT_LOOKS or 1)
         if self.debt_s >= self._profile.flush_s:
             self.settle()
         return self._agenda.now + self.debt_s
@@ -154,6 +166,8 @@ class Client(ABC):
     def sleep(self, seconds: float) -> None:
         self.check()
         self.charges.works()
+        if seconds > 0.0:
+            self.looks = 0
         if self.debt_s or self.outbox:
             self.settle()
         self._wait_begins()
@@ -166,6 +180,7 @@ class Client(ABC):
     def spend(self, seconds: float) -> None:
         self.check()
         self.charges.works()
+        self.looks = 0
         seconds += self.charges.handovers(self._agenda.now + self.debt_s, seconds)
         if self.outbox and (later_s := self.debt_s + seconds - self._patience_s) > 0.0:
             self.debt_s += seconds - later_s  # what was posted leaves in the middle
@@ -210,6 +225,7 @@ class Client(ABC):
             self._agenda.live -= 1
 
     def _work(self, delay_s: float, cpu_s: float, call: Callable[[Any], None]) -> None:
+        self.used_s += cpu_s
         self._waits += 1
         self._agenda.live += 1
         self.host.work(delay_s, cpu_s, call, self._after_s)

@@ -43,9 +43,6 @@ class Driver(Client):
         self._world.check(getcurrent() is self._world.hub)
         self._world.check_whole()
 
-    def exit(self, reason: str) -> None:
-        raise SystemExit(f"the simulated driver ended: {reason}")
-
     def _suspend(self) -> None:
         step, interrupts = self._agenda.step, self._world.interrupts
         self.waiting = True

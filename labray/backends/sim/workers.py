@@ -14,6 +14,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from labray import messages as m
 from labray import port
+from labray.backends.sim import loops
 from labray.backends.sim.bodies import Body, Cancelled
 from labray.backends.sim.clients import Client
 from labray.backends.sim.modelled import placeholder, small_values
@@ -29,7 +30,7 @@ class Worker(Client):
 
     __slots__ = (
         "_around_s", "_begun", "_clocked", "_cpu_s", "_entered", "_exiting", "_fiber", "_queue", "_since",
-        "alive", "in_body", "interrupted", "running",
+        "alive", "in_body", "interrupted",
     )  # fmt: skip
 
     def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
@@ -37,7 +38,6 @@ class Worker(Client):
         self._after_s = world.profile.taken_s * world.profile.after_share
         self.alive = True
         self._queue: list[m.Run] = []
-        self.running: m.Run | None = None
         self._begun = self._around_s = 0.0  # what decodes and encodes is measured as part of the body
         self._since = 0.0  # when the oldest waiting post was posted
         self._fiber: greenlet | None = None
@@ -187,7 +187,7 @@ class Worker(Client):
         if self._clocked:
             self._entered = thread_time()
         try:
-            return self._fiber.switch()  # type: ignore[no-any-return]
+            return loops.switch(self._fiber)  # type: ignore[no-any-return]
         except KeyboardInterrupt:
             self._wait_begins()
             self._agenda.after(0.0, lambda moment: self._exited("it was interrupted"))
@@ -235,7 +235,7 @@ class Worker(Client):
     def _suspend(self) -> None:
         if self._clocked:
             self._cpu_s += thread_time() - self._entered  # other fibers' time is not its own
-        self._world.hub.switch(False)
+        loops.switch(self._world.hub, False)
         if not self.alive:
             raise GreenletExit
         if self.interrupted and self.in_body:
@@ -259,6 +259,7 @@ class Worker(Client):
     # ------------------------------------------------------------ death
 
     def exit(self, reason: str) -> None:
+        """This process ends here and now, by its own code."""
         if self.outbox:
             self.settle()  # what it said before it died was said
         self.alive = False

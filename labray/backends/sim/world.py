@@ -15,9 +15,9 @@ from typing import Any
 from greenlet import getcurrent
 
 from labray import messages as m
+from labray.backends.sim import simulated
 from labray.backends.sim.agenda import Agenda
 from labray.backends.sim.clients import Client
-from labray.backends.sim.clock import Patches
 from labray.backends.sim.daemon import Daemon
 from labray.backends.sim.driver import Driver
 from labray.backends.sim.fate import Fate
@@ -77,7 +77,7 @@ class World:
             self.fate.begin()
         self._collecting = gc.isenabled()
         gc.disable()
-        self._patches = Patches(self._current)
+        self._patches = simulated.install(self, self._current)
         self.interrupts = Interrupts(lambda: self.driver.waiting and self.active is self.driver)
         self._watchdog: Watchdog | None = None
         if settings.blocked_s is not None and self.interrupts.ours:
@@ -170,9 +170,9 @@ class World:
 
     def _current(self) -> Client | None:
         """The simulated process whose code runs on the calling thread."""
-        if get_ident() != self._home or self.closed or self.active is not self._speaker():
+        if get_ident() != self._home or self.closed or (self.driver.waiting and self.active is self.driver):
             return None
-        return self.active
+        return self._speaker()
 
     def in_body(self) -> bool:
         """Whether it is a task's code that runs. May be asked from any thread."""
