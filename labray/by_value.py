@@ -7,7 +7,8 @@ A worker has no `__main__` of the user's. cloudpickle sends its functions and cl
 * objects whose `__reduce__` says "I am the global of that name": cached functions, a `NewType`, sentinels;
 * Struct classes, which cannot be filled after they were made.
 
-What has an identity (a sentinel, a Struct class) carries a token: a process that knows it already gives its own.
+What has an identity (a class, a sentinel) carries a token: a process that knows it already gives its own
+(identities.py). What has changed since is new everywhere: a copy of a class gets its attributes whenever it arrives.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import functools
 import inspect
 import linecache
-import secrets
 import sys
 import typing
 import weakref
@@ -25,6 +25,8 @@ from typing import Any
 
 import cloudpickle
 import msgspec
+
+from labray import identities
 
 StructMeta: Any = type(msgspec.Struct)
 
@@ -39,15 +41,20 @@ def importable(thing: Any, module: str | None, name: str) -> bool:
     return found is thing
 
 
-found_by_name: set[Any] = set()
-"""Functions and classes that were found by their module's name: 1 us saved each."""
+_found: dict[Any, tuple[Mapping[str, Any], str]] = {}
+"""Where functions and classes were found by their module's name: 1 us saved each. They may be others there now."""
 
 
 def can_import(thing: Any) -> bool:
     """Whether a function or class travels by name."""
+    place = _found.get(thing)
+    if place is not None and place[0].get(place[1]) is thing:
+        return True
     if not importable(thing, thing.__module__, thing.__qualname__):
         return False
-    found_by_name.add(thing)
+    path, _, name = thing.__qualname__.rpartition(".")
+    parent = functools.reduce(getattr, path.split("."), sys.modules[thing.__module__]) if path else None
+    _found[thing] = vars(parent or sys.modules[thing.__module__]), name
     return True
 
 
@@ -64,6 +71,7 @@ def names_main(data: bytes) -> bool:
 
 def reduce_code(code: CodeType, reduce: Callable[[CodeType], tuple[Any, ...]]) -> tuple[Any, ...]:
     """What `reduce` makes of it, and where it stands."""
+    _codes[code.co_filename, code.co_firstlineno, code.co_qualname] = code
     make, args = reduce(code)[:2]
     return _located, (make, args, code.co_filename, _source(code.co_filename))
 
@@ -80,7 +88,14 @@ def _located(make: Any, args: Any, filename: str, source: str | None) -> CodeTyp
     if source is not None and filename not in linecache.cache:
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     code: CodeType = make(*args)
-    return code if code.co_filename == filename else code.replace(co_filename=filename)
+    if code.co_filename != filename:
+        code = code.replace(co_filename=filename)
+    sent = _codes.get((filename, code.co_firstlineno, code.co_qualname))
+    return sent if sent == code else code  # in one process it is the very code: a debugger knows it
+
+
+_codes: weakref.WeakValueDictionary[tuple[str, int, str], CodeType] = weakref.WeakValueDictionary()
+"""What this process sent: the latest of each place."""
 
 
 # ---------------------------------------------------------------- what calls itself a global
@@ -98,7 +113,7 @@ def reduce_named(thing: Any) -> Any:
         return typing.NewType, (thing.__name__, thing.__supertype__), vars(thing)
     if getattr(thing, "__module__", None) in {None, "builtins", "typing"}:
         return reduced  # pickle knows it, or says what is wrong with it
-    return _instance, (_token(thing), type(thing)), thing.__getstate__() or {}, None, None, _fill
+    return _instance, (identities.token_of(thing), type(thing)), thing.__getstate__() or {}, None, None, _fill
 
 
 def _cached(function: Any, parameters: Mapping[str, Any]) -> Any:
@@ -106,8 +121,15 @@ def _cached(function: Any, parameters: Mapping[str, Any]) -> Any:
 
 
 def _instance(token: str, kind: Any) -> Any:
-    known = _known.get(token)
-    return known if known is not None else _remember(kind.__new__(kind), token)
+    known = identities.known(token)
+    if known is not None:
+        return known
+    made = identities.learn(kind.__new__(kind), token)
+    _unfilled.add(id(made))
+    return made
+
+
+_unfilled: set[int] = set()
 
 
 def _fill(thing: Any, state: Any) -> Any:
@@ -122,6 +144,28 @@ def _fill(thing: Any, state: Any) -> Any:
         for name, value in (slots or {}).items():
             object.__setattr__(thing, name, value)
     return thing
+
+
+# ---------------------------------------------------------------- classes
+
+
+def reduce_class(kind: type, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A class that goes by value, of what cloudpickle makes of it; but not under its token, which is for all here."""
+    make, args, state = reduced[:3]
+    made = (identities.token_of(kind), make, (*args[:-2], None, args[-1]))
+    return _class, made, state, None, None, _fill_class  # its attributes are set last: they may need it
+
+
+def _class(token: str, make: Any, args: Any) -> Any:
+    known = identities.known(token)
+    return known if known is not None else identities.learn(make(*args), token)
+
+
+def _fill_class(made: type, state: Any) -> type:
+    """The attributes of a copy. The original has them: it would be given copies of its methods."""
+    if identities.is_foreign(made):
+        cloudpickle.cloudpickle._class_setstate(made, state)
+    return made
 
 
 # ---------------------------------------------------------------- Struct classes
@@ -150,7 +194,16 @@ def reduce_struct(kind: Any) -> tuple[Any, ...]:
     ]
     bases = getattr(kind, "__orig_bases__", kind.__bases__)
     meta = None if type(kind) is StructMeta else type(kind)  # some versions cannot be found by its name
-    return _struct, (_token(kind), meta, kind.__name__, bases, namespace, own, described, options)
+    return _struct, (
+        identities.token_of(kind),
+        meta,
+        kind.__name__,
+        bases,
+        namespace,
+        own,
+        described,
+        options,
+    )
 
 
 def _annotations(kind: Any) -> dict[str, Any]:
@@ -169,9 +222,9 @@ def _annotations(kind: Any) -> dict[str, Any]:
 def _struct(
     token: str, meta: Any, name: str, bases: Any, namespace: Any, own: Any, fields: Any, options: Any
 ) -> Any:
-    known = _known.get(token)
+    known = identities.known(token)
     if known is not None:
-        return known
+        return _renewed(known, namespace)
     given = dict(namespace)
     for field, _, encoded, required, default, factory in fields:
         values = (
@@ -180,36 +233,16 @@ def _struct(
         given[field] = msgspec.field(name=encoded, **values)
     given["__annotations__"] = own
     made = (meta or StructMeta)(name, bases, given, **options)
-    return _remember(made, token, filled=True)
+    return identities.learn(made, token)
+
+
+def _renewed(kind: Any, namespace: Mapping[str, Any]) -> Any:
+    if identities.is_foreign(kind):
+        for name, value in namespace.items():
+            if not name.startswith("__"):
+                setattr(kind, name, value)
+    return kind
 
 
 def _is_given(factory: Any) -> bool:
     return factory is not msgspec.NODEFAULT
-
-
-# ---------------------------------------------------------------- identity
-
-_known: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
-_tokens: dict[int, str] = {}  # by id, as a user's object need not be hashable
-_unfilled: set[int] = set()
-
-
-def _token(thing: Any) -> str:
-    token = _tokens.get(id(thing))
-    if token is None:
-        token = secrets.token_hex(8)
-        _remember(thing, token, filled=True)
-    return token
-
-
-def _remember(thing: Any, token: str, filled: bool = False) -> Any:
-    """Know it by this token, as long as it is there. What cannot be referred to weakly is a new one each time."""
-    try:
-        weakref.finalize(thing, _tokens.pop, id(thing), None).atexit = False
-        _known[token] = thing
-        _tokens[id(thing)] = token
-    except TypeError:
-        pass
-    if not filled:
-        _unfilled.add(id(thing))
-    return thing

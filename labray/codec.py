@@ -13,7 +13,6 @@ from functools import _lru_cache_wrapper
 from io import BytesIO
 from types import CodeType, FunctionType
 from typing import Any
-from weakref import WeakSet
 
 import cloudpickle
 from msgspec import Struct
@@ -50,7 +49,7 @@ class _FastPickler(pickle.Pickler):
             self.refs.setdefault(obj.ref.id, obj)
             return _receive, (obj.ref.id, obj.ref.owner)
         if kind is FunctionType or kind is _lru_cache_wrapper or isinstance(obj, type):
-            if obj in reducing.found_by_name or reducing.can_import(obj):
+            if reducing.can_import(obj):
                 return NotImplemented
             raise _NeedsCloudpickle
         if kind.__name__ == "ndarray":
@@ -81,25 +80,8 @@ class _CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle h
             return reducing.reduce_struct(kind)
         reduced = super().reducer_override(kind)
         if isinstance(reduced, tuple) and len(reduced) == 6:
-            _whole.add(kind)
-            return (*reduced[:5], _fill)  # a class that goes by value: its attributes are set last
+            return reducing.reduce_class(kind, reduced)
         return reduced
-
-
-_whole: WeakSet[type] = WeakSet()
-"""Classes that this process made, or has unpickled already."""
-
-
-def _fill(made: type, state: Any) -> type:
-    """Set the attributes of an unpickled class, once.
-
-    cloudpickle finds a class that it knows, and sets them again: in a simulation, where the class is the program's
-    own, that would replace its methods by copies, and the next run of the same program would not be the same.
-    """
-    if made not in _whole:
-        cloudpickle.cloudpickle._class_setstate(made, state)
-        _whole.add(made)
-    return made
 
 
 def _array(array: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from labray import identities
 from labray.errors import NotInitializedError
 from labray.ids import ObjectID, Place, TaskID
 from labray.messages import Call, Notice, Payload, Ref, Stored
@@ -24,6 +25,7 @@ class Port(Protocol):
     """What a user program, driver and tasks alike, can ask of the world. Calls block the caller only."""
 
     session: str  # names the session: what was exported under another one must be exported anew
+    known: identities.Known  # what has an identity and came here by value
     task: TaskID  # the task that is running; ids.DRIVER in the main program
 
     def export(self, thing: Any, name: str) -> Ref:
@@ -141,6 +143,13 @@ class Probed(Protocol):
 
 
 _current: Port | None = None
+
+
+def _known() -> identities.Known:
+    return identities.here if _current is None else _current.known
+
+
+identities.ask(_known)  # what travelled by value is known to the process that runs
 
 
 def current() -> Port:

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from labray import codec
+from labray import codec, identities
 from labray import messages as m
 from labray.errors import ActorAlreadyExistsError, GetTimeoutError, restore
 from labray.ids import DRIVER, ObjectID, TaskID, function_id, lineage_prefix, put_id, result_id, task_id
@@ -30,16 +30,16 @@ class Process:
     def __init__(self, channel: Channel, session: str) -> None:
         self.channel = channel
         self.session = session
+        self.known = identities.here  # or a world's choice, if several of its processes live in this one
         self.task: TaskID = DRIVER
         # User code may call from several threads. Never held while something is sent, stored or awaited: a channel
         # may have to read answers for other threads meanwhile, and a late one comes back here (discard).
         self._lock = threading.RLock()
         self.handles = HandleTable(session, self._lock)
         self.questions = Questions(channel, self.handles, self._lock)
-        self._attempt = 0
         self._lends: int | None = None  # the thread without which the task cannot go on
         self._prefix = ""  # of the ids of all that this attempt submits; made when first needed
-        self._tasks = self._puts = self._functions = 0
+        self._attempt = self._tasks = self._puts = self._functions = 0
         self._exporting: dict[tuple[int, int], Ref] = {}  # by thread and thing
 
     # ------------------------------------------------------------ the running task

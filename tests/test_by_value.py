@@ -247,3 +247,57 @@ def test_inline_runs_the_very_code_so_that_a_debugger_finds_its_breakpoints() ->
     finally:
         sys.settrace(before)
     assert seen == ["test_by_value.py"]
+
+
+@pytest.mark.parametrize("backend", ["sim", "inline"])
+def test_where_the_code_is_in_this_process_the_very_code_runs(backend: str) -> None:
+    @ray.remote
+    def code() -> int:
+        return id(inspect.currentframe().f_code)  # type: ignore[union-attr]
+
+    ray.init(backend)
+    assert ray.get(code.remote()) == id(code._code.thing.__code__)
+
+
+def test_a_function_that_a_module_no_longer_has_under_its_name_travels_by_value(
+    monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    ray.init(backend, num_cpus=1)
+    call = ray.remote(lambda function, *args: function(*args))
+    original = inspect.cleandoc
+    assert ray.get(call.remote(original, "  a")) == "a"
+    monkeypatch.setattr(inspect, "cleandoc", lambda text: "another")
+    assert ray.get(call.remote(original, "  a")) == "a"
+
+
+def test_a_class_of_main_that_changed_between_calls_is_new_everywhere(tmp_path: Path, backend: str) -> None:
+    program = """
+import msgspec
+class Plain:
+    rate = 1
+    def value(self):
+        return self.rate
+class Words(msgspec.Struct):
+    rate = 1
+    def value(self):
+        return self.rate
+def value(thing):
+    return thing.value()
+ray.init(sys.argv[1], num_cpus=1)
+for kind in (Plain, Words):
+    print(told(value, kind()), end=" ")
+    kind.rate = 2
+    print(told(value, kind()), end=" ")
+    kind.value = lambda self: self.rate * 100
+    print(told(value, kind()), end=" ")
+for n in range(2):  # a notebook's cell, run again
+    class Plain:
+        def value(self, n=n):
+            return n
+    def value(thing):
+        return n, thing.value(), isinstance(thing, Plain)
+    print(told(value, Plain()), ray.get(ray.remote(value).remote(Plain())), end=" ")
+"""
+    assert printed(tmp_path, program, backend) == [
+        "1 2 200 1 2 200 (0, 0, True) (0, 0, True) (1, 1, True) (1, 1, True) "
+    ]

@@ -88,3 +88,47 @@ def test_the_seed_does_not_matter_where_nothing_is_left_to_chance() -> None:
 def test_another_cluster_or_scheduler_is_another_run() -> None:
     runs = {digest_of("tree_reduce", policy, nodes=nodes) for policy in POLICIES for nodes in (2, 3)}
     assert len(runs) == 6
+
+
+DRAWN = """
+import asyncio, datetime, os, queue, random, sys, threading, time, uuid
+import labray as ray
+from labray import trace
+seed, scheduler = int(sys.argv[1]), sys.argv[2]
+
+@ray.remote(max_retries=-1, retry_exceptions=True)
+def leaf(n):
+    from numpy.random import default_rng, exponential  # the first to do so imports it
+    if random.random() < 0.3:
+        raise ValueError("no luck")
+    ray.spend(random.expovariate(100) + exponential(0.01))
+    asyncio.run(asyncio.sleep(random.random() / 100))
+    threading.Event().wait(random.random() / 100)
+    time.sleep(int(uuid.uuid4()) % 100 / 1e4 + default_rng().random() / 100)
+    return str(uuid.uuid4()), datetime.datetime.now(datetime.UTC), os.getpid(), {str(n), "x", str(uuid.uuid4())}
+
+@ray.remote
+def tree(n):
+    refs = [leaf.remote(i) for i in range(n)]
+    random.shuffle(refs)
+    return len(ray.get(refs)) + random.randrange(2)
+
+with ray.init("sim", nodes=4, num_cpus=2, scheduler=scheduler, seed=seed) as session:
+    time.sleep(random.random())
+    print(sum(ray.get([tree.remote(n) for n in range(8)])), uuid.uuid4(), datetime.datetime.now(), random.random())
+    print(trace.digest(session.trace()))
+"""
+
+
+def drawn(seed: int, scheduler: str, hash_seed: int) -> str:
+    env = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", DRAWN, str(seed), scheduler]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("scheduler", ["bottom_up", "centralized", "random"])
+def test_what_bodies_draw_and_read_off_clocks_is_one_trace_a_seed(scheduler: str) -> None:
+    first = drawn(3, scheduler, hash_seed=1)
+    assert first == drawn(3, scheduler, hash_seed=99)
+    assert first == drawn(3, scheduler, hash_seed=7)
+    assert first.splitlines()[1] != drawn(4, scheduler, hash_seed=1).splitlines()[1]

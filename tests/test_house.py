@@ -20,6 +20,7 @@ FLOORS: dict[str, int] = {
     "options": 0,
     "codec": 0,
     "by_value": 0,
+    "identities": 0,
     "buffers": 0,
     "refs": 0,
     "signature": 0,

@@ -21,6 +21,7 @@ from labray import messages as m
 from labray.config import Config
 from labray.errors import DeadlockError
 from labray.executor import Executor
+from labray.identities import Known
 from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID, creator
 from labray.node import Node
 from labray.node.resources import boundless
@@ -108,6 +109,7 @@ class InlineWorker:
     def __init__(self, world: InlineSession, id: ClientID) -> None:
         self.channel = InlineChannel(world, id)
         self.process = Process(self.channel, world.name)
+        self.process.known = Known()
         self.executor = Executor(self.process)
         self.inbox: deque[m.Run] = deque()
         self.since = 0  # when the first in the inbox got there, in turns

@@ -9,6 +9,7 @@ from greenlet import GreenletExit
 
 from labray.errors import LabrayError
 from labray.executor import Executor, Interrupted, Outcome
+from labray.identities import Known
 from labray.messages import Failed, Run, Spec
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Body(Executor):
     def __init__(self, process: Process, worker: Worker) -> None:
         super().__init__(process, (SystemExit, KeyboardInterrupt, GeneratorExit, GreenletExit))
         self._worker = worker
+        process.known = Known()
 
     def _pretend(self, spec: Spec, sizes: Sequence[int]) -> Outcome:
         """Its cost is the world's business."""

@@ -13,10 +13,12 @@ import random
 import sys
 import uuid
 from collections.abc import Callable
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+
+from labray import identities
 
 if TYPE_CHECKING:
     from labray.backends.sim.clients import Client
@@ -122,19 +124,18 @@ def _entropy(patches: Patches, imports: Chance) -> None:
     patches.put(random, "_urandom", os.urandom)
     patches.replace(random.Random, "seed", seeded)
 
-    def own_uuid() -> uuid.UUID:
-        return uuid.UUID(bytes=urandom(16), version=4)
-
-    # what pickling draws, to tell classes apart, must not be missing in the program's own row
-    patches.put(cloudpickle.cloudpickle, "uuid", SimpleNamespace(uuid4=own_uuid))
+    # what pickling draws, to tell things apart, must not be missing in the program's own row
+    patches.put(identities, "token_hex", lambda size: urandom(size).hex())
+    own = SimpleNamespace(uuid4=lambda: uuid.UUID(bytes=urandom(16), version=4))
+    patches.put(cloudpickle.cloudpickle, "uuid", own)
 
 
 def _importing() -> bool:
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False
 
 
