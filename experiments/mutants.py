@@ -36,6 +36,12 @@ class Mutant(Struct, frozen=True):
 
 MUTANTS = (
     Mutant(
+        "simulated processes share the generators of random",
+        "backends/sim/simulated.py",
+        "    chance.install(patches, world.driver)\n",
+        "    chance.of(world.driver)\n",
+    ),
+    Mutant(
         "an Unpin is forgotten",
         "node/requests.py",
         "            self.objects.unpin(object_id, count)\n\n    # ----",

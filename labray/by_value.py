@@ -41,19 +41,25 @@ def importable(thing: Any, module: str | None, name: str) -> bool:
     return found is thing
 
 
+MOST_FOUND = 4096
 _found: dict[Any, tuple[Mapping[str, Any], str]] = {}
 """Where functions and classes were found by their module's name: 1 us saved each. They may be others there now."""
 
 
 def can_import(thing: Any) -> bool:
     """Whether a function or class travels by name."""
-    place = _found.get(thing)
+    try:
+        place = _found.get(thing)
+    except TypeError:  # its metaclass has objected to a hash
+        return importable(thing, thing.__module__, thing.__qualname__)
     if place is not None and place[0].get(place[1]) is thing:
         return True
     if not importable(thing, thing.__module__, thing.__qualname__):
         return False
     path, _, name = thing.__qualname__.rpartition(".")
     parent = functools.reduce(getattr, path.split("."), sys.modules[thing.__module__]) if path else None
+    if len(_found) >= MOST_FOUND:
+        _found.clear()
     _found[thing] = vars(parent or sys.modules[thing.__module__]), name
     return True
 

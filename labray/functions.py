@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from labray import port, session
+from labray import port, renewals, session
 from labray.messages import Ref
 from labray.options import build
 from labray.port import Port
@@ -17,7 +17,8 @@ from labray.unpicklable import UnpicklableError
 class Code:
     """A function or class, and where it was exported to. In other processes only the latter is known.
 
-    It is exported at the first use in a session, so a helper defined after the decorator is still seen.
+    It is exported at the first use in a session, so a helper defined after the decorator is still seen; and again when
+    code that it refers to is another by then.
     """
 
     def __init__(self, thing: Any, name: str, session: str = "", ref: Ref | None = None) -> None:
@@ -25,13 +26,16 @@ class Code:
         self.name = name
         self._session = session
         self._ref = ref
+        self._places: Sequence[renewals.Place] = ()
 
     def ref(self, port: Port) -> Ref:
         """What to call it by in this session."""
-        if self._ref is None or self._session != port.session:
+        if self._ref is None or self._session != port.session or renewals.changed(self._places):
             if self.thing is None:
                 raise ValueError(f"{self.name} is of a session that was shut down. Define it anew.")
+            places = renewals.places(self.thing)
             self._ref, self._session = port.export(self.thing, self.name), port.session
+            self._places = places  # not before: it may refer to itself
         return self._ref
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -301,3 +301,56 @@ for n in range(2):  # a notebook's cell, run again
     assert printed(tmp_path, program, backend) == [
         "1 2 200 1 2 200 (0, 0, True) (0, 0, True) (1, 1, True) (1, 1, True) "
     ]
+
+
+def test_a_helper_whose_cell_ran_again_is_the_new_one_in_code_that_was_sent(
+    tmp_path: Path, backend: str
+) -> None:
+    program = """
+def helper():
+    return deeper()
+def deeper():
+    return 1
+class Model:
+    @staticmethod
+    def value():
+        return 1
+@ray.remote
+def leaf():
+    return 1
+@ray.remote
+def task():
+    return helper(), Model.value(), ray.get(leaf.remote())
+@ray.remote
+class Actor:
+    def method(self):
+        return helper(), Model.value(), ray.get(leaf.remote())
+def show():
+    results = ray.get([task.remote(), Actor.remote().method.remote()])
+    assert results[0] == results[1]
+    print(results[0], end=" ")
+ray.init(sys.argv[1], num_cpus=2)
+show()
+sent = task._code.ref(ray.port.current()).id
+show()
+assert sent == task._code.ref(ray.port.current()).id  # as long as nothing changes it is sent once
+def deeper():
+    return 2
+show()
+def helper():
+    return 3
+show()
+Model.value = staticmethod(lambda: 4)
+show()
+class Model:
+    def value():
+        return 5
+show()
+@ray.remote
+def leaf():
+    return 6
+show()
+"""
+    assert printed(tmp_path, program, backend) == [
+        "(1, 1, 1) (1, 1, 1) (2, 1, 1) (3, 1, 1) (3, 4, 1) (3, 5, 1) (3, 5, 6) "
+    ]

@@ -46,6 +46,7 @@ FLOORS: dict[str, int] = {
     "executor": 4,
     "config": 4,
     "functions": 4,
+    "renewals": 4,
     "actors": 4,
     "session": 4,
     "testing": 4,

@@ -6,7 +6,11 @@ The last letters of a function's name say how often its tasks may be retried (`r
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -32,6 +36,23 @@ class OrderBrokenError(Exception):
 
 class AskedError(ValueError):
     """What a task raises because the program says so."""
+
+
+class DisturbedError(Exception):
+    """While a task waited, somebody else drew from its generators, or its clocks went apart."""
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Around what waits: chance and clocks are the process's own."""
+    random.random()
+    before = random.getstate()
+    yield
+    if random.getstate() != before:
+        raise DisturbedError("somebody else drew from this task's generators")
+    apart_s = datetime.now().timestamp() - time.time()
+    if abs(apart_s) > 1e-3:
+        raise DisturbedError(f"datetime is {apart_s} s ahead of time")
 
 
 class Fat:
@@ -83,7 +104,8 @@ def nest(tree: tuple[int, ...], value: int, large: bool) -> int:
         return value
     children = [nest.remote(tree[1:], value + at, large) for at in range(tree[0])]
     children.append(leaf.remote(value, large, 0.0))
-    ray.wait(children, num_returns=len(children))
+    with undisturbed():
+        ray.wait(children, num_returns=len(children))
     return number_in(ray.get(add.remote(False, *children)))
 
 
@@ -98,7 +120,8 @@ def spawn(value: int, large: bool, refs: list[Any], fat: bool) -> Any:
 def patient(value: int, seconds: float, refs: list[Any]) -> int:
     """Waits as long as it is told to, and goes on."""
     try:
-        ray.get(refs, timeout=seconds)
+        with undisturbed():
+            ray.get(refs, timeout=seconds)
     except ray.exceptions.GetTimeoutError:
         ray.wait(refs, num_returns=len(refs), timeout=seconds)
     return value
@@ -108,7 +131,8 @@ def patient(value: int, seconds: float, refs: list[Any]) -> int:
 def nap(value: int, seconds: float, stubborn: bool) -> int:
     """Sleeps, so that it can be interrupted; it may return all the same."""
     try:
-        ray.sleep(seconds)
+        with undisturbed():
+            ray.sleep(seconds)
     except KeyboardInterrupt:
         if not stubborn:
             raise

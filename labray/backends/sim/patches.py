@@ -149,11 +149,16 @@ class Late(MetaPathFinder):
 def _programs_own(modules: dict[str, ModuleType]) -> Iterator[ModuleType]:
     """Modules of the program itself."""
     for name, module in list(modules.items()):
-        if name.partition(".")[0] in _OWN or not isinstance(module, ModuleType):
+        if name in _foreign:
             continue
-        file = getattr(module, "__file__", None)
-        if file is None or not any(part in file for part in _FOREIGN):
+        file = getattr(module, "__file__", None) or ""
+        if name.partition(".")[0] in _OWN or any(part in file for part in _FOREIGN):
+            _foreign.add(name)
+        else:
             yield module
+
+
+_foreign: set[str] = set()  # names of modules that are not: there are many
 
 
 def _exchange(module: Any, instead: dict[int, tuple[Any, Any]]) -> None:
