@@ -13,6 +13,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -153,7 +154,8 @@ def test_nobodys_draws_disturb_another():
     def interleaved(seconds):
         values = []
         for _ in range(4):
-            values.append((random.random(), np.random.rand(), os.urandom(4)))
+            with tempfile.NamedTemporaryFile():
+                values.append((random.random(), np.random.rand(), os.urandom(4)))
             ray.sleep(seconds)
         return values
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable
 from types import FrameType, SimpleNamespace
@@ -128,6 +129,8 @@ def _entropy(patches: Patches, imports: Chance) -> None:
     patches.put(identities, "token_hex", lambda size: urandom(size).hex())
     own = SimpleNamespace(uuid4=lambda: uuid.UUID(bytes=urandom(16), version=4))
     patches.put(cloudpickle.cloudpickle, "uuid", own)
+    # temporary files are real: their names are one generator's, which is made anew for each process that comes to it
+    patches.put(tempfile, "_Random", lambda: random.Random(urandom(32)))
 
 
 def _importing() -> bool:
