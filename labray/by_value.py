@@ -156,15 +156,27 @@ def _fill(thing: Any, state: Any) -> Any:
 
 
 def reduce_class(kind: type, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A class that goes by value, of what cloudpickle makes of it; but not under its token, which is for all here."""
+    """A class that goes by value, of what cloudpickle makes of it."""
     make, args, state = reduced[:3]
-    made = (identities.token_of(kind), make, (*args[:-2], None, args[-1]))
+    made = (identities.token_of(kind), make, args)
     return _class, made, state, None, None, _fill_class  # its attributes are set last: they may need it
 
 
 def _class(token: str, make: Any, args: Any) -> Any:
+    """cloudpickle has a table of its own, by ids of its own, but one for all processes that live in this one."""
     known = identities.known(token)
-    return known if known is not None else identities.learn(make(*args), token)
+    if known is not None:
+        return known
+    *before, tracked, extra = args
+    if not identities.at_home():
+        made = make(*before, None, extra)
+        cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS[made] = tracked
+    else:
+        there = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracked)
+        if there is not None:  # the program has pickled it itself
+            return identities.learn(there, token, copy=False)
+        made = make(*args)
+    return identities.learn(made, token)
 
 
 def _fill_class(made: type, state: Any) -> type:

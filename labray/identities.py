@@ -58,9 +58,15 @@ def known(token: str) -> Any:
     return _whose().things.get(token)
 
 
-def learn(thing: Any, token: str) -> Any:
-    """A copy of another process's; what cannot be referred to weakly is a new one each time."""
-    _whose().foreign.add(token)
+def at_home() -> bool:
+    """Whether it is the real process itself that runs."""
+    return _whose() is here
+
+
+def learn(thing: Any, token: str, copy: bool = True) -> Any:
+    """Know it from now on; what cannot be referred to weakly is a new one each time. copy: of another process's."""
+    if copy:
+        _whose().foreign.add(token)
     return _remember(thing, token)
 
 
