@@ -22,6 +22,17 @@ _session: Session | None = None
 _recorder: Recorder | None = None
 _pid = 0  # of the process that called init: a forked child must not end its parent's session
 
+_inherited: tuple[Session | None, Port | None] = None, None
+"""In a forked child: its parent's, which is of no use here; it is kept, as to let go of it could end things."""
+
+
+def _forked() -> None:
+    global _inherited
+    _inherited = _session, port.current() if port.exists() else None
+
+
+os.register_at_fork(after_in_child=_forked)
+
 SIMULATED_CPUS = 4
 """CPUs of a simulated node unless told: a simulation must not depend on the machine it runs on."""
 
@@ -69,7 +80,7 @@ def init(
     kept; a path also writes them there at the end, for `labray whatif`. extra: the backend's own.
     """
     global _session, _pid, _recorder
-    if port.exists():
+    if port.exists() and (_session, port.current()) != _inherited:
         if ignore_reinit_error and _session is not None:
             return Context(_config)
         raise RuntimeError(

@@ -53,7 +53,10 @@ class Patches:
     def replace(self, module: Any, name: str, simulated: Callable[..., Any]) -> None:
         """Call this one, with the client before the arguments, where a simulated process calls that."""
         real = getattr(module, name)
-        patched = standing_for(real, module.__name__, name, simulated)
+        where, what = module.__name__, name
+        if isinstance(module, type):
+            where, what = module.__module__, f"{module.__qualname__}.{name}"
+        patched = standing_for(real, where, what, simulated)
         self._patched[id(real)] = real, patched
         self.put(module, name, patched)
 
@@ -119,7 +122,7 @@ def standing_for(real: Callable[..., Any], module: str, name: str, simulated: Ca
         return real(*args, **kwargs) if client is None else simulated(client, *args, **kwargs)
 
     # pickled by name: a function that refers to it finds whatever is there when it is loaded
-    patched.__module__, patched.__name__, patched.__qualname__ = module, name, name
+    patched.__module__, patched.__name__, patched.__qualname__ = module, name.rpartition(".")[2], name
     patched.__doc__ = getattr(real, "__doc__", None)
     return patched
 

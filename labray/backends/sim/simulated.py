@@ -6,9 +6,9 @@ import gc
 from functools import partial
 from typing import TYPE_CHECKING
 
-from labray import port
 from labray.backends.sim import chance, clock, identity, waits
 from labray.backends.sim.patches import Current, Patches
+from labray.errors import LabrayError
 
 if TYPE_CHECKING:
     from labray.backends.sim.world import World
@@ -27,7 +27,11 @@ def install(world: World, current: Current) -> Patches:
 
 def _orphaned(world: World) -> None:
     """In a forked child: the session is its parent's."""
-    world.closed = True
+    world.broke(
+        LabrayError(
+            "this process was forked from one that uses labray; the session belongs to its parent. "
+            "Call labray.init() in the child before anything else, or use tasks instead of fork."
+        )
+    )
     world.interrupts.take_off()
     gc.enable()
-    port.switch(None)
