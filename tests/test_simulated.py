@@ -259,6 +259,20 @@ def test_a_signal_to_a_number_ends_that_process_and_no_real_one(sim):
             os.kill(gone, signal.SIGKILL)
 
 
+def test_a_signal_to_oneself_is_handled_if_it_is_and_ctrl_c_is_not_heeded(sim):
+    def signals_itself():
+        caught = []
+        before = signal.signal(signal.SIGUSR1, lambda number, frame: caught.append(number))
+        try:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        return caught
+
+    assert in_a_task(signals_itself) == [signal.SIGUSR1]
+
+
 def test_os_abort_ends_the_worker_alone(sim):
     with pytest.raises(ray.exceptions.WorkerCrashedError, match="abort"):
         ray.get(run.options(max_retries=0).remote(os.abort))

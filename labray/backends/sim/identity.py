@@ -10,6 +10,7 @@ import _posixsubprocess
 import _thread
 import os
 import signal
+import sys
 import threading
 from errno import ESRCH
 from functools import partial
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 FIRST_PID = 1 << 22
 """Linux gives smaller ones: no signal for a simulated process reaches a real one."""
-_HARMLESS = frozenset({signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH})
+_HARMLESS = frozenset({signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, signal.SIGINT})
+"""Ctrl-C is the main program's: workers do not heed it, real ones neither."""
 _STOPPING = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 
 NO_FORK = (
@@ -81,7 +83,7 @@ class Numbers:
         return self._numbers.setdefault(name, FIRST_PID + len(self._numbers))
 
     def signal(self, client: Client, pid: int, number: int) -> None:
-        """Any signal ends a worker, but for those that by default do nothing."""
+        """Any signal ends a worker, but for those that by default do nothing, and those that it handles itself."""
         world = self._world
         name = next((name for name, its in self._numbers.items() if its == pid), "")
         victim = world.clients.get(ClientID(name))
@@ -90,6 +92,10 @@ class Numbers:
         if number in _STOPPING:
             raise LabraySystemError("a simulated process cannot be stopped: it can only be killed.")
         if not number or number in _HARMLESS:
+            return
+        handler = signal.getsignal(number)
+        if victim is client and callable(handler):  # it is the real process's, and so the task's
+            handler(int(number), sys._getframe())
             return
         if victim is client:
             victim.exit(f"it sent itself signal {int(number)}")
