@@ -158,11 +158,11 @@ def _fill(thing: Any, state: Any) -> Any:
 def reduce_class(kind: type, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
     """A class that goes by value, of what cloudpickle makes of it."""
     make, args, state = reduced[:3]
-    made = (identities.token_of(kind), make, args)
+    made = (identities.token_of(kind), make, args, kind.__qualname__)
     return _class, made, state, None, None, _fill_class  # its attributes are set last: they may need it
 
 
-def _class(token: str, make: Any, args: Any) -> Any:
+def _class(token: str, make: Any, args: Any, qualname: str) -> Any:
     """cloudpickle has a table of its own, by ids of its own, but one for all processes that live in this one."""
     known = identities.known(token)
     if known is not None:
@@ -176,6 +176,7 @@ def _class(token: str, make: Any, args: Any) -> Any:
         if there is not None:  # the program has pickled it itself
             return identities.learn(there, token, copy=False)
         made = make(*args)
+    type.__setattr__(made, "__qualname__", qualname)
     return identities.learn(made, token)
 
 

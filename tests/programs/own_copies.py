@@ -10,6 +10,7 @@ EXPECTED = {
     "identity": [True, True, True, True],
     "redefined": [0, 1, 2],
     "defaults": 0,
+    "name": "main.<locals>.Model",
 }
 
 
@@ -27,6 +28,10 @@ def main(ray):
     @ray.remote
     def value_of(model):
         return model.value()
+
+    @ray.remote
+    def name_of(model):
+        return type(model).__qualname__
 
     @ray.remote
     class Keeper:
@@ -100,4 +105,5 @@ def main(ray):
         ],
         "redefined": [ray.get(value_of.remote(redefined(number))) for number in range(3)],
         "defaults": len(grow.__defaults__[0]),
+        "name": ray.get(name_of.remote(Model())),
     }
