@@ -108,6 +108,8 @@ def _whole(least: int) -> Callable[[str, Any], int]:
         if value < least:
             ever = " (-1: without end)" if least == -1 else ""
             raise ValueError(f"{name} is >= {least}{ever}, not {value!r}.")
+        if value > MOST:
+            raise ValueError(f"{name} is at most {MOST:.0e}, not {_shown(value)}.")
         return value
 
     return check

@@ -23,24 +23,32 @@ class Births:
         self.node = node
         self.desk = node.desk
         self.failed = 0
+        self._pauses = 0  # under way
+        self._told = ""
 
     def succeeded(self) -> None:
         self.failed = 0
 
     def failure(self, reason: str) -> None:
         """A worker died before its first word."""
-        self.failed += 1
-        if self.failed == 1:
+        if not self._pauses:  # what fails together has failed once
+            self.failed += 1
+        if (
+            self.failed == 1 and reason != self._told
+        ):  # others may start in between: what they cannot have is the same
+            self._told = reason
             self.desk.do(Warn(f"{self.desk.place} cannot start a worker: {reason}"))
-        if self.failed >= PATIENCE and not any(w.started for w in self.node.pool.workers.values()):
+        if self.failed >= PATIENCE and not self.node.pool.workers:  # nor one that is about to begin
             text = f"{self.desk.place} cannot start a worker, {self.failed} times in a row: {reason}"
             queue = self.node.pool.queue
             for task in queue.in_order():
                 self.node.endings.end_with(task, ErrorInfo("system", text))
                 queue.withdraw(task)
         self.node.pool.starting += 1
-        self.desk.after(min(PAUSE_S * 2.0 ** (self.failed - 1), LONGEST_S), self._may_try)
+        self._pauses += 1
+        self.desk.after(min(PAUSE_S * 2.0 ** max(0, self.failed - 1), LONGEST_S), self._may_try)
 
     def _may_try(self) -> None:
+        self._pauses -= 1
         self.node.pool.starting -= 1
         self.node.pool.queue.stirred = True
