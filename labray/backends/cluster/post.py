@@ -142,5 +142,8 @@ class Post:
 
 
 def complain(text: str) -> None:
-    """One line in the log, which is the user's terminal."""
-    print(f"labray: {text}", file=sys.stderr, flush=True)
+    """One line in the log, which is the user's terminal, or nobody's any more."""
+    try:
+        print(f"labray: {text}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # a pipe that is closed, a disk that is full: the work goes on
+        return

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import sys
 import threading
 import time
+import warnings
+from typing import Any
 
 import msgspec
 
@@ -61,6 +64,7 @@ class Ear:
         self._fd, self.theirs = os.pipe2(os.O_CLOEXEC)
         self._bell = os.eventfd(0, os.EFD_CLOEXEC)
         self._folder = Folder()
+        self._told = False
         self._thread = threading.Thread(target=self._listen, name="labray-output", daemon=True)
 
     def begin(self) -> None:
@@ -101,15 +105,47 @@ class Ear:
             end = at + SIZE_BYTES + int.from_bytes(data[at : at + SIZE_BYTES], "little")
             if end > len(data):
                 break
-            line = decode_line(data[at + SIZE_BYTES : end])
-            shown = self._folder.hear(line, time.monotonic())
+            try:
+                line = decode_line(data[at + SIZE_BYTES : end])
+            except (
+                msgspec.MsgspecError
+            ):  # not from a worker of ours: somebody writes to descriptors he does not know
+                shown = None
+            else:
+                shown = self._folder.hear(line, time.monotonic())
             if shown is not None:
                 self._show([(line.error, shown)])
             at = end
         return data[at:]
 
     def _show(self, lines: list[tuple[bool, str]]) -> None:
+        """Whatever becomes of it: who stops to listen stops all who print."""
         for error, text in lines:
             stream = sys.stderr if error else sys.stdout
-            if stream is not None and not stream.closed:
-                print(text, file=stream, flush=True)
+            try:
+                if stream is not None and not getattr(stream, "closed", False):
+                    _print(text, stream)
+            except BaseException as why:  # noqa: BLE001  (the user's object: it may raise anything)
+                self._tell_once(type(why).__name__)
+
+    def _tell_once(self, why: str) -> None:
+        if not self._told:
+            self._told = True
+            with contextlib.suppress(BaseException):  # if it is stderr that fails there is nobody to tell
+                _print(f"labray: lines that tasks print are lost, as they cannot be shown: {why}", sys.stderr)
+
+
+def _print(text: str, stream: Any) -> None:
+    try:
+        print(text, file=stream, flush=True)
+    except UnicodeEncodeError as error:
+        print(text.encode(error.encoding, "backslashreplace").decode(error.encoding), file=stream, flush=True)
+
+
+def warn(text: str) -> None:
+    """A warning from the node, while a frame is read: one that the user has made an error loses what comes after it."""
+    try:
+        warnings.warn(text, stacklevel=3)
+    except Exception as error:  # noqa: BLE001  (or his own showwarning has failed)
+        with contextlib.suppress(Exception):
+            _print(f"labray: {type(error).__name__}: {text}", sys.stderr)

@@ -10,6 +10,7 @@ is flushed, at most once a second. What a carriage return has overwritten is not
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import os
 import time
@@ -161,7 +162,10 @@ class WorkerOutput(io.TextIOBase):
         for start in range(0, max(len(line), 1), LONGEST_BYTES // 4):  # a character is at most 4 bytes
             part = line[start : start + LONGEST_BYTES // 4].encode(errors="replace").decode()
             record = _encode(Line(self._error, name, os.getpid(), part))
-            os.write(self._fd, len(record).to_bytes(SIZE_BYTES, "little") + record)
+            with contextlib.suppress(
+                OSError
+            ):  # the driver has ended, or the task closed what it did not open
+                os.write(self._fd, len(record).to_bytes(SIZE_BYTES, "little") + record)
 
 
 class _Bytes(io.BufferedIOBase):
