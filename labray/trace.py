@@ -28,6 +28,7 @@ their subject and detail (attempts count from 0; times are the world's seconds):
     freed       object   None                   at its owner
     lost        worker or place   reason        what the world declared dead
     actor       actor    (state, place)         at its owner; state: alive, restarting, dead
+    cut         place    (events, why)          so many events of this place are missing, from this time on
 """
 
 from __future__ import annotations

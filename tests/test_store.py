@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from labray.backends.cluster.store import Reader, Segments, link
+from labray.backends.cluster.reader import Reader
+from labray.backends.cluster.store import Segments, link
 from labray.ids import ObjectID
 from labray.messages import Block, Payload, Stored
 
@@ -21,8 +22,7 @@ def map_of(reader: Reader, segments: Segments, writer: str, directory: Path) -> 
     """Of a segment that has gone with its writer since."""
     fd = os.memfd_create("a segment", os.MFD_CLOEXEC)
     os.write(fd, b"abc".ljust(4096))
-    segments.hold(writer, 0, f"/proc/self/fd/{fd}")
-    os.close(fd)
+    segments.hold(writer, 0, fd)
     reader.load(ObjectID(writer), Stored(3, Block(writer, 0, 0, (3,))), lambda id: None)
     os.unlink(link(str(directory), writer, 0))
 
@@ -52,8 +52,7 @@ def test_a_reader_lets_go_of_segments_that_are_gone_unless_there_is_a_view(tmp_p
     def written(writer: str) -> Stored:
         fd = os.memfd_create("a segment", os.MFD_CLOEXEC)
         os.write(fd, b"abc".ljust(4096))
-        segments.hold(writer, 0, f"/proc/self/fd/{fd}")
-        os.close(fd)
+        segments.hold(writer, 0, fd)
         return Stored(3, Block(writer, 0, 0, (3,)))
 
     def read(writer: str, unpin: Callable[[ObjectID], None] = lambda id: None) -> Payload:

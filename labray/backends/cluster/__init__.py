@@ -3,7 +3,8 @@
 session.py   start and end, from the driver        template.py  the process all others are forked from
 channel.py, waiter.py  what a client posts and asks          daemon.py    the loop around a Node
 wires.py, line.py, pipe.py, frames.py, errands.py, post.py  what travels, and how
-store.py, allocator.py, shelf.py, stock.py, disk.py, room.py  shared memory, how much, and what had to leave it
+store.py, reader.py, allocator.py, shelf.py, stock.py, disk.py, room.py  shared memory, and what had to leave it
+descriptors.py                                     how many files there may be
 worker.py, crew.py                                 a worker, and a daemon's view of it
 interrupts.py, wishes.py                           how a cancelled task is interrupted
 enquiries.py, answers.py                           what a driver asks beside its program

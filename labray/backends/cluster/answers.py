@@ -10,24 +10,30 @@ from labray.backends.cluster.spool import Spool
 from labray.node.holdings import held
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from labray.backends.cluster.post import Post
     from labray.node import Node
 
 
 class Answers:
-    """nodes: the daemon's, by place, its own first. traced: whether events are kept."""
+    """nodes: the daemon's, by place, its own first. traced: whether events are kept. warn(text): tell the user."""
 
-    def __init__(self, nodes: dict[str, Node], post: Post, traced: bool) -> None:
+    def __init__(self, nodes: dict[str, Node], post: Post, traced: bool, warn: Callable[[str], None]) -> None:
         self._nodes = list(nodes.values())
         self._post = post
         self._traced = traced
-        self._spool = Spool()
+        self._warn = warn
+        self._place = self._nodes[0].place
+        self._spool = Spool(self._place)
 
     def write_out(self, node: Node) -> None:
         """Take a node's events out of memory."""
         events = node.take_log()
-        if events and self._traced:
-            self._spool.add(events)
+        if events and self._traced and (why := self._spool.add(events)):
+            self._warn(
+                f"{self._place} traces no more: {why}. The program goes on; its trace tells what is missing."
+            )
 
     def trace(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
         for node in self._nodes:

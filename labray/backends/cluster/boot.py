@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
+import importlib
 import os
+import resource
 import signal
+import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NoReturn
 
 import msgspec
@@ -70,8 +75,71 @@ def die_with(parent: int) -> None:
 def lead_group() -> None:
     """In a new worker: what it starts can be ended with it, and the kernel takes it before a daemon or the driver."""
     os.setpgid(0, 0)
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # advice: where it may not be given (a read-only /proc) the worker runs without
+
+
+def preload(names: Iterable[str]) -> None:
+    """Import what workers need. What is broken of others' is broken for who imports it; what is ours must be there."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            if name.startswith("labray."):
+                raise
+    gc.collect()
+    gc.freeze()  # what is here stays: a collection in a child must not copy these pages
+
+
+def be_daemon(
+    parent: int,
+    ends: Iterable[socket.socket],
+    boot: Boot,
+    place: str,
+    end: socket.socket,
+    line: socket.socket | None,
+) -> None:
+    """The life of a child of the template. ends: the template's own sockets."""
+    _become(parent, ends, [each.fileno() for each in (end, line) if each is not None])
+    from labray.backends.cluster.household import main
+
+    main(boot, place, end, line)
+
+
+def be_worker(
+    parent: int, ends: Iterable[socket.socket], boot: Boot, place: str, client: str,
+    fds: Sequence[int], speech: int, limits: tuple[int, int],
+) -> None:  # fmt: skip
+    """The same. fds: of its pipe, and of its permits. limits: of descriptors, as the driver has them."""
+    lead_group()
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    _become(parent, ends, [*fds, speech])
+    from labray.backends.cluster.worker import serve
+
+    serve(socket.socket(fileno=fds[0]), fds[1], place, client, boot.session, boot.directory, speech)
+
+
+def _become(parent: int, ends: Iterable[socket.socket], keep: Collection[int]) -> None:
+    """Let go of all that is the template's, but for what to keep."""
+    die_with(parent)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for end in ends:
+        if end.fileno() not in keep:
+            end.detach()
+    first = 3
+    for fd in sorted(keep):
+        os.closerange(first, fd)
+        first = max(fd + 1, 3)
+    os.closerange(first, 1 << 16)
+    reseed()
+
+
+def fill_standard() -> None:
+    """Have descriptors 0 to 2. A socket of ours there would get what C code prints, and be replaced in a child."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def reseed() -> None:
@@ -108,6 +176,7 @@ def end_with(run: Callable[[], object]) -> NoReturn:
     except BaseException:  # noqa: BLE001  (the child must not run on as a second template)
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):  # closed, a broken pipe, or none at all
+            with contextlib.suppress(BaseException):
+                stream.flush()
         os._exit(code)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-import warnings
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from labray.backends.cluster.frames import Segment, Withdrawn
 from labray.backends.cluster.outbox import Outbox
 from labray.backends.cluster.own import Own
 from labray.backends.cluster.shelf import Shelf, payload_bytes
+from labray.backends.cluster.speech import warn
 from labray.backends.cluster.waiter import Waiter
 from labray.errors import LabrayError
 from labray.ids import ObjectID, Place, is_put
@@ -47,7 +47,7 @@ LATE = 256
 class Wire(Protocol):
     """Carries batches of words. `send` from any thread; `receive` from one thread at a time."""
 
-    def send(self, messages: Sequence[Call | Segment]) -> None: ...
+    def send(self, messages: Sequence[Call | Segment], fd: int = -1) -> None: ...
 
     def receive(self, timeout: float | None) -> Sequence[Notice | Withdrawn]:
         """What is there, waiting up to `timeout` seconds (None: for ever). Raises if the session is over."""
@@ -85,7 +85,7 @@ class WireChannel:
             Withdrawn: lambda notice: None,
             Reclaim: self._own.reclaim,
             Trim: lambda notice: self._shelf.writer.trim(),
-            Warned: lambda notice: warnings.warn(notice.text, stacklevel=2),
+            Warned: lambda notice: warn(notice.text),
         }
 
     # ------------------------------------------------------------ out
@@ -105,13 +105,12 @@ class WireChannel:
 
     # ------------------------------------------------------------ in
 
-    def ask(self, message: Call | Segment, request: int, timeout: float | None) -> Notice | None:
-        """Send and wait for the answer to this request. None: the time is up."""
+    def ask(self, message: Any, request: int, timeout: float | None, fd: int = -1) -> Notice | None:
+        """Send and wait for the answer to this request. None: the time is up. fd: goes with it."""
         self._check()
         waiter = self._waiters[request] = Waiter()
-        self._outbox.put(message)
         try:
-            self._outbox.flush()
+            self._outbox.hand(message, fd)
             answer = self._wait(waiter, timeout)
         finally:
             self._waiters.pop(request, None)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from labray.backends.cluster import errands
-from labray.backends.cluster.errands import Errand
+from labray.backends.cluster.descriptors import described, refuse_the_last
+from labray.backends.cluster.errands import Errand, Outgoing
 from labray.backends.cluster.frames import decode_calls
 from labray.backends.cluster.member import Member
 from labray.backends.cluster.pipe import Closed
@@ -17,8 +17,6 @@ from labray.backends.cluster.wishes import wish
 from labray.messages import Finished, Recalled
 
 if TYPE_CHECKING:
-    import socket
-
     from labray.backends.cluster.loop import Loop
     from labray.ids import ClientID, TaskID
     from labray.messages import Interrupt, Notice
@@ -32,7 +30,7 @@ BATCHES = 64
 class Crew:
     """All of them. hear(client, message) is called for each message of a worker."""
 
-    def __init__(self, loop: Loop, template: socket.socket, hear: Callable[[str, Any], None]) -> None:
+    def __init__(self, loop: Loop, template: Outgoing, hear: Callable[[str, Any], None]) -> None:
         self._loop = loop
         self._template = template
         self._hear = hear
@@ -44,10 +42,20 @@ class Crew:
         return client in self._members
 
     def start(self, client: ClientID) -> None:
-        """Have it forked. Its first word is Hello; if there is none the template says it is gone."""
-        member = self._members[client] = Member(client)
-        self._loop.watch(member.pipe.fileno(), lambda: self._turn(client))
-        errands.send(self._template, Errand("fork", client), (member.theirs.fileno(), member.permits))
+        """Have it forked. Its first word is Hello; if there is none the template says it is gone. Raises OSError."""
+        member = Member(client)
+        try:
+            refuse_the_last(member.permits)
+            self._loop.watch(member.pipe.fileno(), lambda: self._turn(client))
+        except OSError:
+            member.close()
+            raise
+        self._members[client] = member
+        try:
+            self._template.send(Errand("fork", client), (member.theirs.fileno(), member.permits))
+        except OSError:
+            self._forget(client).close()
+            raise
         member.theirs.close()  # each end has one reader
 
     def met(self, client: str, pid: int, error: str) -> bool:
@@ -60,6 +68,10 @@ class Crew:
         """The processes that are up, by client."""
         return {client: member.pid for client, member in self._members.items() if member.pid}
 
+    def unheard(self, since: float) -> list[str]:
+        """Those that were born before then and have not said a word."""
+        return [client for client, member in self._members.items() if not member.pid and member.born < since]
+
     def stop(self, client: ClientID, force: bool) -> None:
         """Have it ended, or killed, and forget it."""
         if client in self._members:
@@ -68,7 +80,7 @@ class Crew:
                 self._killed[client] = member
             else:
                 member.close()
-            errands.send(self._template, Errand("kill" if force else "end", client))
+            self._template.send(Errand("kill" if force else "end", client))
 
     def _forget(self, client: str) -> Member:
         member = self._members.pop(client)
@@ -130,6 +142,10 @@ class Crew:
             return False
         return True
 
+    def take(self, client: str) -> int:
+        """The descriptor that came with what it says now; -1 if none did."""
+        return self._members[client].pipe.take()
+
     def recall(self, client: str, tasks: tuple[TaskID, ...]) -> tuple[TaskID, ...]:
         """What it had not begun. If nothing, Recalled(()) is heard when it next speaks, not before.
 
@@ -148,8 +164,12 @@ class Crew:
         self._addressed[client] = member
         back = member.take_back((notice.task,))
         if not back:
-            wish(directory, client, notice.task, notice.attempt)
-            errands.send(self._template, Errand("interrupt", client))
+            try:
+                wish(directory, client, notice.task, notice.attempt)
+            except OSError as error:  # a full disk, no descriptor, the session's directory has gone
+                complain(f"task {notice.task} cannot be interrupted: {described(error)}")
+                return back
+            self._template.send(Errand("interrupt", client))
         return back
 
     def bury(self, client: str, reason: str) -> tuple[tuple[TaskID, ...], str] | None:

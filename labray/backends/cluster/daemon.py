@@ -19,6 +19,8 @@ from labray.backends.cluster import errands
 from labray.backends.cluster.alarms import Alarms
 from labray.backends.cluster.answers import Answers
 from labray.backends.cluster.crew import Crew
+from labray.backends.cluster.descriptors import described
+from labray.backends.cluster.errands import Outgoing
 from labray.backends.cluster.frames import (
     BEAT,
     HELD,
@@ -56,7 +58,6 @@ from labray.messages import (
     Recall,
     Recalled,
     Reclaim,
-    Registered,
     Restore,
     Run,
     Send,
@@ -84,19 +85,19 @@ class Daemon:
     ) -> None:  # fmt: skip
         self._boot = boot
         self._place = place
-        self._template = template
+        self._template = Outgoing(template)
         self._nodes, self._main = nodes, nodes[place]
         self._loop = Loop()
-        self._crew = Crew(self._loop, template, self._on_call)
+        self._crew = Crew(self._loop, self._template, self._on_call)
         self._line = Line(self._loop, line, boot.driver, self._on_call)
         self._post = Post(boot, place, self._on_errands)
         self._local: deque[tuple[Node, str, Any]] = deque()
         self._alarms = Alarms()
         self._stock = Stock(boot, place, self._loop, self._tell, self._ship)
         self._sharing = Sharing(self._main)
-        self._answers = Answers(nodes, self._post, boot.trace)
+        self._answers = Answers(nodes, self._post, boot.trace, self._warn)
         hear = partial(self._handle, self._main, "")
-        self._rounds = Rounds(boot, self._main, self._post, self._crew, template, self._line, hear)
+        self._rounds = Rounds(boot, self._main, self._post, self._crew, self._template, self._line, hear)
         self._obey: dict[type, Callable[[Node, Any], None]] = {
             Start: self._start,
             Stop: self._stop,
@@ -105,7 +106,7 @@ class Daemon:
             Restore: lambda node, effect: self._stock.restore(effect),
             Free: self._free,
             Alarm: lambda node, x: self._alarms.set(x.after, node.place, x.token),
-            Warn: self._warn,
+            Warn: lambda node, x: self._warn(x.text),
         }
         self._hear: dict[bytes, Callable[[str, memoryview, list[bytes]], None]] = {
             LETTERS: self._on_letters,
@@ -122,7 +123,7 @@ class Daemon:
     def run(self) -> NoReturn:
         """For ever: a daemon is killed, by the template or with it."""
         self._loop.watch(self._post.fd, self._post.stir)
-        self._loop.watch(self._template.fileno(), self._on_errands)
+        self._loop.watch(self._template.end.fileno(), self._on_errands)
         for node in self._nodes.values():
             self._local.append((node, "", Booted()))
             self._local.extend((node, "", PlaceLost(Place(lost))) for lost in self._boot.lost)
@@ -155,10 +156,12 @@ class Daemon:
         if local:  # news came while we wrote
             self._settle()
             return
-        self._line.flush()
         for node in self._nodes.values():
             if len(node.log) > CHUNK:
                 self._answers.write_out(node)
+        self._line.flush()
+        if self._template.waiting:  # it is stopped, or slow
+            self._loop.when_writable(self._template.end.fileno(), self._template.flush)
 
     def _handle(self, node: Node, sender: str, message: Any) -> None:
         for effect in node.handle(sender, message, monotonic()):
@@ -188,7 +191,11 @@ class Daemon:
             self._post.write(node.place, to, message)
 
     def _start(self, node: Node, effect: Start) -> None:
-        self._crew.start(effect.worker)
+        try:
+            self._crew.start(effect.worker)
+        except OSError as error:
+            why = f"it could not be started: {described(error)}"
+            self._local.append((node, "", WorkerLost(effect.worker, why)))
 
     def _stop(self, node: Node, effect: Stop) -> None:
         self._crew.stop(effect.worker, effect.force)
@@ -211,12 +218,12 @@ class Daemon:
         elif block.writer in self._crew:
             self._crew.say(block.writer, Reclaim(block, effect.keep))
 
-    def _warn(self, node: Node, effect: Warn) -> None:
+    def _warn(self, text: str) -> None:
         first = self._boot.nodes[0].place
         if self._place == first:
-            self._line.notify(Warned(effect.text))
+            self._line.notify(Warned(text))
         else:
-            self._post.send(first, [WARN + effect.text.encode()])
+            self._post.send(first, [WARN + text.encode(errors="backslashreplace")])
 
     # ------------------------------------------------------------ inputs
 
@@ -230,8 +237,8 @@ class Daemon:
             if self._crew.met(client, message.pid, message.error):
                 self._handle(self._main, "", WorkerStarted(ClientID(client)))
         elif type(message) is Segment:
-            held = self._stock.hold(client, message)
-            self._send(self._main, client, Registered(message.request, held))
+            fd = self._line.take() if client == self._boot.driver else self._crew.take(client)
+            self._send(self._main, client, self._stock.hold(client, message, fd))
         else:
             self._sharing.slim(message)
             self._handle(self._main, client, message)
@@ -240,7 +247,7 @@ class Daemon:
         self._handle(self._main, "", news)
 
     def _on_errands(self) -> None:
-        while (got := errands.receive(self._template)) is not None:
+        while (got := errands.receive(self._template.end)) is not None:
             errand = got[0]
             if errand.verb == "gone":
                 self._on_gone(errand.subject, errand.detail)
@@ -251,6 +258,7 @@ class Daemon:
                     self._local.append((node, "", PlaceLost(Place(errand.subject))))
             elif errand.verb == "joined":
                 self._post.meet(errand.subject)
+                self._rounds.expect(errand.subject)
                 totals = msgspec.json.decode(errand.detail, type=Demand)
                 for node in self._nodes.values():  # at once: what is read next may come from there
                     self._handle(node, "", PlaceJoined(Place(errand.subject), totals))

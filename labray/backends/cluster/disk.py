@@ -6,6 +6,8 @@ mode 0600 in a directory of the session's, and are named by numbers that are nev
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import threading
 from collections import deque
@@ -26,13 +28,14 @@ class Disk:
     """name: begins the names of this daemon's files in a directory that it may share with others."""
 
     def __init__(self, loop: Loop, directory: str, name: str) -> None:
-        self._loop = loop
         self._directory = directory
         self._name = name
         self._count = 0
         self._jobs: SimpleQueue[tuple[Callable[[], None], Then]] = SimpleQueue()
         self._done: deque[tuple[Then, OSError | None]] = deque()
-        self._bell = -1
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread: threading.Thread | None = None
+        loop.watch(self._bell, self._hear)
 
     def path(self, number: int) -> str:
         return os.path.join(self._directory, f"{self._name}.{number}")
@@ -55,10 +58,14 @@ class Disk:
         self._do(lambda: os.unlink(path), lambda error: None)
 
     def _do(self, job: Callable[[], None], then: Then) -> None:
-        if self._bell < 0:
-            self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._loop.watch(self._bell, self._hear)
-            threading.Thread(target=self._work, name="labray-disk", daemon=True).start()
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name="labray-disk", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as why:  # too many processes; the next job tries again
+                self.end(then, OSError(errno.EAGAIN, str(why)))
+                return
+            self._thread = thread
         self._jobs.put((job, then))
 
     def _work(self) -> None:
@@ -69,9 +76,16 @@ class Disk:
                 job()
             except OSError as what:
                 error = what
-            self._done.append((then, error))
+            except Exception as what:  # noqa: BLE001  (no memory, say: that job has failed, the next may not)
+                number = errno.ENOMEM if isinstance(what, MemoryError) else errno.EIO
+                error = OSError(number, f"{type(what).__name__}: {what}")
             del job
-            os.eventfd_write(self._bell, 1)
+            self.end(then, error)
+
+    def end(self, then: Then, error: OSError | None) -> None:
+        """What came of a job is to be heard on the loop."""
+        self._done.append((then, error))
+        os.eventfd_write(self._bell, 1)
 
     def _hear(self) -> None:
         os.eventfd_read(self._bell)
@@ -87,7 +101,10 @@ def _write(path: str, view: memoryview) -> None:
         while done < len(view):
             done += os.write(fd, view[done : done + CHUNK_BYTES])
     except OSError:
-        os.unlink(path)
+        with contextlib.suppress(
+            OSError
+        ):  # it has vanished, or the disk fails at that too: what failed first is told
+            os.unlink(path)
         raise
     finally:
         os.close(fd)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from labray.backends.cluster.descriptors import need
 from labray.backends.cluster.frames import (
     HELD,
     ROSTER,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 LOOK_MS = 500
 """How often to look whether the daemon that should answer is still there."""
 PAUSE_S = 0.002
+SOCKET_FDS = 16
+"""That a zmq context and a socket need, with some to spare: without them zmq aborts the process."""
 ACCOUNT_S = 15.0
 """For each node to say what it holds: the probe is asked when something hangs, and must not hang as well."""
 
@@ -94,9 +97,16 @@ class Enquiries:
         """Until the first node knows these to be alive (and they are up), or to be lost. Raises TimeoutError."""
         deadline = time.monotonic() + timeout
         while True:
-            known = {entry.place for entry in self.roster() if entry.alive is alive}
+            roster = self.roster()
+            known = {entry.place for entry in roster if entry.alive is alive}
             if places <= known:
                 break
+            if alive and (
+                lost := [entry.place for entry in roster if entry.place in places and not entry.alive]
+            ):
+                raise SessionError(
+                    f"these nodes could not be started, or were lost at once: {', '.join(lost)}."
+                )
             if time.monotonic() > deadline:
                 missing = ", ".join(sorted(places - known))
                 raise TimeoutError(
@@ -113,6 +123,7 @@ class Enquiries:
         """The answer's frames, so many or (None) up to an empty one."""
         deadline = None if timeout is None else time.monotonic() + timeout
         name, path = f"{self._boot.driver}+trace", self._boot.path(place)
+        need(SOCKET_FDS)
         with zmq.Context() as context, dealer(context, name, self._boot.token, path) as end:
             poller = zmq.Poller()
             poller.register(end, zmq.POLLIN)

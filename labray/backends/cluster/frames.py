@@ -6,9 +6,10 @@ zmq frames). Nothing is unpickled here.
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import Any, NewType
 
 import msgspec
+from msgspec.structs import fields, replace
 
 from labray.holdings import Held
 from labray.ids import TaskID
@@ -56,15 +57,13 @@ class Withdrawn(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class Segment(Tagged, frozen=True, array_like=True, gc=False):
-    """A client has made a segment of shared memory: open it now, while its writer lives. Answered by Registered.
+    """A client has made a segment of shared memory; its descriptor comes with the frame. Answered by Granted.
 
     Asked, not posted: a writer that dies before the daemon holds the segment has told nobody of its blocks.
     """
 
     request: int
     number: int
-    pid: int
-    fd: int
 
 
 class Mail(Word, frozen=True, array_like=True, gc=False):
@@ -85,7 +84,27 @@ class Shipment(Word, frozen=True, array_like=True, gc=False):
     refs: tuple[Ref, ...]
 
 
-encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def encode(words: Any) -> bytes:
+    """As msgpack. Text that is no Unicode (a file's name in an error, a task's) is told with backslashes."""
+    try:
+        return _encode(words)
+    except UnicodeEncodeError:
+        return _encode(_spelt(words))
+
+
+def _spelt(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, list | tuple):
+        return [_spelt(item) for item in value]
+    if isinstance(value, Word):
+        return replace(value, **{field.name: _spelt(getattr(value, field.name)) for field in fields(value)})
+    return value
+
+
 decode_calls = msgspec.msgpack.Decoder(list[Call | Hello | Segment]).decode
 decode_notices = msgspec.msgpack.Decoder(list[Notice]).decode
 decode_notice = msgspec.msgpack.Decoder(Notice | Withdrawn).decode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import pickle
 import random
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     import socket
 
     from labray.backends.cluster.boot import Boot
+
+
+LAST_WORDS_S = 30.0
+"""For the template to hear why a daemon has failed."""
 
 
 def build_nodes(boot: Boot, place: str) -> dict[str, Node]:
@@ -51,5 +56,8 @@ def main(boot: Boot, place: str, template: socket.socket, line: socket.socket | 
         Daemon(boot, place, template, line, build_nodes(boot, place)).run()
     except Exception:  # noqa: BLE001  (whatever it is, it is told, and ends the session)
         text = f"the daemon of {place} failed:\n{traceback.format_exc()}"
-        errands.send(template, Errand("fatal", place, text[-100_000:]))
-        template.recv(1)  # wait to be killed: the template's last look is at what was said
+        with contextlib.suppress(OSError):  # it is gone, or hangs: whoever waits for us sees that we are gone
+            template.settimeout(LAST_WORDS_S)
+            template.send(errands.encoded(Errand("fatal", place, text[-100_000:])))
+            while template.recv(1):  # wait to be killed: the template's last look is at what was said
+                pass

@@ -29,6 +29,9 @@ DELICATE = ("labray.process", "labray.codec", "labray.refs", "labray.backends.cl
 AGAIN_S = 0.0005
 """After that it is tried again."""
 
+LATER_S = 0.05
+"""The same, where the system lacked what it takes."""
+
 PAUSES = frozenset(
     (PipeWire.wait.__code__, WireChannel.sleep.__code__, WireChannel.spend.__code__, Waiter.pause.__code__)
 )
@@ -64,6 +67,9 @@ class InterruptibleExecutor(Executor):
                 lines = file.read().splitlines()
         except FileNotFoundError:  # a signal from somebody else
             return
+        except OSError:  # the task has used up the descriptors, say: in a moment it may have given some back
+            _thread.start_new_thread(_again, (threading.get_ident(), LATER_S))
+            return
         new, self._seen = lines[self._seen :], len(lines)
         self._early.update(new)
         if self._open and self.process.attempt in new:
@@ -71,9 +77,9 @@ class InterruptibleExecutor(Executor):
             raise KeyboardInterrupt
 
 
-def _again(thread: int) -> None:
+def _again(thread: int, pause_s: float = AGAIN_S) -> None:
     """In a thread of its own: a signal that a handler sends itself is handled inside that handler."""
-    time.sleep(AGAIN_S)
+    time.sleep(pause_s)
     signal.pthread_kill(thread, signal.SIGINT)
 
 

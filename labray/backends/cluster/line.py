@@ -30,6 +30,10 @@ class Line:
         if self._pipe is not None:
             loop.watch(self._pipe.fileno(), self._listen)
 
+    def take(self) -> int:
+        """The descriptor that came with what is heard now; -1 if none did."""
+        return -1 if self._pipe is None else self._pipe.take()
+
     def greet(self) -> None:
         """Say that this daemon is up."""
         self._send([])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Container
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from labray.backends.cluster.frames import Withdrawn, encode
@@ -38,6 +39,7 @@ class Member:
         self.full = False  # its pipe is, and the loop waits for room
         self.silent = False  # its end is closed: nothing more will be heard
         self.pid = 0
+        self.born = monotonic()
         self.last_words = ""
         self._sent: deque[TaskID] = deque()
         self._ahead = False  # the first in the backlog is a Run whose permit is out
@@ -74,7 +76,7 @@ class Member:
                 return False
             self._ahead = False
             backlog.popleft()
-        return True
+        return self.pipe.flush()
 
     def _resume(self) -> bool:
         """First what is withdrawn, then the permits of what is not: who has one of these has heard of those."""

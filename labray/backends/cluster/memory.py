@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -35,14 +36,22 @@ class Segment:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise NoMemory(f"the system has no memory for {end - self.backed} bytes ({error})") from error
-            os.posix_fallocate(self.fd, self.backed, end - self.backed)
+            self._allocate(end)
         self.backed = end
+
+    def _allocate(self, end: int) -> None:
+        """As kernels before 5.14 can."""
+        try:
+            os.posix_fallocate(self.fd, self.backed, end - self.backed)
+        except OSError as error:
+            raise NoMemory(f"the system has no memory for {end - self.backed} bytes ({error})") from error
 
     def trim(self, end: int) -> None:
         """Give back what lies behind this."""
         end = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
         self.granted = min(self.granted, end)
         if end < self.backed:
-            os.truncate(self.fd, end)
-            os.truncate(self.fd, self.size)
-            self.backed = end
+            with contextlib.suppress(OSError):  # what cannot grow again has no pages, which `back` then says
+                os.truncate(self.fd, end)
+                self.backed = end
+                os.truncate(self.fd, self.size)

@@ -33,6 +33,12 @@ class MemoryWatch:
 
     def look(self) -> MemoryShort | None:
         """What to tell the node, if there is too little left."""
+        try:
+            return self._look()
+        except (psutil.Error, OSError):  # no descriptor for a file in /proc, say: it is looked at again soon
+            return None
+
+    def _look(self) -> MemoryShort | None:
         limit, threshold = self._watches.worker_memory_limit, self._watches.memory_usage_threshold
         sizes = None
         if limit is not None:

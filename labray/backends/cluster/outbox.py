@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from labray.backends.cluster.frames import Segment
+from labray.backends.cluster.speech import warn
 from labray.errors import LabrayError
 from labray.messages import Call
 
@@ -25,7 +26,7 @@ class Outbox:
     """send(messages) raises a LabrayError once the session is over; ended(error) is told of that."""
 
     def __init__(
-        self, send: Callable[[list[Call | Segment]], None], ended: Callable[[LabrayError], None]
+        self, send: Callable[[list[Call | Segment], int], None], ended: Callable[[LabrayError], None]
     ) -> None:
         self._send = send
         self._ended = ended
@@ -60,17 +61,45 @@ class Outbox:
         with self._sending:
             self._send_all()
 
+    def hand(self, message: Call | Segment, fd: int) -> None:
+        """Now, with all that is there. fd: a descriptor goes with it (-1: none), and then it goes alone."""
+        if fd < 0:
+            self._messages.append(message)
+        with self._sending:
+            self._send_all()
+            if fd >= 0:
+                self._say([message], fd)
+
     def _send_all(self) -> None:
         messages = self._messages
         batch = []
         while messages:
             batch.append(messages.popleft())
         if batch:
-            try:
-                self._send(batch)
-            except LabrayError as error:
-                self._ended(error)
+            self._say(batch, -1)
+
+    def _say(self, batch: list[Call | Segment], fd: int) -> None:
+        try:
+            self._send(batch, fd)
+        except LabrayError as error:
+            self._ended(error)
+            raise
+        except (OverflowError, TypeError, ValueError, MemoryError):  # of one: the others leave
+            if len(batch) == 1:
                 raise
+            self._say_each(batch)
+
+    def _say_each(self, batch: list[Call | Segment]) -> None:
+        failed: list[Exception] = []
+        for message in batch:
+            try:
+                self._say([message], -1)
+            except LabrayError:
+                raise
+            except Exception as error:  # noqa: BLE001  (it is raised below: the first of them)
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def arm(self) -> None:
         """Have the thread flush in a millisecond."""
@@ -95,6 +124,8 @@ class Outbox:
                     self.flush()
                 except LabrayError:  # the session is over; whoever calls next is told
                     return
+                except Exception as error:  # noqa: BLE001  (who stops to send stops all who wait for an answer)
+                    warn(f"a message to the node could not be sent: {type(error).__name__}: {error}")
             self._armed = False
             if self._messages:  # said while we were about to lie down
                 self.arm()

@@ -14,7 +14,8 @@ from labray.messages import Pin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from labray.backends.cluster.store import Reader, Writer
+    from labray.backends.cluster.reader import Reader
+    from labray.backends.cluster.store import Writer
     from labray.ids import ObjectID
     from labray.messages import Payload, Reclaim, Stored
 

@@ -1,19 +1,31 @@
 """One end of the wire between a daemon and a client: a Unix socket pair that keeps message boundaries.
 
-Each end has one reader: frames arrive in the order in which they were sent. Frames too large for the socket travel as
-an anonymous file whose descriptor is passed along.
+Each end has one reader: frames arrive in the order in which they were sent. Frames too large for the socket travel in
+pieces, not as files: whoever is out of descriptors can neither make nor receive one, and what is lost so is lost
+without a word. A descriptor travels with the one frame that is about it (a Segment).
 """
 
 from __future__ import annotations
 
-import mmap
+import errno
 import os
 import socket
+import time
+from array import array
 from collections import deque
+from collections.abc import Callable
 
 LARGEST_FRAME_BYTES = 128 * 1024
-"""Above a frame goes by file: a socket buffer (212,992 bytes by default) should hold more than one."""
+"""Above a frame goes in pieces of this size: a socket buffer (212,992 bytes by default) should hold more than one."""
+LARGEST_BYTES = 1 << 32
+"""Of a frame in pieces: more than one bytes object may have in msgpack. Who announces more is not one of us."""
+GONE = frozenset((errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN, errno.EBADF))
+SHORT = frozenset((errno.ENOBUFS, errno.ENOMEM))
+PAUSE_S = 0.001
+"""When the kernel has no memory for a message: the socket says that it is writable all the same."""
 
+_BEGINS = 0xC1  # no msgpack begins so: the length of a frame follows, and then the frame in pieces
+_HEAD_BYTES = 9
 _FD_BYTES = socket.CMSG_SPACE(4)
 
 
@@ -31,13 +43,20 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 class Pipe:
-    """Whole frames over one non-blocking socket. What does not fit at once waits in `backlog`, in order."""
+    """Whole frames over one non-blocking socket. What does not fit at once waits in `backlog`, in order.
+
+    passed: the descriptor that came with the frame that was received last, for who wants it to take; -1: none.
+    """
 
     def __init__(self, end: socket.socket) -> None:
         self.socket = end
         self.backlog: deque[bytes] = deque()
+        self.passed = -1
+        self._unsent: memoryview | None = None  # of a large frame, of which some has gone
         self._room = bytearray(LARGEST_FRAME_BYTES)
         self._view = memoryview(self._room)
+        self._large: memoryview | None = None  # a frame in pieces, and how much of it is there
+        self._filled = 0
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -51,56 +70,111 @@ class Pipe:
         """Send what waits; True when nothing does any more."""
         while self.backlog and self.offer(self.backlog[0]):
             self.backlog.popleft()
-        return not self.backlog
+        return not self.backlog and (self._unsent is None or self._attempt(self._send_pieces))
 
-    def offer(self, frame: bytes) -> bool:
-        """Send now or not at all; whether it was sent. Raises Closed."""
-        try:
-            if len(frame) <= LARGEST_FRAME_BYTES:
-                self.socket.send(frame)
-            else:
-                self._send_file(frame)
-        except BlockingIOError:
+    def deliver(self, frame: bytes, wait: Callable[[], object], fd: int = -1) -> None:
+        """Send all of it, waiting as often as there is no room. fd: a descriptor to go with it, if it is small."""
+        while not (self.flush() and self.offer(frame, fd)):
+            wait()
+        while not self.flush():
+            wait()
+
+    def offer(self, frame: bytes, fd: int = -1) -> bool:
+        """Send now, or not at all; whether it was sent. Of a large one the rest leaves before anything else does."""
+        if self._unsent is not None and not self._attempt(self._send_pieces):
             return False
-        except OSError as error:  # broken pipe, reset: the reader is gone
-            raise Closed(str(error)) from error
+        if len(frame) > LARGEST_FRAME_BYTES:
+            return self._offer_large(frame)
+        if fd < 0:
+            try:
+                self.socket.send(frame)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                return _again(error)
+            return True
+        return self._attempt(lambda: socket.send_fds(self.socket, [frame], [fd]))
+
+    def _offer_large(self, frame: bytes) -> bool:
+        assert len(frame) < LARGEST_BYTES, f"a message of {len(frame)} bytes: more than {LARGEST_BYTES}"
+        head = bytes([_BEGINS]) + len(frame).to_bytes(_HEAD_BYTES - 1, "little")
+        if not self._attempt(lambda: self.socket.send(head)):
+            return False
+        self._unsent = memoryview(frame)
+        self._attempt(self._send_pieces)
         return True
 
-    def _send_file(self, frame: bytes) -> None:
-        fd = os.memfd_create("labray-frame", os.MFD_CLOEXEC)
-        try:
-            os.truncate(fd, len(frame))
-            with mmap.mmap(fd, len(frame)) as room:
-                room[:] = frame
-            socket.send_fds(self.socket, [len(frame).to_bytes(8, "little")], [fd])
-        finally:
-            os.close(fd)
+    def _send_pieces(self) -> None:
+        """On from where the last attempt ended."""
+        while self._unsent:
+            self.socket.send(self._unsent[:LARGEST_FRAME_BYTES])
+            self._unsent = self._unsent[LARGEST_FRAME_BYTES:]
+        self._unsent = None
 
-    def receive(self) -> memoryview | bytes | None:
-        """The next frame, valid until the next call; None if there is none yet. Raises Closed at the end."""
+    def _attempt(self, send: Callable[[], object]) -> bool:
         try:
-            count, extra, _, _ = self.socket.recvmsg_into([self._room], _FD_BYTES)
-        except BlockingIOError:
-            return None
-        except (
-            ConnectionResetError
-        ):  # told once, if the other end went and left something unread: what it said is here
-            return self.receive()
+            send()
         except OSError as error:
-            raise Closed(str(error)) from error
-        if extra:
-            return self._read_file(extra[0][2], int.from_bytes(self._view[:8], "little"))
-        if count == 0:
-            raise Closed("end of file")
-        return self._view[:count]
+            return _again(error)
+        return True
 
-    def _read_file(self, ancillary: bytes, size: int) -> bytes:
-        fd = int.from_bytes(ancillary[:4], "little")
-        try:
-            with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as room:
-                return room[:]
-        finally:
+    def receive(self) -> memoryview | None:
+        """The next frame, valid until the next call; None if there is none yet. Raises Closed at the end."""
+        while True:
+            room = self._view if self._large is None else self._large[self._filled :]
+            try:
+                count, extra, _, _ = self.socket.recvmsg_into([room], _FD_BYTES, socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                return None
+            except ConnectionResetError:  # told once; what it said before it left is still here
+                continue
+            except OSError as error:
+                _again(error)
+                return None
+            if extra or self.passed >= 0:
+                self._keep(extra)
+            if count == 0:
+                raise Closed("end of file")
+            if self._large is not None:
+                self._filled += count
+                if self._filled == len(self._large):
+                    whole, self._large = self._large, None
+                    return whole
+            elif count != _HEAD_BYTES or self._room[0] != _BEGINS:
+                return self._view[:count]
+            else:
+                self._begin(int.from_bytes(self._view[1:count], "little"))
+
+    def _begin(self, size: int) -> None:
+        if not LARGEST_FRAME_BYTES < size < LARGEST_BYTES:
+            raise Closed(f"what is at the other end announces a frame of {size} bytes")
+        self._large, self._filled = memoryview(bytearray(size)), 0
+
+    def _keep(self, extra: list[tuple[int, int, bytes]]) -> None:
+        """What came with the last frame and nobody took is nobody's; what comes with this one may be wanted."""
+        if self.passed >= 0:
+            os.close(self.passed)
+        fds = [fd for _, _, data in extra for fd in array("i", data)]
+        self.passed = fds.pop(0) if fds else -1
+        for fd in fds:
             os.close(fd)
+
+    def take(self) -> int:
+        """The descriptor that came with the last frame, from now on the caller's; -1 if there was no room for it."""
+        fd, self.passed = self.passed, -1
+        return fd
 
     def close(self) -> None:
+        self._keep([])
         self.socket.close()
+
+
+def _again(error: OSError) -> bool:
+    """False, perhaps after a moment, if to try again may help. Raises Closed at the end, and what is unheard of."""
+    if error.errno in GONE:
+        raise Closed(str(error)) from error
+    if error.errno in SHORT:
+        time.sleep(PAUSE_S)
+    elif error.errno != errno.EAGAIN:
+        raise error
+    return False

@@ -17,8 +17,9 @@ import msgspec
 
 from labray import codec
 from labray.backends.cluster import errands, room, watches
-from labray.backends.cluster.boot import Boot, encode_boot
+from labray.backends.cluster.boot import Boot, encode_boot, fill_standard
 from labray.backends.cluster.channel import WireChannel
+from labray.backends.cluster.descriptors import need
 from labray.backends.cluster.directories import Directory
 from labray.backends.cluster.enquiries import Enquiries
 from labray.backends.cluster.errands import Errand
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 BOOT_S = 30.0
 END_S = 5.0
+START_FDS = 24
+"""That a driver needs to start a session, of which half are for a moment only."""
 PRELOAD = ("labray.executor", "labray.backends.cluster.worker", "cloudpickle", "numpy", "numpy.random")
 _PROGRAM = """
 import sys
@@ -65,6 +68,8 @@ class ClusterSession:
         self._closing = threading.Lock()
         self._closed = False
         self._past: list[Event] = []
+        need(START_FDS)
+        fill_standard()
         self._boot, self._directories = _boot(config)
         self._control, theirs = socket.socketpair()
         line, far_end = pair()

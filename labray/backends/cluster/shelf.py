@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from labray.backends.cluster.frames import Segment
 from labray.backends.cluster.memory import NoMemory
-from labray.backends.cluster.store import Reader, Writer
+from labray.backends.cluster.reader import Reader
+from labray.backends.cluster.store import Writer
 from labray.errors import ObjectStoreFullError, restore
-from labray.messages import Granted, Payload, Registered, Room, Stored, Unused
+from labray.messages import Granted, Payload, Room, Stored, Unused
 
 if TYPE_CHECKING:
     from labray.backends.cluster.channel import WireChannel
@@ -42,8 +42,10 @@ class Shelf:
 
     def _publish(self, number: int, fd: int) -> None:
         request = self._number()
-        answer = self._channel.ask(Segment(request, number, os.getpid(), fd), request, None)
-        assert isinstance(answer, Registered) and answer.accepted, "the daemon cannot open our shared memory"
+        answer = self._channel.ask(Segment(request, number), request, None, fd)
+        assert isinstance(answer, Granted)
+        if answer.error is not None:
+            raise restore(answer.error)
 
     def _ask(self, id: ObjectID, size: int, more: int, most: int) -> int:
         request = self._number()

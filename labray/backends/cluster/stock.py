@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labray.backends.cluster.allocator import extent
+from labray.backends.cluster.descriptors import EXHAUSTED, OUT, described, refuse_the_last
 from labray.backends.cluster.disk import Disk
 from labray.backends.cluster.memory import NoMemory
+from labray.backends.cluster.pipe import SHORT
 from labray.backends.cluster.post import complain
-from labray.backends.cluster.store import Reader, Segments, Writer
+from labray.backends.cluster.reader import Reader
+from labray.backends.cluster.store import Segments, Writer
 from labray.ids import ClientID, ObjectID, Place
-from labray.messages import DISK, Arrived, Block, Push, Restore, Restored, Spill, Spilled, Stored
+from labray.messages import (
+    DISK,
+    Arrived,
+    Block,
+    ErrorInfo,
+    Granted,
+    Push,
+    Restore,
+    Restored,
+    Spill,
+    Spilled,
+    Stored,
+)
 
 if TYPE_CHECKING:
     from labray.backends.cluster.boot import Boot
@@ -43,18 +59,25 @@ class Stock:
         self._disk = Disk(loop, boot.spill_directory, place)
 
     def _publish(self, number: int, fd: int) -> None:
-        self._segments.hold(self._place, number, f"/proc/{os.getpid()}/fd/{fd}")
+        self._segments.hold(self._place, number, os.dup(fd))
 
     # ------------------------------------------------------------ segments of others
 
-    def hold(self, client: str, message: Segment) -> bool:
-        """A client has made a segment; whether it could be opened."""
+    def hold(self, client: str, message: Segment, fd: int) -> Granted:
+        """A client has made a segment. fd: -1 if it has not arrived, as we had no room for one more."""
         try:
-            self._segments.hold(client, message.number, f"/proc/{message.pid}/fd/{message.fd}")
+            if fd < 0:
+                raise OSError(*EXHAUSTED)
+            try:
+                refuse_the_last(fd, 0.5)
+            except OSError:
+                os.close(fd)
+                raise
+            self._segments.hold(client, message.number, fd)
         except OSError as error:
-            complain(f"cannot open shared memory of {client}: {error}")
-            return False
-        return True
+            text = f"the daemon of {self._place} cannot keep shared memory of {client}: {described(error)}"
+            return Granted(message.request, 0, ErrorInfo("store_full", text))
+        return Granted(message.request, 0)
 
     def orphaned(self, writer: ClientID, node: Node) -> None:
         """Whoever wrote these is gone: its segments go with the last block in each that is still of use."""
@@ -76,7 +99,13 @@ class Stock:
     def push(self, effect: Push) -> None:
         block = effect.value.block
         if block.writer != DISK:
-            self._ship(effect, self._reader.view(block))
+            try:
+                view = self._reader.view(block)
+            except OSError as error:  # no descriptors, or the session's directory has gone
+                complain(f"{self._place} cannot send {effect.id} to {effect.to}: {described(error)}")
+                self._ship(effect, None)
+            else:
+                self._ship(effect, view)
             return
         data = bytearray(extent(block.sizes))
 
@@ -84,7 +113,7 @@ class Stock:
             if error is None:
                 self._ship(effect, data)
                 return
-            self._tell(Restored(effect.id, None, str(error), lost=True))
+            self._tell(Restored(effect.id, None, described(error), lost=_is_lost(error)))
             self._ship(effect, None)
 
         self._disk.read(block.segment, lambda: memoryview(data), read)
@@ -109,9 +138,14 @@ class Stock:
                 block = Block(DISK, number, 0, value.block.sizes)
                 self._tell(Spilled(effect.id, Stored(value.size, block, value.refs)))
             else:
-                self._tell(Spilled(effect.id, None, f"{error}."))
+                self._tell(Spilled(effect.id, None, f"{described(error)}."))
 
-        number = self._disk.write(self._reader.view(value.block), written)
+        try:
+            view = self._reader.view(value.block)
+        except OSError as error:
+            self._disk.end(written, error)
+        else:
+            number = self._disk.write(view, written)
 
     def restore(self, effect: Restore) -> None:
         value = effect.value
@@ -128,6 +162,11 @@ class Stock:
                 return
             for block in made:
                 self._writer.free(block, False)
-            self._tell(Restored(effect.id, None, f"{error}.", lost=not isinstance(error, NoMemory)))
+            self._tell(Restored(effect.id, None, f"{described(error)}.", lost=_is_lost(error)))
 
         self._disk.read(value.block.segment, room, read)
+
+
+def _is_lost(error: OSError) -> bool:
+    """Whether what is on disk cannot be had any more; not, if only the means to read it are lacking now."""
+    return not isinstance(error, NoMemory) and error.errno not in (*OUT, *SHORT, errno.EAGAIN)

@@ -3,27 +3,28 @@
 A writer maps its segment, then seals it: nobody can map it writable any more, not even through its descriptor. Its
 pages are had before they are written to, so that a lack of memory is an error and never SIGBUS; they go back by the
 end of a segment, as a sealed one cannot have holes punched. Before its pages grow a writer asks its node. The node's
-daemon opens the segment when it is made, so blocks outlive their writer, and puts a symbolic link to its own
-descriptor into the session's directory; every reader of the node, the driver included, opens that link read-only.
-One way for all readers, no descriptors to pass round, and a kill -9 leaves no memory behind.
+daemon is given a descriptor when the segment is made, so blocks outlive their writer, and puts a symbolic link to it
+into the session's directory; every reader of the node, the driver included, opens that link read-only. (It does not
+open the writer's: a driver that has given up root may not be looked into.) A kill -9 leaves no memory behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from pickle import PickleBuffer
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from labray.backends.cluster.allocator import Allocator, aligned, extent
+from labray.backends.cluster.descriptors import OUT, described
 from labray.backends.cluster.memory import NoMemory, Segment
 from labray.ids import ObjectID
-from labray.messages import Block, Payload, Stored
+from labray.messages import Block
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -141,18 +142,21 @@ class Writer:
 
     def _grow(self, size: int, granted: int) -> None:
         size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-        fd = os.memfd_create("labray-store", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         number, self._made = self._made, self._made + 1
+        fd = -1
         try:
+            fd = os.memfd_create("labray-store", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             os.truncate(fd, size)
             room = mmap.mmap(fd, size)
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
             self._publish(number, fd)
-        except OSError as error:
-            os.close(fd)
-            raise NoMemory(f"the system has no memory for {size} bytes ({error})") from error
-        except BaseException:
-            os.close(fd)
+        except BaseException as error:
+            if fd >= 0:
+                os.close(fd)
+            if isinstance(error, OSError) and error.errno in OUT:
+                raise NoMemory(described(error)) from error
+            if isinstance(error, OSError):
+                raise NoMemory(f"the system has no memory for {size} bytes ({error})") from error
             raise
         self._segments[number] = Segment(fd, size, room, granted)
         self._allocator.add_segment(number, size)
@@ -166,11 +170,14 @@ class Segments:
         self._held: dict[tuple[str, int], int] = {}
         self._orphans: dict[tuple[str, int], int] = {}  # of writers that are gone -> blocks in use
 
-    def hold(self, writer: str, number: int, path: str) -> None:
-        """Open a segment (a path into /proc) and let the node's readers find it."""
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def hold(self, writer: str, number: int, fd: int) -> None:
+        """Keep a segment by a descriptor of our own, and let the node's readers find it. Raises OSError."""
+        try:
+            os.symlink(f"/proc/{os.getpid()}/fd/{fd}", link(self._directory, writer, number))
+        except OSError:
+            os.close(fd)
+            raise
         self._held[writer, number] = fd
-        os.symlink(f"/proc/{os.getpid()}/fd/{fd}", link(self._directory, writer, number))
 
     def orphaned(self, writer: str, blocks: Sequence[Block]) -> None:
         """A writer is gone; these blocks of it are in use."""
@@ -193,80 +200,9 @@ class Segments:
         """No view is on it, but readers keep mappings: emptied, it costs them nothing."""
         del self._orphans[key]
         fd = self._held.pop(key)
-        os.truncate(f"/proc/self/fd/{fd}", 0)
+        os.truncate(fd, 0)
         os.close(fd)
-        os.unlink(link(self._directory, *key))
-
-
-class _Watch(weakref.ref[Any]):
-    """On the array behind an object's views. (weakref.finalize does as much, at four times the cost.)"""
-
-    __slots__ = ("object_id", "unpin")
-    object_id: ObjectID
-    unpin: Callable[[ObjectID], None]
-
-    __hash__ = object.__hash__  # of itself: an array has no hash, and a dead one is equal to nothing
-    __eq__ = object.__eq__
-
-
-class Reader:
-    """Read-only views on the blocks of a node. Mappings are kept: mapping again costs a fault for every page."""
-
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
-        self._maps: dict[tuple[str, int], mmap.mmap] = {}
-        self._watches: set[_Watch] = set()
-
-    def view(self, block: Block) -> memoryview:
-        """The bytes of a block as it lies in the store, padding included."""
-        room = self._map(block)
-        return memoryview(room)[block.offset : block.offset + extent(block.sizes)]
-
-    def load(self, object_id: ObjectID, stored: Stored, unpin: Callable[[ObjectID], None]) -> Payload:
-        """The payload without a copy; unpin(object_id) is called when the last view on it has died."""
-        import numpy as np  # here: a program that stores nothing large should not pay for the import
-
-        block = stored.block
-        whole = np.frombuffer(self._map(block), np.uint8, extent(block.sizes), block.offset)
-        # A memoryview of a memoryview hangs on the first exporter, not on the view between: only an array that
-        # is itself the exporter lives exactly as long as the last view.
-        watch = _Watch(whole, self._died)
-        watch.object_id, watch.unpin = object_id, unpin
-        self._watches.add(watch)
-        view = memoryview(whole)  # type: ignore[arg-type]
-        parts, offset = [], 0
-        for size in block.sizes:
-            parts.append(view[offset : offset + size])
-            offset += aligned(size)
-        return Payload(parts[0], tuple(parts[1:]), stored.refs)
-
-    def close(self) -> None:
-        """Let go of all memory that no view is on."""
-        self._maps.clear()
-
-    def _died(self, watch: _Watch) -> None:
-        self._watches.discard(watch)
-        watch.unpin(watch.object_id)
-
-    def _map(self, block: Block) -> mmap.mmap:
-        key = (block.writer, block.segment)
-        room = self._maps.get(key)
-        if room is None:
-            self._let_go()
-            fd = os.open(link(self._directory, *key), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                room = self._maps[key] = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-            finally:
-                os.close(fd)
-        return room
-
-    def _let_go(self) -> None:
-        """Of segments that are gone with their writer: a mapping holds a descriptor, and what pages it has touched."""
-        for key in [key for key in list(self._maps) if not os.path.lexists(link(self._directory, *key))]:
-            room = self._maps.pop(key, None)
-            if room is None:  # another thread was here at the same time
-                continue
-            try:
-                room.close()
-            except BufferError:  # there is a view on it
-                self._maps[key] = room
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # the session's directory was removed: nobody finds it any more
+            os.unlink(link(self._directory, *key))

@@ -9,8 +9,6 @@ killed itself, the kernel kills its children.
 from __future__ import annotations
 
 import contextlib
-import gc
-import importlib
 import os
 import select
 import shutil
@@ -23,24 +21,27 @@ from msgspec import structs
 
 from labray.backends.cluster import boot as booting
 from labray.backends.cluster.boot import Boot, decode_boot, end_with
-from labray.backends.cluster.errands import Errand, receive, receive_stream, send
+from labray.backends.cluster.descriptors import EXHAUSTED, described, raise_limit
+from labray.backends.cluster.errands import Errand, Outgoing, receive, receive_stream
 from labray.backends.cluster.undertaker import GRACE_S, HOOKS_S, ORDERLY_S, Undertaker
 from labray.ids import Place
 from labray.messages import Demand
 from labray.schedulers.interface import NodeInfo
 
+AGAIN_MS = 20
 CHILD_DIED, DRIVER_DIED, DRIVER_SPOKE = -1, -2, -3
 
 
 class Template:
-    """daemons: place -> (pid, our end of the socket to it). workers: pid -> (place, client)."""
+    """daemons: place -> (pid, what we say to it). workers: pid -> (place, client)."""
 
     def __init__(self, boot: Boot, driver: socket.socket, line: socket.socket, speech: int) -> None:
         self._boot = boot
         self._driver = driver
         self._speech = speech
+        self._limits = raise_limit()
         self._line: socket.socket | None = line  # the driver's wire, until its daemon has it
-        self._daemons: dict[str, tuple[int, socket.socket]] = {}
+        self._daemons: dict[str, tuple[int, Outgoing]] = {}
         self._workers: dict[int, tuple[str, str]] = {}
         self._pids: dict[str, int] = {}
         self._lost: list[str] = []
@@ -65,7 +66,7 @@ class Template:
         self._watch(self._driver.fileno(), DRIVER_SPOKE)
         for node in self._boot.nodes:
             self._start_daemon(node.place)
-        self._preload()
+        booting.preload(self._boot.preload)
         while self._turn():
             pass
 
@@ -73,19 +74,9 @@ class Template:
         self._who[fd] = who
         self._poll.register(fd, select.POLLIN)
 
-    def _preload(self) -> None:
-        for name in self._boot.preload:
-            try:
-                importlib.import_module(name)
-            except Exception:
-                if name.startswith("labray."):
-                    raise
-        gc.collect()
-        gc.freeze()  # what is here stays: a collection in a child must not copy these pages
-
     def _turn(self) -> bool:
         """Handle what is there; whether to go on."""
-        ready = self._poll.poll(self._undertaker.until())
+        ready = self._poll.poll(self._patience())
         self._undertaker.kill_due()
         first = self._daemons[self._boot.nodes[0].place][0]  # it hears of the others itself
         self._undertaker.declare_dead([*self._workers, first])
@@ -104,6 +95,13 @@ class Template:
             elif who is not None:  # the driver is dead. (None: a daemon buried in this very turn)
                 return False
         return True
+
+    def _patience(self) -> int | None:
+        """Milliseconds until something is due. A daemon that does not listen (it is stopped) is tried again then."""
+        due = self._undertaker.until()
+        if not [place for place, (_, out) in self._daemons.items() if not out.flush()]:
+            return due
+        return AGAIN_MS if due is None else min(due, AGAIN_MS)
 
     # ------------------------------------------------------------ errands for the driver
 
@@ -125,30 +123,36 @@ class Template:
 
     def _join(self, info: NodeInfo) -> None:
         """All others are told before it is born, the first last: whoever hears of it can hear from it."""
-        for place, (_, end) in reversed(self._daemons.items()):
+        for place, (_, out) in reversed(self._daemons.items()):
             detail = msgspec.json.encode(info.totals).decode()
             assert place != info.place
-            send(end, Errand("joined", info.place, detail))
+            out.send(Errand("joined", info.place, detail))
         living = tuple(node for node in self._boot.nodes if node.place in self._daemons)
         self._boot = structs.replace(self._boot, nodes=(*living, info), lost=tuple(self._lost))
-        self._start_daemon(info.place)
+        try:
+            self._start_daemon(info.place)
+        except OSError as error:  # no descriptors, no memory, too many processes: the others live on
+            self._lose(info.place, f"it could not be started: {described(error)}")
 
     # ------------------------------------------------------------ errands for daemons
 
     def _serve(self, place: str) -> bool:
-        end = self._daemons[place][1]
+        end = self._daemons[place][1].end
         while (got := receive(end)) is not None:
             errand, fds = got
             if errand.verb == "fork":
-                self._start_worker(place, errand.subject, *fds)
+                self._start_worker(place, errand.subject, fds)
             elif errand.verb in {"end", "kill"}:
                 pid = self._pids.pop(errand.subject, None)
                 if pid is not None:
                     self._undertaker.ask(pid, HOOKS_S if errand.verb == "end" else 0.0)
             elif errand.verb == "late" and errand.subject in self._daemons:
                 self._undertaker.kill(self._daemons[errand.subject][0], errand.detail)
+            elif errand.verb == "late" and errand.subject in self._pids:
+                self._undertaker.kill(self._pids[errand.subject], errand.detail)
             elif errand.verb == "interrupt" and errand.subject in self._pids:
-                os.kill(self._pids[errand.subject], signal.SIGINT)
+                with contextlib.suppress(PermissionError):  # it has become somebody else's
+                    os.kill(self._pids[errand.subject], signal.SIGINT)
             elif errand.verb == "fatal":
                 self.tell_driver(errand.detail)
                 return False
@@ -170,57 +174,41 @@ class Template:
         pid = os.fork()
         if pid == 0:
             ours.detach()
-            self._become(me, theirs.fileno(), *([] if line is None else [line.fileno()]))
-            from labray.backends.cluster.household import main
-
-            end_with(lambda: main(self._boot, place, theirs, line))
+            end_with(lambda: booting.be_daemon(me, self._ends(), self._boot, place, theirs, line))
         theirs.close()
         if line is not None:
             line.close()
-        self._daemons[place] = (pid, ours)
+        self._daemons[place] = (pid, Outgoing(ours))
         self._watch(ours.fileno(), place)
 
-    def _start_worker(self, place: str, client: str, fd: int, permits: int) -> None:
+    def _start_worker(self, place: str, client: str, fds: list[int]) -> None:
         me = os.getpid()
         try:
+            if len(fds) < 2:
+                raise OSError(*EXHAUSTED)
             pid = os.fork()
-        except OSError as error:  # no memory, or too many processes
-            os.close(fd)
-            os.close(permits)
-            send(self._daemons[place][1], Errand("gone", client, f"it could not be started: {error}"))
+        except OSError as error:  # no memory, too many processes, or no room for its pipe
+            for fd in fds:
+                os.close(fd)
+            why = f"it could not be started: {described(error)}"
+            self._daemons[place][1].send(Errand("gone", client, why))
             return
         if pid == 0:
-            os.setpgid(0, 0)
-            with open(
-                "/proc/self/oom_score_adj", "w"
-            ) as file:  # before the kernel takes a daemon, or the driver
-                file.write("1000")
-            self._become(me, fd, permits, self._speech)
-            from labray.backends.cluster.worker import serve
-
-            boot, end = self._boot, socket.socket(fileno=fd)
-            end_with(lambda: serve(end, permits, place, client, boot.session, boot.directory, self._speech))
-        os.close(fd)
-        os.close(permits)
+            end_with(
+                lambda: booting.be_worker(
+                    me, self._ends(), self._boot, place, client, fds, self._speech, self._limits
+                )
+            )
+        for fd in fds:
+            os.close(fd)
         with contextlib.suppress(OSError):  # so it is one for sure, whoever is faster; or it has died
             os.setpgid(pid, pid)
         self._workers[pid] = (place, client)
         self._pids[client] = pid
 
-    def _become(self, parent: int, *keep: int) -> None:
-        """In the child: let go of everything that is the template's."""
-        booting.die_with(parent)
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for end in [self._driver, *(end for _, end in self._daemons.values())]:
-            if end.fileno() not in keep:
-                end.detach()
-        first = 3
-        for fd in sorted(keep):
-            os.closerange(first, fd)
-            first = max(fd + 1, 3)
-        os.closerange(first, 1 << 16)
-        booting.reseed()
+    def _ends(self) -> list[socket.socket]:
+        """What is ours alone."""
+        return [self._driver, *(out.end for _, out in self._daemons.values())]
 
     # ------------------------------------------------------------ deaths
 
@@ -248,7 +236,7 @@ class Template:
         if self._pids.get(client) == pid:
             del self._pids[client]
         if place in self._daemons:
-            send(self._daemons[place][1], Errand("gone", client, self._undertaker.cause(pid, status)))
+            self._daemons[place][1].send(Errand("gone", client, self._undertaker.cause(pid, status)))
 
     def _bury_daemon(self, pid: int, status: int) -> bool:
         place = next((p for p, (daemon, _) in self._daemons.items() if daemon == pid), None)
@@ -259,17 +247,20 @@ class Template:
                 self.tell_driver(f"the daemon of {place}, {self._undertaker.cause(pid, status)}")
             return False
         cause = self._undertaker.cause(pid, status)
-        _, end = self._daemons.pop(place)
-        self._lost.append(place)
+        end = self._daemons.pop(place)[1].end
         del self._who[end.fileno()]
         self._poll.unregister(end)
         end.close()
         for worker, (at, _) in self._workers.items():
             if at == place:
                 self._undertaker.end(worker)
-        for _, other in self._daemons.values():
-            send(other, Errand("lost", place, cause))
+        self._lose(place, cause)
         return True
+
+    def _lose(self, place: str, cause: str) -> None:
+        self._lost.append(place)
+        for _, other in self._daemons.values():
+            other.send(Errand("lost", place, cause))
 
     def end(self) -> None:
         """End and reap every child, and every orphan that thereby becomes ours; remove the directories."""

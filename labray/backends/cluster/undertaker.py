@@ -6,6 +6,7 @@ processes end at the word; nobody waits for the grace that the others are given.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Collection, Iterable
 
 from labray.backends.cluster.boot import describe_end
 from labray.backends.cluster.end_of_worker import ASK
-from labray.node.heartbeats import Heartbeats
+from labray.backends.cluster.stopped import Stopped
 
 GRACE_S = 0.5
 """From TERM to KILL. A session is to be gone within 2 s of its driver's death."""
@@ -32,12 +33,12 @@ class Undertaker:
     def __init__(self, timeout_s: float | None) -> None:
         self._due: dict[int, float] = {}  # by group
         self._causes: dict[int, str] = {}  # of deaths that we are the cause of
-        self._beats = None if timeout_s is None else Heartbeats(timeout_s)
-        self._next_look = 0.0 if self._beats is None else time.monotonic() + self._beats.period_s
+        self._stopped = None if timeout_s is None else Stopped(timeout_s)
+        self._next_look = 0.0 if self._stopped is None else time.monotonic() + self._stopped.period_s
 
     def until(self) -> int | None:
         """Milliseconds until something is due."""
-        times = [*self._due.values(), *([self._next_look] if self._beats is not None else [])]
+        times = [*self._due.values(), *([self._next_look] if self._stopped is not None else [])]
         return max(0, round(1000 * (min(times) - time.monotonic())) + 1) if times else None
 
     def ask(self, worker: int, grace_s: float) -> None:
@@ -69,15 +70,10 @@ class Undertaker:
     def declare_dead(self, pids: Iterable[int]) -> None:
         """Kill those of these that have been stopped all the time. Looks once a period."""
         now = time.monotonic()
-        if self._beats is None or now < self._next_look:
-            return
-        self._next_look = now + self._beats.period_s
-        for pid in pids:
-            self._beats.expect(str(pid), now)
-            if not _is_stopped(pid):
-                self._beats.heard(str(pid), now)
-        for pid in map(int, self._beats.late(now)):
-            self.kill(pid, f"was stopped (SIGSTOP) for {self._beats.timeout_s:g} s and declared dead")
+        if self._stopped is not None and now >= self._next_look:
+            self._next_look = now + self._stopped.period_s
+            for pid in self._stopped.late(pids):
+                self.kill(pid, self._stopped.why)
 
     def kill(self, pid: int, why: str) -> None:
         """A child of ours, at once."""
@@ -86,8 +82,8 @@ class Undertaker:
 
     def cause(self, pid: int, status: int) -> str:
         """It is dead and reaped: why, in words."""
-        if self._beats is not None:
-            self._beats.forget(str(pid))
+        if self._stopped is not None:
+            self._stopped.forget(pid)
         return f"process {pid} {self._causes.pop(pid, None) or describe_end(status)}"
 
     # ------------------------------------------------------------ the end
@@ -114,7 +110,10 @@ class Undertaker:
 
 def _signal(pid: int, number: int) -> bool:
     try:
-        os.kill(pid, number)
+        with contextlib.suppress(
+            PermissionError
+        ):  # it has become somebody else's (sudo, in a task), and is there
+            os.kill(pid, number)
     except ProcessLookupError:
         return False
     return True
@@ -123,20 +122,11 @@ def _signal(pid: int, number: int) -> bool:
 def _signal_group(group: int, number: int) -> bool:
     """Whether there is anybody in it."""
     try:
-        os.killpg(group, number)
+        with contextlib.suppress(PermissionError):
+            os.killpg(group, number)
     except ProcessLookupError:
         return False
     return True
-
-
-def _is_stopped(pid: int) -> bool:
-    """By a signal. One that a debugger has stopped is not."""
-    import psutil  # first needed seconds after the start, which it would delay
-
-    try:
-        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _reap() -> bool:

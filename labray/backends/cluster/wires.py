@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import select
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import zmq
 
+from labray.backends.cluster.descriptors import described
 from labray.backends.cluster.frames import decode_notices, encode
 from labray.backends.cluster.pipe import Closed, Pipe
 from labray.errors import SessionError
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from labray.messages import Call, Notice
 
 
+LAST_WORDS_S = 5.0
+"""To say why a session has ended; what says nothing so long hangs."""
+SILENT = "the process that starts all others was killed, or hangs"
 POLLIN = int(zmq.POLLIN)  # of an enum, `&` takes 1 us
 
 
@@ -47,6 +50,25 @@ def has_mail(end: zmq.Socket[bytes]) -> bool:
     """Whether there is something to read. Ask before every sleep: the descriptor tells of changes only."""
     events: int = end.getsockopt(zmq.EVENTS)  # type: ignore[assignment]
     return bool(events & POLLIN)
+
+
+def _last_words(template: socket.socket) -> str:
+    """Why a session has ended. The template says so, ends everything, and then itself: not for ever, if it hangs."""
+    deadline = time.monotonic() + LAST_WORDS_S
+    ready = select.poll()
+    ready.register(template, select.POLLIN)
+    told = b""
+    try:
+        while ready.poll(max(0.0, 1000 * (deadline - time.monotonic()))):
+            part = template.recv(1 << 16)
+            if not part:
+                break
+            told += part
+    except ConnectionError:  # it had not read all that we said
+        return told.decode(errors="replace") or SILENT
+    except OSError as error:
+        return f"{told.decode(errors='replace')}({described(error)})"
+    return told.decode(errors="replace") or SILENT
 
 
 class LineWire:
@@ -80,14 +102,12 @@ class LineWire:
                 self._fail()
         raise SessionError(f"the first node did not answer within {timeout:g} s")
 
-    def send(self, messages: Sequence[Call | Segment]) -> None:
+    def send(self, messages: Sequence[Call | Segment], fd: int = -1) -> None:
         with self._sending:
             if self._over:
                 raise self._over
             try:
-                self._pipe.send(encode(messages))
-                while not self._pipe.flush():
-                    self._writable.poll()
+                self._pipe.deliver(encode(messages), self._writable.poll, fd)
             except Closed:
                 self._fail()
 
@@ -113,12 +133,7 @@ class LineWire:
         """The template has something to say, which it does only when the session is over."""
         with self._failing:
             if self._over is None:
-                told = b""
-                with contextlib.suppress(ConnectionResetError):  # it had not read all that we said
-                    while part := self._template.recv(1 << 16):  # it ends everything, and then itself
-                        told += part
-                text = told.decode() or "the process that starts all others was killed"
-                self._over = SessionError(f"the session has ended: {text}")
+                self._over = SessionError(f"the session has ended: {_last_words(self._template)}")
         raise self._over
 
     def interrupt(self, reason: BaseException) -> None:

@@ -46,12 +46,10 @@ class PipeWire:
         self._writable.register(end, select.POLLOUT)
         self._sending = threading.Lock()
 
-    def send(self, messages: Sequence[Call | Segment | Hello]) -> None:
+    def send(self, messages: Sequence[Call | Segment | Hello], fd: int = -1) -> None:
         with self._sending:
             try:
-                self._pipe.send(encode(messages))
-                while not self._pipe.flush():
-                    self._writable.poll()
+                self._pipe.deliver(encode(messages), self._writable.poll, fd)
             except Closed:  # nobody hears it; who waits for an answer learns that
                 return
 

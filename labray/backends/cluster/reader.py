@@ -1,0 +1,111 @@
+"""Views on the blocks of a node's store, without a copy: what every process that reads has, the daemon too."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from labray.backends.cluster.allocator import aligned, extent
+from labray.backends.cluster.descriptors import OUT, described
+from labray.backends.cluster.store import link
+from labray.ids import ObjectID
+from labray.messages import Block, Payload, Stored
+
+
+def _why(error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"process {os.getpid()} may not open its node's store, as it has given up rights since labray.init()"
+    return described(error)
+
+
+class _Watch(weakref.ref[Any]):
+    """On the array behind an object's views. (weakref.finalize does as much, at four times the cost.)"""
+
+    __slots__ = ("object_id", "unpin")
+    object_id: ObjectID
+    unpin: Callable[[ObjectID], None]
+
+    __hash__ = object.__hash__  # of itself: an array has no hash, and a dead one is equal to nothing
+    __eq__ = object.__eq__
+
+
+class Reader:
+    """Read-only views on the blocks of a node. Mappings are kept: mapping again costs a fault for every page."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._maps: dict[tuple[str, int], mmap.mmap] = {}
+        self._watches: set[_Watch] = set()
+
+    def view(self, block: Block) -> memoryview:
+        """The bytes of a block as it lies in the store, padding included."""
+        room = self._map(block)
+        return memoryview(room)[block.offset : block.offset + extent(block.sizes)]
+
+    def load(self, object_id: ObjectID, stored: Stored, unpin: Callable[[ObjectID], None]) -> Payload:
+        """The payload without a copy; unpin(object_id) is called when the last view on it has died."""
+        import numpy as np  # here: a program that stores nothing large should not pay for the import
+
+        block = stored.block
+        try:
+            room = self._map(block)
+        except OSError as error:
+            unpin(object_id)
+            raise OSError(error.errno, f"object {object_id} cannot be read: {_why(error)}") from error
+        whole = np.frombuffer(room, np.uint8, extent(block.sizes), block.offset)
+        # A memoryview of a memoryview hangs on the first exporter, not on the view between: only an array that
+        # is itself the exporter lives exactly as long as the last view.
+        watch = _Watch(whole, self._died)
+        watch.object_id, watch.unpin = object_id, unpin
+        self._watches.add(watch)
+        view = memoryview(whole)  # type: ignore[arg-type]
+        parts, offset = [], 0
+        for size in block.sizes:
+            parts.append(view[offset : offset + size])
+            offset += aligned(size)
+        return Payload(parts[0], tuple(parts[1:]), stored.refs)
+
+    def close(self) -> None:
+        """Let go of all memory that no view is on."""
+        self._maps.clear()
+
+    def _died(self, watch: _Watch) -> None:
+        self._watches.discard(watch)
+        watch.unpin(watch.object_id)
+
+    def _map(self, block: Block) -> mmap.mmap:
+        key = (block.writer, block.segment)
+        room = self._maps.get(key)
+        if room is None:
+            self._let_go()
+            try:
+                room = self._open(key)
+            except OSError as error:
+                if error.errno not in OUT:
+                    raise
+                self._maps.clear()  # what no view is on is closed by that, and can be had again
+                room = self._open(key)
+            self._maps[key] = room
+        return room
+
+    def _open(self, key: tuple[str, int]) -> mmap.mmap:
+        fd = os.open(link(self._directory, *key), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+        finally:
+            os.close(fd)
+
+    def _let_go(self) -> None:
+        """Of segments that are gone with their writer: a mapping holds a descriptor, and what pages it has touched."""
+        for key in [key for key in list(self._maps) if not os.path.lexists(link(self._directory, *key))]:
+            room = self._maps.pop(key, None)
+            if room is None:  # another thread was here at the same time
+                continue
+            try:
+                room.close()
+            except BufferError:  # there is a view on it
+                self._maps[key] = room
