@@ -85,6 +85,13 @@ def test_growth_is_seen_in_who_lives_on_and_in_those_that_are_replaced() -> None
     assert replaced.who == "replaced daemons" and replaced.growth == pytest.approx((0.25, 0.0))
 
 
+def test_a_soak_without_faults_does_nothing_of_any_kind() -> None:
+    none = Rates().times(0.0)
+    assert [getattr(none, kind) for kind in Rates.__struct_fields__ if kind.startswith(("kill", "stop"))] == [
+        0.0
+    ] * 5
+
+
 def test_a_failing_round_says_how_to_have_it_again() -> None:
     plan = Plan(60.0, seed=7, nodes=2)
     found = Found(rounds=5, seconds=30.0, failures=[Failure(4, "hang", "step 3")])

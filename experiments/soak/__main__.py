@@ -64,7 +64,7 @@ def main(
         num_cpus or 2,
         threads,
         scheduler,
-        _times(1.0 if faults is None else faults),
+        Rates().times(1.0 if faults is None else faults),
         only,
     )
     sys.exit(_under_fire(plan, out))
@@ -72,13 +72,6 @@ def main(
 
 def _command() -> str:
     return shlex.join(["python", "-m", "experiments.soak", *sys.argv[1:]])
-
-
-def _times(faults: float) -> Rates:
-    usual = Rates()
-    return Rates(
-        *(rate * faults for rate in (usual.kill_worker, usual.stop_worker, usual.kill_node, usual.stop_node))
-    )
 
 
 def _healthy(plan: Calm, out: Path) -> bool:

@@ -1,6 +1,7 @@
 """What goes wrong: workers and nodes are killed, or stopped and continued, at Poisson times. All drawn from the seed.
 
-The driver's node lives, and so does the template that all processes are forked from: without them the session ends.
+The driver's node lives, and so does the template that all processes are forked from, though it is stopped at times:
+without them the session ends.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from random import Random
 from typing import Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from labray import session
 
@@ -29,8 +31,14 @@ class Rates(Struct, frozen=True):
     stop_worker: float = 6.0
     kill_node: float = 3.0
     stop_node: float = 3.0
+    stop_template: float = 3.0
     longest_stop_s: float = 1.5
     replace_after_s: float = 0.5
+
+    def times(self, factor: float) -> Rates:
+        """So many times as often."""
+        kinds = ("kill_worker", "stop_worker", "kill_node", "stop_node", "stop_template")
+        return replace(self, **{kind: factor * getattr(self, kind) for kind in kinds})
 
 
 class Real(Protocol):
@@ -74,6 +82,7 @@ class Killer:
         self._turn = threading.Condition()
         processes = self.world.processes()
         self.template = int(processes.pop("template"))
+        self.template_fd = os.pidfd_open(self.template)
         for place, pid in processes.items():
             self._note(place, pid)
         self.first = next(iter(self.daemons))
@@ -91,6 +100,7 @@ class Killer:
                 ("stop a worker", self.rates.stop_worker, self._stop_worker),
                 ("kill a node", self.rates.kill_node, self._kill_node),
                 ("stop a node", self.rates.stop_node, self._stop_node),
+                ("stop the template", self.rates.stop_template, self._stop_template),
             ):
                 if rate > 0:
                     self._repeat(kind, rate / 60.0, act)
@@ -122,8 +132,8 @@ class Killer:
                 self._continue(fd)
             self._turn.notify_all()
         self._thread.join(10.0)
-        for daemon in self.daemons.values():
-            os.close(daemon.fd)
+        for fd in (self.template_fd, *(daemon.fd for daemon in self.daemons.values())):
+            os.close(fd)
 
     # ------------------------------------------------------------ the thread
 
@@ -203,6 +213,13 @@ class Killer:
         self._stop(daemon.fd, its_own=False)
         return True
 
+    def _stop_template(self) -> bool:
+        """Nobody is born and nobody is buried meanwhile."""
+        if self.template_fd in self._stopped:
+            return False
+        self._stop(self.template_fd, its_own=False)
+        return True
+
     def _stop(self, fd: int, its_own: bool) -> None:
         self._stopped[fd] = its_own
         _signal(fd, signal.SIGSTOP)
@@ -224,7 +241,7 @@ class Killer:
 
     def _replace(self) -> None:
         """As many nodes as there should be; also in place of those that were given up though they only stood still."""
-        if any(daemon.fd in self._stopped for daemon in self.daemons.values()):
+        if any(fd in self._stopped for fd in (self.template_fd, *(d.fd for d in self.daemons.values()))):
             self._at(0.1, self._replace)  # whoever is stopped cannot answer, and we would wait for it
             return
         alive = {node["NodeID"] for node in self.world.nodes if node["Alive"]}
