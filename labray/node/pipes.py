@@ -11,6 +11,7 @@ from labray.node.worker import Worker
 
 PIPE_S = 0.002  # depth 1, 4, 32 gave 8,600, 30,000, 70,000 tasks/s on a stripped prototype
 PIPE_LIMIT = 64
+WORTH_MOVING_S = 200e-6  # less is done before it has moved
 LONG_S = 0.005  # a task that has run this long holds up those behind it
 
 
@@ -34,3 +35,12 @@ def room_behind(
     if ahead is None or depth * max(ahead, estimate) + estimate > PIPE_S:
         return None
     return worker
+
+
+def worth_relieving(busy: Mapping[ClientID, Worker], durations: Durations) -> Worker | None:
+    """The one with the most in its pipe, if half of that is worth calling back for somebody who idles."""
+    worker = max(busy.values(), key=lambda w: len(w.pipe), default=None)
+    if worker is None or len(worker.pipe) < 3 or worker.recalling or worker.unwilling:
+        return None
+    behind = len(worker.pipe) // 2 * (durations.estimate(worker.pipe[-1]) or 0.0)
+    return worker if behind > WORTH_MOVING_S else None

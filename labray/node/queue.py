@@ -13,6 +13,19 @@ from labray.schedulers.interface import Task
 Entry = tuple[float, int, int, TaskRecord]
 """Priority, order of arrival here, and a ticket that tells a task's latest entry from the ghosts it left."""
 
+OVERTAKEN = 64
+"""So often a task without room is overtaken before room is kept for it. Fewer, and more cores idle (reservation.py)."""
+
+
+class Stuck:
+    """A shape whose first has no room: since when, in the world's seconds, and how often it was overtaken since."""
+
+    __slots__ = ("overtaken", "since")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.overtaken = 0
+
 
 def alive(entry: Entry) -> bool:
     _, _, ticket, task = entry
@@ -26,6 +39,8 @@ class ReadyQueue:
         self.shapes: dict[Demand, list[Entry]] = {}
         self.size = 0
         self.tickets = 0
+        self.stuck: dict[Demand, Stuck] = {}
+        self.overdue = False  # one of these was overtaken OVERTAKEN times
         self.stirred = False  # since all that could be sent was sent
 
     def __len__(self) -> int:
@@ -54,7 +69,24 @@ class ReadyQueue:
     def take(self, shape: Demand) -> TaskRecord:
         """Remove what `first` gave."""
         self.size -= 1
-        return heappop(self.shapes[shape])[3]
+        entry = heappop(self.shapes[shape])
+        if self.stuck:
+            self._overtakes(shape, entry)
+        return entry[-1]
+
+    def has_no_room(self, shape: Demand, now: float) -> None:
+        """Its first must wait. Where there are no other shapes, there is nobody to overtake it."""
+        if shape not in self.stuck and len(self.shapes) > 1:
+            self.stuck[shape] = Stuck(now)
+
+    def _overtakes(self, shape: Demand, entry: Entry) -> None:
+        """It begins, and all that was before it and has no room is overtaken once more."""
+        self.stuck.pop(shape, None)
+        for other, stuck in self.stuck.items():
+            heap = self.shapes[other]
+            if heap and heap[0] < entry:
+                stuck.overtaken += 1
+                self.overdue = self.overdue or stuck.overtaken >= OVERTAKEN
 
     def withdraw(self, task: TaskRecord) -> None:
         """The caller has changed its state: the entry is a ghost that `first` skips."""

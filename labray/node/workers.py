@@ -14,14 +14,13 @@ from labray.ids import ClientID, ObjectID, TaskID
 from labray.messages import Demand, Recall, Run, Start, Stop, Warn
 from labray.node.desk import Desk
 from labray.node.durations import Durations
-from labray.node.pipes import LONG_S, room_behind
+from labray.node.pipes import LONG_S, room_behind, worth_relieving
 from labray.node.queue import ReadyQueue
+from labray.node.reservation import Reservation
 from labray.node.resources import Resources, lendable
 from labray.node.tasks import State, TaskRecord
 from labray.node.worker import Worker
 from labray.schedulers.interface import RoomChanged, TaskStarted
-
-WORTH_MOVING_S = 200e-6  # less is done before it has moved
 
 
 class Pool:
@@ -48,6 +47,7 @@ class Pool:
         self.starting = self.counter = 0
         self.make_run = make_run
         self.stage = stage  # whether its arguments are in memory; else they may be sent for
+        self.reservation = Reservation(self)
         self.deep = 0  # workers with more than one task in their pipe: the alarm is set while there are any
         self.warned = False
 
@@ -107,24 +107,36 @@ class Pool:
 
     def dispatch(self) -> None:
         """Send all that can be sent."""
-        self.queue.stirred = False
-        if not self.queue.size:
+        queue = self.queue
+        queue.stirred = False
+        if not queue.size:
             return
-        for shape, heap in self.queue.shapes.items():
-            while heap and (task := self.queue.first(shape)) is not None:
-                if task.spec.deps and not self.stage(task, shape):
-                    if task.state is State.READY:
-                        break
-                    continue
-                if self.resources.fits(shape):
-                    if not self.idle:
-                        self._want_workers(shape)
-                        break
-                    self._begin(self.queue.take(shape), self.idle.pop())
-                elif (worker := self._room_behind(shape, task)) is not None:
-                    self._send(self.queue.take(shape), worker)
-                else:
-                    break
+        if queue.overdue:
+            self.reservation.serve(self._serve)
+        for shape, heap in queue.shapes.items():
+            if heap:
+                self._serve(shape)
+
+    def _serve(self, shape: Demand) -> None:
+        queue = self.queue
+        while (task := queue.first(shape)) is not None:
+            if task.spec.deps and not self.stage(task, shape):
+                if task.state is State.READY:
+                    return
+                continue
+            if self.reservation.kept is not None and not self.reservation.lets(shape):
+                return
+            if self.resources.fits(shape):
+                if not self.idle:
+                    self._want_workers(shape)
+                    return
+                self._begin(queue.take(shape), self.idle.pop())
+            elif (worker := self._room_behind(shape, task)) is not None:
+                self._send(queue.take(shape), worker)
+            else:
+                queue.has_no_room(shape, self.desk.now)
+                return
+        queue.stuck.pop(shape, None)
 
     def _want_workers(self, shape: Demand) -> None:
         """Resources are free and no process is: start as many as could be used."""
@@ -207,14 +219,11 @@ class Pool:
 
     def _take_over(self) -> None:
         for shape, busy in self.busy.items():
-            worker = max(busy.values(), key=lambda w: len(w.pipe), default=None)
-            if worker is None or len(worker.pipe) < 3 or worker.recalling or worker.unwilling:
-                continue
-            if not self.resources.fits(shape):  # an idle process without a CPU can take nothing over
-                continue
-            behind = len(worker.pipe) // 2
-            if behind * (self.durations.estimate(worker.pipe[-1]) or 0.0) > WORTH_MOVING_S:
-                self.recall(worker, len(worker.pipe) - behind)
+            worker = worth_relieving(busy, self.durations)
+            if worker is not None and self.resources.fits(
+                shape
+            ):  # else nobody has a CPU to take it over with
+                self.recall(worker, len(worker.pipe) - len(worker.pipe) // 2)
 
     def recall(self, worker: Worker, keep: int = 1) -> None:
         """Ask for all but the first few back. (Asking twice does no harm: an earlier call may have been for fewer.)"""
@@ -240,10 +249,9 @@ class Pool:
 
     def call_back_the_held_up(self) -> bool:
         """Recall what waits behind a long task; whether there are still deep pipes to watch."""
-        long_ago = self.desk.now - LONG_S
         for busy in self.busy.values():
             for worker in busy.values():
-                held_up = len(worker.pipe) > 1 and worker.since <= long_ago
+                held_up = len(worker.pipe) > 1 and worker.since <= self.desk.now - LONG_S
                 if held_up and not (worker.recalling or worker.unwilling):
                     self.recall(worker)
         return self.deep > 0
@@ -290,6 +298,4 @@ class Pool:
         worker.held = lifetime
 
     def _leave_busy(self, worker: Worker) -> None:
-        busy = self.busy.get(worker.held or ())
-        if busy is not None:
-            busy.pop(worker.id, None)
+        self.busy.get(worker.held or (), {}).pop(worker.id, None)
