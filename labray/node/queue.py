@@ -8,13 +8,10 @@ from typing import overload
 
 from labray.messages import Demand
 from labray.node.tasks import State, TaskRecord
-from labray.schedulers.interface import Task
+from labray.schedulers.interface import OVERTAKEN, Task
 
 Entry = tuple[float, int, int, TaskRecord]
 """Priority, order of arrival here, and a ticket that tells a task's latest entry from the ghosts it left."""
-
-OVERTAKEN = 64
-"""So often a task without room is overtaken before room is kept for it. Fewer, and more cores idle (reservation.py)."""
 
 
 class Stuck:

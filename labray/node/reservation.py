@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from labray.messages import Demand
-from labray.node.queue import OVERTAKEN, Stuck
+from labray.node.queue import Stuck
+from labray.schedulers.interface import OVERTAKEN
 
 if TYPE_CHECKING:
     from labray.node.workers import Pool

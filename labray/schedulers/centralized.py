@@ -1,8 +1,8 @@
 """Centralized: every task goes to the head, which knows exactly who has room.
 
 One queue in order of arrival, each task to the first node with room (Spark-like; the M/M/c case). A node holds
-no more than it can run at once, so the head hears of every end before it sends the next: what that costs per
-task, and when the head saturates, is what the policy is here to show.
+no more than it can run at once (and what was overtaken too often), so the head hears of every end before it sends
+the next: what that costs per task, and when the head saturates, is what the policy is here to show.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from msgspec import Struct
 from labray.ids import Place, TaskID
 from labray.messages import Demand
 from labray.schedulers.interface import (
+    OVERTAKEN,
     Agent,
     Cluster,
     Decision,
@@ -163,13 +164,14 @@ class Line:
     Invariant: no node before `first` has room for this shape, so a burst does not search them again.
     """
 
-    __slots__ = ("desks", "first", "position", "spread", "waiting")
+    __slots__ = ("desks", "first", "overtaken", "position", "spread", "waiting")
 
     def __init__(self, desks: list[Desk], spread: bool) -> None:
         self.desks = desks
         self.position = {desk.place: position for position, desk in enumerate(desks)}
         self.first = 0
         self.spread = spread
+        self.overtaken = 0  # its oldest, by younger ones of other shapes
         self.waiting: OrderedDict[TaskID, tuple[int, Task]] = OrderedDict()
 
     def find(self, demand: Demand) -> Desk | None:
@@ -219,7 +221,7 @@ class Head:
         line = self._line(task)
         desk = None if line.waiting else line.find(task.demand)
         if desk is not None:
-            return (send(task, desk),)
+            return (send(task, desk), *self._overtake(line, desk, self._arrivals + 1))
         self._arrivals += 1
         line.waiting[task.id] = (self._arrivals, task)
         return ()
@@ -236,18 +238,34 @@ class Head:
     def _fill(self, desk: Desk) -> list[Decision]:
         """Send a node what it has room for."""
         decisions: list[Decision] = []
-        while (task := self._next(desk)) is not None:
-            decisions.append(send(task, desk))
+        while (line := self._next(desk)) is not None:
+            _, (number, task) = line.waiting.popitem(last=False)
+            line.overtaken = 0
+            decisions += (send(task, desk), *self._overtake(line, desk, number))
         return decisions
 
-    def _next(self, desk: Desk) -> Task | None:
-        """The oldest waiting task that this node has room for, taken out of its line."""
+    def _overtake(self, line: Line, desk: Desk, number: int) -> list[Decision]:
+        """One of this line goes to a node that older ones could run too. Whom that happens to too often goes there none
+        the less, and waits there: only the node knows whether what it lacks will come free, and keeps room for it.
+        """
+        decisions: list[Decision] = []
+        for _, other in self._through[desk.place]:
+            if other is not line and other.waiting and other.oldest() < number:
+                other.overtaken += 1
+                if other.overtaken >= OVERTAKEN:
+                    other.overtaken = 0
+                    _, (_, task) = other.waiting.popitem(last=False)
+                    decisions.append(Forward(task.id, desk.place))
+        return decisions
+
+    def _next(self, desk: Desk) -> Line | None:
+        """The line with the oldest waiting task that this node has room for."""
         best: Line | None = None
         for demand, line in self._through.get(desk.place, ()):
             if line.waiting and desk.has(demand):
                 if best is None or line.oldest() < best.oldest():
                     best = line
-        return None if best is None else best.waiting.popitem(last=False)[1][1]
+        return best
 
     def _line(self, task: Task) -> Line:
         shape = (task.demand, task.strategy)

@@ -18,10 +18,15 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from msgspec import Struct
 
 from labray.ids import ObjectID, Place, TaskID
-from labray.messages import Demand
+from labray.messages import UNIT, Demand
 
 if TYPE_CHECKING:
     from random import Random
+
+
+ONE_CPU: Demand = (("CPU", UNIT),)
+OVERTAKEN = 64
+"""So often what has no room is overtaken before room is kept for it at its node. Fewer, and more cores idle."""
 
 
 class Fact(Struct, frozen=True, gc=False):
@@ -38,6 +43,19 @@ class NodeInfo(Fact, frozen=True, gc=False):
         """Whether the node could ever run this, were it idle."""
         totals = dict(self.totals)
         return all(totals.get(name, 0) >= amount for name, amount in demand)
+
+    def slots(self, demand: Demand) -> int:
+        """How many such tasks it could run at once; of those that ask for nothing, one for each CPU."""
+        return how_many(dict(self.totals), demand)
+
+
+def how_many(amounts: Mapping[str, int], demand: Demand) -> int:
+    """How often a request fits into these amounts (both in 1e-4): below 0 where more is in use than there is.
+
+    What asks for nothing counts as one that asks for a CPU.
+    """
+    asked = [item for item in demand if item[1]] or ONE_CPU
+    return min(amounts.get(name, 0) // amount for name, amount in asked)
 
 
 class Cluster(Fact, frozen=True, gc=True, dict=True):
