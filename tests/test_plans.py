@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from experiments.validation.papers import HEFT_SCHEDULE, RANKS, related, topcuog
 from labray.graphs.generators import fork_join, layered
 from labray.graphs.taskgraph import TaskGraph
 from labray.ids import HEAD, Place
-from labray.messages import UNIT
+from labray.messages import UNIT, Demand
 from labray.schedulers import Cpop, Dls, Heft, Hlfet, Lookahead, Peft, Workload
 from labray.schedulers.foresight import dls, dls_moving, lookahead, optimistic_costs, peft
 from labray.schedulers.interface import Cluster, NodeInfo
@@ -123,6 +125,53 @@ def test_every_plan_keeps_order_and_capacity_and_no_plan_beats_its_critical_path
         plan = planner(work, machine)
         plan.check(work, machine)
         assert plan.makespan >= max(static_levels(fastest)) * (1 - 1e-9)
+
+
+def demand(cpus: float, x: int = 0) -> Demand:
+    asked = {"CPU": int(cpus * UNIT), "x": x * UNIT}
+    return tuple((name, amount) for name, amount in asked.items() if amount)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    work=workloads(),
+    asks=st.lists(st.tuples(st.sampled_from([0, 0.5, 1, 2, 4]), st.integers(0, 2)), min_size=12, max_size=12),
+    has=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2)), min_size=0, max_size=2),
+)
+def test_no_plan_asks_a_place_for_more_than_it_has(work, asks, has):
+    sizes = [*has, (4, 2)]  # the last could run each of them
+    work = Workload(work.tasks, work.costs, work.edges, tuple(demand(*a) for a in asks[: len(work.tasks)]))
+    places = tuple(f"n{at}" for at, (cpus, _) in enumerate(sizes) for _ in range(cpus))
+    totals = {f"n{at}": {"CPU": cpus * UNIT, "x": x * UNIT} for at, (cpus, x) in enumerate(sizes)}
+    kinds = tuple(at % len(work.costs[0]) for at in range(len(places)))
+    machine = Machine(kinds, places, 0.5, 2.0, totals)
+    for planner in (heft, cpop, hlfet, peft, lookahead, dls, dls_moving):
+        plan = planner(work, machine)
+        plan.check(work, machine)
+        for time in (slot.begin for slot in plan.slots):
+            used = {place: Counter() for place in totals}
+            for slot in plan.slots:
+                if slot.begin <= time < slot.end - 1e-9:
+                    used[places[slot.processor]].update(dict(work.demand(slot.task)))
+            assert all(used[place][name] <= totals[place][name] for place in totals for name in ("CPU", "x"))
+
+
+def test_a_task_of_several_cpus_takes_them_all_at_once_and_goes_where_there_are_as_many():
+    graph = TaskGraph()
+    for at in range(3):
+        graph.task(f"w{at}", cost=4.0, demand=demand(4))
+    for at in range(16):
+        graph.task(f"n{at}", cost=1.0)
+    for policy in (Heft, Cpop, Hlfet, Peft, Lookahead, Dls):
+        with labray.init("sim", nodes=4, num_cpus=4, profile="free", scheduler=policy(executed(graph))):
+            assert labray.execute(graph).makespan_s == pytest.approx(4.0)
+
+
+def test_what_no_place_could_run_is_in_the_plan_none_the_less():
+    work = Workload(("a", "b"), ((1.0,), (1.0,)), (), (demand(9), demand(1)))
+    assert {slot.task for slot in heft(work, processors(2)).slots} == {0, 1}
+    with pytest.raises(ValueError, match="demands"):
+        Workload(("a", "b"), ((1.0,), (1.0,)), (), (demand(1),))
 
 
 @settings(max_examples=60, deadline=None)

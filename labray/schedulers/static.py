@@ -34,7 +34,6 @@ Orders = dict[str, tuple[Place, float]]
 class Static(Struct, frozen=True):
     """What all static policies are told. kinds: of the cluster's nodes, in order; () if they are all alike.
 
-    One task is planned on one CPU, whatever it asks for.
     """
 
     work: Workload = NOTHING
@@ -46,14 +45,15 @@ class Static(Struct, frozen=True):
     interest: ClassVar[tuple[type[Fact], ...]] = INTEREST
 
     def machine(self, cluster: Cluster) -> Machine:
-        """A processor for each whole CPU of each node."""
+        """A processor for each whole CPU of each node, and one for a node that has none."""
         kinds: list[int] = []
         places: list[str] = []
         for at, node in enumerate(cluster.nodes):
-            cores = dict(node.totals).get("CPU", 0) // UNIT
-            kinds += [self.kinds[at] if self.kinds else 0] * cores
+            cores = max(dict(node.totals).get("CPU", 0) // UNIT, 1)
+            kinds += [self.kinds[at] if at < len(self.kinds) else 0] * cores
             places += [node.place] * cores
-        return Machine(tuple(kinds), tuple(places), self.latency_s, self.bandwidth_Bps)
+        totals = {str(node.place): dict(node.totals) for node in cluster.nodes}
+        return Machine(tuple(kinds), tuple(places), self.latency_s, self.bandwidth_Bps, totals)
 
     def plan(self, cluster: Cluster) -> Plan:
         """The plan that will be carried out. An empty one if there is nothing known, or no CPU."""

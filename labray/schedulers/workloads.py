@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from labray.ids import DRIVER, task_id
+from labray.schedulers.interface import ONE_CPU
 from labray.schedulers.plans import Workload
 
 if TYPE_CHECKING:
@@ -47,10 +48,12 @@ def labelled(graph: TaskGraph, labels: Mapping[str, str], speeds: Sequence[float
             pair = position[a], position[b]
             sizes[pair] = sizes.get(pair, 0.0) + size
     costs = [graph.nx.nodes[task]["cost"] for task in order]
+    demands = tuple(graph.nx.nodes[task]["demand"] for task in order)
     return Workload(
         tuple(labels[task] for task in order),
         tuple(tuple(cost / speed for speed in speeds) for cost in costs),
         tuple((a, b, size) for (a, b), size in sizes.items()),
+        () if all(demand == ONE_CPU for demand in demands) else demands,
     )
 
 
