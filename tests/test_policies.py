@@ -151,7 +151,7 @@ def test_a_node_tells_the_head_of_each_end_of_what_the_head_sent():
 def test_power_of_d_asks_d_nodes_and_goes_where_the_queue_is_shortest():
     agent, _ = agent_of(PowerOfD(3), N0, cluster(1, 1, 1))
     (first, second) = feed(agent, *arrivals("a"))
-    assert {first.to, second.to} == {N1, N2} and first.body == Probe(1)
+    assert {first.to, second.to} == {N1, N2} and first.body == Probe(1, CPU)
     assert feed(agent, MessageReceived(N1, Length(1, 2.0))) == []
     assert feed(agent, MessageReceived(N2, Length(1, 0.0))) in (
         [Keep(TaskID("a"))],
@@ -162,11 +162,37 @@ def test_power_of_d_asks_d_nodes_and_goes_where_the_queue_is_shortest():
 def test_its_own_queue_counts_as_others_do():
     agent, _ = agent_of(PowerOfD(2), N0, cluster(1, 1))
     feed(agent, *arrivals("x y", hops=1))
-    assert feed(agent, MessageReceived(N1, Probe(7))) == [Tell(N1, Length(7, 2.0))]
+    assert feed(agent, MessageReceived(N1, Probe(7, CPU))) == [Tell(N1, Length(7, 2.0))]
     feed(agent, *arrivals("a"))
     assert feed(agent, MessageReceived(N1, Length(1, 1.0))) == [Forward(TaskID("a"), N1)]
     feed(agent, TaskFinished(task("x"), 1.0), TaskWithdrawn(task("y")))
-    assert feed(agent, MessageReceived(N1, Probe(8))) == [Tell(N1, Length(8, 0.0))]
+    assert feed(agent, MessageReceived(N1, Probe(8, CPU))) == [Tell(N1, Length(8, 0.0))]
+
+
+def test_what_an_actor_holds_is_in_use_and_a_queue_is_of_what_the_task_asks_for():
+    agent, view = agent_of(PowerOfD(2), N0, cluster(2, 2))
+    view.free["CPU"] = UNIT
+    view.free["node:n0"] = 0
+    assert feed(agent, MessageReceived(N1, Probe(1, CPU))) == [Tell(N1, Length(1, 0.5))]
+    pinned = (*CPU, ("node:n0", UNIT))
+    assert feed(agent, MessageReceived(N1, Probe(2, pinned))) == [Tell(N1, Length(2, 1.0))]
+
+
+def test_what_it_sent_since_it_asked_counts_before_there_are_news():
+    agent, _ = agent_of(PowerOfD(3), N0, cluster(1, 1, 1))
+    feed(agent, *arrivals("a b c d e f"))
+    news = [MessageReceived(place, Length(number, 0.0)) for number in range(1, 7) for place in (N1, N2)]
+    assert Counter(targets(feed(agent, *news))) == {"here": 2, "n1": 2, "n2": 2}
+
+
+def test_of_equals_one_is_drawn():
+    agent, _ = agent_of(PowerOfD(2), N0, cluster(1, 1))
+    first = set()
+    for at in range(1, 21):
+        feed(agent, *arrivals(f"t{at}"))
+        first |= set(targets(feed(agent, MessageReceived(N1, Length(at, 0.0)))))
+        feed(agent, TaskStarted(task(f"t{at}")))
+    assert first == {"here", "n1"}
 
 
 def test_d_of_one_asks_nobody():

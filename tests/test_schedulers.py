@@ -244,6 +244,10 @@ def test_centralized_head_forgets_a_lost_node_and_a_withdrawn_task():
 # ---------------------------------------------------------------- bottom-up
 
 
+def room(idle: int, place: Place = N0) -> tuple[tuple[str, int], ...]:
+    return (("CPU", idle * UNIT), (f"node:{place}", UNIT))
+
+
 def keeper(policy: BottomUp, *cpus: int) -> tuple[Agent, FakeView]:
     return agent_of(policy, N0, cluster(*cpus))
 
@@ -255,7 +259,7 @@ def test_bottom_up_keeps_until_the_backlog_exceeds_spill_and_tells_before_it_fir
     view.queued = [task("a")]
     assert feed(agent, *arrivals("b")) == [Keep("b")]
     view.queued = [task("a"), task("b")]
-    load = Load(2, 0, 0, 0.0, 0.0)
+    load = Load(2, room(0), 0, 0.0, 0.0)
     assert feed(agent, *arrivals("c d")) == [Tell(HEAD, load), Forward("c", HEAD), Forward("d", HEAD)]
 
 
@@ -281,10 +285,23 @@ def test_bottom_up_spills_by_default_what_its_cores_would_not_work_off_in_10_ms(
 
 
 def test_bottom_up_takes_a_declared_cost_for_a_guess_before_anything_has_run():
-    agent, view = keeper(BottomUp(), 1, 1)
+    told, view = keeper(BottomUp(), 1, 1)
     view.queued = [task("q")] * 5
-    assert feed(agent, *arrivals("a", cost=1e-3))[0] == Keep("a")
-    assert feed(agent, *arrivals("b"))[-1] == Forward("b", HEAD)
+    assert feed(told, *arrivals("a", cost=1e-3))[0] == Keep("a")
+    untold, view = keeper(BottomUp(), 1, 1)
+    view.queued = [task("q")] * 5
+    assert Forward("b", HEAD) in feed(untold, *arrivals("b"))
+
+
+def test_bottom_up_believes_a_stated_cost_and_does_not_learn_it_again():
+    agent, view = keeper(BottomUp(), 1, 1)
+    feed(agent, TaskFinished(task("x"), 1e-6), *arrivals("a", cost=10.0))
+    view.queued = [task("q")]
+    assert feed(agent, *arrivals("b", cost=10.0))[-1] == Forward(
+        "b", HEAD
+    )  # by what it learnt: room for 10,000
+    feed(agent, *(TaskFinished(task("a", cost=10.0), 1e-6) for _ in range(100)))
+    assert feed(agent, *arrivals("c", cost=10.0))[-1] == Forward("c", HEAD)
 
 
 def test_bottom_up_honours_affinity_spread_and_actors_at_the_node():
@@ -312,10 +329,10 @@ def test_bottom_up_heartbeats_follow_changes_and_then_stop():
     agent, view = keeper(BottomUp(heartbeat=0.5), 1, 1)
     assert feed(agent, *arrivals("a")) == [Keep("a"), Wake(0.5)]
     view.free["CPU"] -= UNIT
-    assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(0, 0, 0, 0.0, 0.0)), Wake(0.5)]
+    assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(0, room(0), 0, 0.0, 0.0)), Wake(0.5)]
     view.free["CPU"] += UNIT
     assert feed(agent, TaskFinished(task("a"), 2.0)) == []
-    assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(0, 1, 0, 2.0, 0.0)), Wake(0.5)]
+    assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(0, room(1), 0, 2.0, 0.0)), Wake(0.5)]
     assert feed(agent, TimerFired(0)) == []
     assert feed(agent, TaskBlocked(task("b"))) == [Wake(0.5)]
 
@@ -332,16 +349,16 @@ def test_bottom_up_averages_task_time_and_bandwidth_exponentially():
     far = task("a", deps=(Dep("o", 1000, (N1,)), Dep("p", 9, ())))
     feed(agent, TaskArrived(far), now=1.0)
     feed(agent, ObjectStored("o", 1000), ObjectStored("mine", 7), now=3.0)
-    assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(0, 1, 0, 3.0, 500.0)), Wake(0.1)]
+    assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(0, room(1), 0, 3.0, 500.0)), Wake(0.1)]
 
 
 def test_bottom_up_counts_a_task_whose_inputs_are_on_the_way_until_it_is_withdrawn():
     agent, _ = keeper(BottomUp(spill=9), 1, 1)
     far = task("a", hops=2, deps=(Dep("o", 1000, (N1,)),))
     feed(agent, TaskArrived(far))
-    assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(1, 1, 1, 0.0, 0.0)), Wake(0.1)]
+    assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(1, room(1), 1, 0.0, 0.0)), Wake(0.1)]
     feed(agent, TaskWithdrawn(far))
-    assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(0, 1, 1, 0.0, 0.0)), Wake(0.1)]
+    assert feed(agent, TimerFired(0)) == [Tell(HEAD, Load(0, room(1), 1, 0.0, 0.0)), Wake(0.1)]
 
 
 def chooser(*cpus: int) -> Agent:
@@ -349,7 +366,7 @@ def chooser(*cpus: int) -> Agent:
 
 
 def heard(place: Place, waiting: int = 0, idle: int = 0, received: int = 0, seconds=0.0, bandwidth=0.0):
-    return MessageReceived(place, Load(waiting, idle, received, seconds, bandwidth))
+    return MessageReceived(place, Load(waiting, room(idle, place), received, seconds, bandwidth))
 
 
 def test_bottom_up_head_chooses_the_shortest_queue_and_counts_what_it_sent():
@@ -359,10 +376,47 @@ def test_bottom_up_head_chooses_the_shortest_queue_and_counts_what_it_sent():
     assert to == [N1, N1, N1, N2, N1]
 
 
-def test_bottom_up_head_fills_idle_cores_first():
+def test_bottom_up_head_fills_idle_cores_first_and_then_lets_wait_where_tasks_end_sooner():
     agent = chooser(1, 3)
-    to = [decision.to for decision in feed(agent, *arrivals("a b c d e", hops=1))]
-    assert to == [N1, N1, N0, N1, N0]
+    to = [decision.to for decision in feed(agent, *arrivals("a b c d e f g h", hops=1))]
+    assert to == [N1, N1, N0, N1, N1, N1, N0, N1]
+
+
+def test_bottom_up_head_moves_inputs_rather_than_to_wait_for_a_full_node():
+    agent = chooser(1, 1)
+    feed(agent, heard(N0, idle=0, seconds=10.0))
+    near = (Dep("o", 10**9, (N0,)),)  # 1 s to move, 10 s until what runs has ended
+    assert feed(agent, *arrivals("a", hops=1, deps=near)) == [Forward("a", N1)]
+    assert feed(agent, *arrivals("b", hops=1, deps=near)) == [Forward("b", N0)]
+
+
+def test_bottom_up_head_takes_the_stated_cost_before_it_has_heard_of_any():
+    agent = chooser(1, 1)
+    feed(agent, heard(N0, idle=0))
+    near = (Dep("o", 10**9, (N0,)),)
+    assert feed(agent, *arrivals("a", hops=1, deps=near)) == [Forward("a", N0)]  # for 1 ms it is not moved
+    assert feed(agent, *arrivals("b", hops=1, deps=near, cost=10.0)) == [Forward("b", N1)]
+
+
+def test_bottom_up_head_counts_room_in_tasks_and_not_in_whole_cpus():
+    agent = chooser(1, 1)
+    feed(agent, heard(N0, idle=0))
+    quarter = {"demand": (("CPU", UNIT // 4),), "hops": 1}
+    assert feed(agent, *arrivals("a b c d", **quarter)) == [Forward(name, N1) for name in "abcd"]
+    gpus = [NodeInfo(place, (("CPU", 4 * UNIT), ("GPU", gpu * UNIT))) for place, gpu in ((N0, 1), (N1, 3))]
+    agent = agent_of(BottomUp(), HEAD, Cluster(tuple(gpus), HEAD))[0]
+    sent = feed(agent, *arrivals("a b c d", demand=(("GPU", UNIT),), hops=1))
+    assert sorted(decision.to for decision in sent) == [N0, N1, N1, N1]
+
+
+def test_bottom_up_gives_a_node_that_joins_its_share_by_way_of_the_head():
+    agent, view = keeper(BottomUp(), 1)
+    view.queued = [task(name) for name in "abc"]
+    pinned = task("p", strategy="node:n0")
+    view.queued.append(pinned)
+    decided = feed(agent, NodeJoined(node(1, 2)))
+    assert [d for d in decided if isinstance(d, Forward)] == [Forward("b", HEAD), Forward("c", HEAD)]
+    assert any(isinstance(d, Tell) and d.body.waiting == 4 for d in decided)  # the news go before
 
 
 def test_bottom_up_head_forgets_what_a_heartbeat_already_counts():

@@ -27,6 +27,7 @@ from labray.schedulers.interface import (
     HeadLost,
     Keep,
     MessageReceived,
+    NodeInfo,
     NodeJoined,
     NodeLost,
     ObjectStored,
@@ -42,6 +43,7 @@ from labray.schedulers.interface import (
     Wake,
 )
 from labray.schedulers.least_wait import Average, Chooser, Load
+from labray.schedulers.newcomers import share
 
 if TYPE_CHECKING:
     from random import Random
@@ -102,6 +104,7 @@ class Keeper:
 
     def __init__(self, policy: BottomUp, cluster: Cluster, view: View) -> None:
         self._policy = policy
+        self._cluster = cluster
         self._head = cluster.head
         self._view = view
         self._info = cluster.places[view.place]
@@ -121,7 +124,8 @@ class Keeper:
         if type(event) is TaskArrived:
             return self._arrived(event.task, now)
         if type(event) is TaskFinished:
-            self._seconds.add(event.seconds)
+            if event.task.cost is None:
+                self._seconds.add(event.seconds)
             if self._pulling:
                 self._forget(event.task)
         elif isinstance(event, TaskWithdrawn):
@@ -131,7 +135,7 @@ class Keeper:
         elif isinstance(event, TimerFired):
             return self._beat()
         elif isinstance(event, NodeJoined):
-            return self._joined(event.node.place)
+            return self._joined(event.node)
         elif isinstance(event, HeadLost):
             self._headless = True
         elif isinstance(event, HeadBack):
@@ -141,14 +145,20 @@ class Keeper:
             return ()
         return () if self._armed else (self._arm(),)
 
-    def _joined(self, place: Place) -> Sequence[Decision]:
-        """From now on others can take tasks, and want the news."""
-        if not self._alone or place == self._view.place:
+    def _joined(self, node: NodeInfo) -> Sequence[Decision]:
+        """From now on others can take tasks, and want the news; what waits here may run there."""
+        if node.place == self._view.place:
             return ()
+        self._cluster = self._cluster.joined(node)
+        decisions: list[Decision] = [self._arm()] if self._alone else []
         self._alone = False
-        return (self._arm(),)
+        for task in share(self._view.queued, node, self._cluster.nodes):
+            decisions += self._pass_on(task)
+        return decisions
 
     def _arrived(self, task: Task, now: float) -> Sequence[Decision]:
+        if task.cost is not None:
+            self._seconds.add(task.cost)
         if not self._keeps(task):
             return self._pass_on(task)
         for dep in task.deps:
@@ -177,8 +187,6 @@ class Keeper:
         if self._policy.spill is not None:
             return self._policy.spill
         seconds = self._seconds.value
-        if seconds is None:
-            seconds = task.cost
         if seconds is None:
             return 0.0  # a guess that is too low costs one trip, one too high leaves other nodes idle
         return WORTH_A_TRIP_S * self._cores / max(seconds, 1e-9)
@@ -218,9 +226,9 @@ class Keeper:
 
     def _as_new(self) -> Load:
         """What a head takes a node to be that it has not heard of."""
-        return Load(0, dict(self._info.totals).get("CPU", 0) // UNIT, 0, 0.0, 0.0)
+        return Load(0, self._info.totals, 0, 0.0, 0.0)
 
     def _load(self) -> Load:
-        idle = self._view.free.get("CPU", 0) // UNIT
+        free = tuple(self._view.free.items())
         waiting = len(self._view.queued) + len(self._pulling)  # tasks whose inputs are on the way wait too
-        return Load(waiting, idle, self._received, self._seconds.value or 0.0, self._bandwidth.value or 0.0)
+        return Load(waiting, free, self._received, self._seconds.value or 0.0, self._bandwidth.value or 0.0)

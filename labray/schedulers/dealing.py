@@ -15,11 +15,14 @@ from labray.schedulers.interface import (
     Fact,
     Forward,
     Keep,
+    NodeInfo,
     NodeJoined,
     NodeLost,
     Task,
     TaskArrived,
+    View,
 )
+from labray.schedulers.newcomers import movable, share
 from labray.schedulers.roster import Roster
 
 Choose = Callable[[Task, Sequence[Place]], Place]
@@ -34,16 +37,20 @@ def as_they_came(task: Task) -> float:
 
 
 class Dealer:
-    """A task that no node could run stays held; one that was sent here stays here."""
+    """A task that no node could run stays held; one that was sent here stays here until a node joins.
+
+    A node that joins gets its share of what waits: as if it had been there when the tasks were dealt out.
+    """
 
     def __init__(
         self,
-        place: Place,
         cluster: Cluster,
+        view: View,
         choose: Choose,
         priority: Callable[[Task], float] = as_they_came,
     ) -> None:
-        self._place = place
+        self._place = view.place
+        self._view = view
         self._roster = Roster(cluster)
         self._choose = choose
         self._priority = priority
@@ -54,8 +61,20 @@ class Dealer:
         if isinstance(event, NodeLost):
             self._roster.lose(event.place)
         elif isinstance(event, NodeJoined):
-            self._roster.join(event.node)
+            return self.join(event.node, self._view.queued)
         return ()
+
+    def join(self, node: NodeInfo, waiting: Sequence[Task]) -> list[Decision]:
+        """One node more, which gets its share of these."""
+        self._roster.join(node)
+        if node.place == self._place:
+            return []
+        moved = share(waiting, node, self._roster.nodes, self._place)
+        return [Forward(task.id, node.place) for task in moved]
+
+    def may_go(self, task: Task, to: Place) -> bool:
+        """Whether what waits here may be sent on to that place."""
+        return movable(task) and to in self._roster.feasible(task)
 
     def _arrived(self, task: Task) -> Sequence[Decision]:
         places = () if task.hops else self._roster.feasible(task)

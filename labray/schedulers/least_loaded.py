@@ -31,6 +31,7 @@ from labray.schedulers.interface import (
     Tell,
     View,
 )
+from labray.schedulers.newcomers import share
 from labray.schedulers.roster import Roster
 from labray.schedulers.spread import Spreader, wants_spreading
 
@@ -55,14 +56,16 @@ class LeastLoaded(Struct, frozen=True):
     )
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
-        return Ledger(cluster) if place == cluster.head else Teller(cluster)
+        return Ledger(cluster) if place == cluster.head else Teller(cluster, view)
 
 
 class Teller:
-    """At a node: passes on, keeps what comes back, and tells of each end."""
+    """At a node: passes on, keeps what comes back, and tells of each end. A new node's share goes back to the head."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, view: View) -> None:
+        self._cluster = cluster
         self._head = cluster.head
+        self._view = view
         self._here: dict[TaskID, None] = {}
 
     def handle(self, event: Event, now: float) -> Sequence[Decision]:
@@ -75,7 +78,19 @@ class Teller:
         if isinstance(event, TaskFinished | TaskWithdrawn) and event.task.id in self._here:
             del self._here[event.task.id]
             return (Tell(self._head, Ended()),)
+        if isinstance(event, NodeJoined) and event.node.place != self._view.place:
+            return self._give_back(event.node)
         return ()
+
+    def _give_back(self, node: NodeInfo) -> Sequence[Decision]:
+        self._cluster = self._cluster.joined(node)
+        decisions: list[Decision] = []
+        for task in share(self._view.queued, node, self._cluster.nodes):
+            if task.id in self._here:
+                del self._here[task.id]
+                decisions.append(Tell(self._head, Ended()))
+            decisions.append(Forward(task.id, self._head))
+        return decisions
 
 
 class Ledger:

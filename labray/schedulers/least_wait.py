@@ -1,19 +1,20 @@
 """The head's half of bottom-up scheduling: a task goes where its estimated wait is least.
 
-The wait is the node's queue length x mean task time + remote input bytes / mean bandwidth (OSDI'18, section
-4.2.2), all from heartbeats, plus what the head itself has sent since. As in the paper, a node's capacity does not weigh
-in beyond its idle cores: with unequal nodes that is a known weakness, and worth seeing.
+The wait is what must end first x mean task time + remote input bytes / mean bandwidth (OSDI'18, section 4.2.2), from
+heartbeats, plus what the head itself has sent since. Where there is room nothing must end; where there is none, the
+queue and one that runs, and a node ends as many at a time as it can run at once. (The paper has the queue alone: then a
+full node without one is as good as an idle one.) What a task states as its cost is not learnt but believed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from heapq import heapify, heappop, heappush
+from collections.abc import Mapping, Sequence
+from heapq import heapify, heappop, heappush, heapreplace
 
 from msgspec import Struct
 
 from labray.ids import Place, TaskID
-from labray.messages import UNIT
+from labray.messages import Demand
 from labray.schedulers.interface import (
     Cluster,
     Decision,
@@ -26,6 +27,7 @@ from labray.schedulers.interface import (
     Task,
     TaskArrived,
     TaskWithdrawn,
+    how_many,
 )
 from labray.schedulers.roster import Roster
 
@@ -35,10 +37,13 @@ FIRST_BANDWIDTH = 1e9
 
 
 class Load(Struct, frozen=True, array_like=True, tag=True, gc=False):
-    """A heartbeat. received: tasks that ever came from the head. seconds, bandwidth: 0.0 if not known yet."""
+    """A heartbeat. free: resource -> amount in 1e-4. received: tasks that ever came from the head.
+
+    seconds, bandwidth: 0.0 if not known yet.
+    """
 
     waiting: int
-    idle: int
+    free: tuple[tuple[str, int], ...]
     received: int
     seconds: float
     bandwidth: float
@@ -60,33 +65,51 @@ class Average:
 class Peer:
     """A node as the head knows it: its last heartbeat, and what was sent there since."""
 
-    __slots__ = ("actors", "idle", "index", "place", "received", "sent", "waiting")
+    __slots__ = ("actors", "free", "index", "node", "place", "received", "room", "sent", "slots", "waiting")
 
     def __init__(self, index: int, node: NodeInfo) -> None:
         self.index = index
+        self.node = node
         self.place = node.place
         self.waiting = 0
-        self.idle = dict(node.totals).get("CPU", 0) // UNIT
+        self.free: Mapping[str, int] = dict(node.totals)
+        self.room: dict[Demand, int] = {}  # how many of a shape fit into `free`
+        self.slots: dict[Demand, int] = {}  # and into the whole node
         self.received = 0
         self.sent = 0
         self.actors = 0
 
-    def queue(self) -> int:
-        """How many tasks a new one would wait for; below zero: so many cores are idle."""
-        return self.waiting - self.idle + self.sent - self.received
+    def hear(self, load: Load) -> None:
+        self.waiting, self.received = load.waiting, load.received
+        self.free = dict(load.free)
+        self.room.clear()
+
+    def queue(self, demand: Demand) -> int:
+        """How many tasks are before a new one; below zero: so many of its shape could begin at once."""
+        room = self.room.get(demand)
+        if room is None:
+            room = self.room[demand] = how_many(self.free, demand)
+        return self.waiting - room + self.sent - self.received
+
+    def wait(self, demand: Demand) -> float:
+        """In tasks that must end, one after the other, before a new one begins. Below zero: see queue()."""
+        queue = self.queue(demand)
+        if queue < 0:
+            return queue
+        slots = self.slots.get(demand)
+        if slots is None:
+            slots = self.slots[demand] = max(self.node.slots(demand), 1)
+        return (queue + 1) / slots
 
 
 class Chooser:
-    """Places what nodes passed on where the estimated wait is least. Ties: shorter queue, earlier node."""
+    """Places what nodes passed on where the estimated wait is least. Ties: more room, shorter wait, earlier node."""
 
     def __init__(self, alpha: float, cluster: Cluster) -> None:
         self._roster = Roster(cluster)
         self._peers = {node.place: Peer(i, node) for i, node in enumerate(cluster.nodes)}
         self._by_index = list(self._peers.values())
-        self._heap: list[
-            tuple[int, int]
-        ] = []  # (queue, index); an entry whose queue is not the peer's is old
-        self._rebuild()
+        self._heaps: dict[Demand, list[tuple[float, int]]] = {}  # by shape: (wait, index), some of them old
         self._seconds = Average(alpha)
         self._bandwidth = Average(alpha)
         self._turn = 0
@@ -102,7 +125,6 @@ class Chooser:
         elif isinstance(event, NodeLost):
             self._roster.lose(event.place)
             self._peers.pop(event.place, None)
-            self._rebuild()
         elif isinstance(event, NodeJoined) and event.node.place not in self._peers:
             self._joined(event.node)
         return ()
@@ -111,9 +133,11 @@ class Chooser:
         self._roster.join(node)
         peer = self._peers[node.place] = Peer(len(self._by_index), node)
         self._by_index.append(peer)
-        self._rebuild()
+        self._push(peer)
 
     def _arrived(self, task: Task) -> Sequence[Decision]:
+        if task.cost is not None:
+            self._seconds.add(task.cost)
         feasible = self._roster.feasible(task)
         if not feasible:
             self.stuck[task.id] = task
@@ -121,7 +145,6 @@ class Chooser:
         peer = self._choose(task, feasible)
         peer.sent += 1
         peer.actors += task.kind == "actor"
-        self._push(peer)
         return (Forward(task.id, peer.place),)
 
     def _choose(self, task: Task, feasible: tuple[Place, ...]) -> Peer:
@@ -130,38 +153,47 @@ class Chooser:
             return self._peers[feasible[(self._turn - 1) % len(feasible)]]
         if task.kind == "actor":
             peers = [self._peers[place] for place in feasible]
-            return min(peers, key=lambda peer: (peer.actors, peer.queue(), peer.index))
+            return min(peers, key=lambda peer: (peer.actors, peer.queue(task.demand), peer.index))
         if len(feasible) < len(self._peers):
             return self._least([self._peers[place] for place in feasible], task)
         if not task.deps:
-            return self._shortest()
-        # Of the nodes that hold none of its inputs, the one with the shortest queue is the best.
+            return self._shortest(task.demand)
+        # Of the nodes that hold none of its inputs, the one with the shortest wait is the best.
         holders = [self._peers[at] for dep in task.deps for at in dep.places if at in self._peers]
-        return self._least([self._shortest(), *holders], task)
+        return self._least([self._shortest(task.demand), *holders], task)
 
     def _least(self, peers: list[Peer], task: Task) -> Peer:
         seconds = self._seconds.value or FIRST_TASK_S
         bandwidth = self._bandwidth.value or FIRST_BANDWIDTH
 
-        def key(peer: Peer) -> tuple[float, int, int]:
-            queue = peer.queue()
-            return max(queue, 0) * seconds + remote_bytes(task, peer.place) / bandwidth, queue, peer.index
+        def key(peer: Peer) -> tuple[float, float, int]:
+            wait = peer.wait(task.demand)
+            moved = remote_bytes(task, peer.place) / bandwidth
+            return max(wait, 0.0) * seconds + moved, wait, peer.index
 
         return min(peers, key=key)
 
-    def _shortest(self) -> Peer:
+    def _shortest(self, demand: Demand) -> Peer:
+        """An entry that is less than the node's wait is put right here; one that is more has a newer one before it."""
+        heap = self._heaps.get(demand)
+        if heap is None or len(heap) > 4 * len(self._by_index) + 64:
+            heap = self._heaps[demand] = [(peer.wait(demand), peer.index) for peer in self._peers.values()]
+            heapify(heap)
         while True:
-            queue, index = self._heap[0]
+            wait, index = heap[0]
             peer = self._by_index[index]
-            if peer.queue() == queue and peer.place in self._peers:
+            if peer.place not in self._peers:
+                heappop(heap)
+            elif (now := peer.wait(demand)) == wait:
                 return peer
-            heappop(self._heap)
+            else:
+                heapreplace(heap, (now, index))
 
     def _heard(self, sender: Place, load: Load) -> None:
         peer = self._peers.get(sender)
         if peer is None:
             return
-        peer.waiting, peer.idle, peer.received = load.waiting, load.idle, load.received
+        peer.hear(load)
         if load.seconds:
             self._seconds.add(load.seconds)
         if load.bandwidth:
@@ -169,13 +201,8 @@ class Chooser:
         self._push(peer)
 
     def _push(self, peer: Peer) -> None:
-        heappush(self._heap, (peer.queue(), peer.index))
-        if len(self._heap) > 4 * len(self._by_index) + 64:
-            self._rebuild()
-
-    def _rebuild(self) -> None:
-        self._heap = [(peer.queue(), peer.index) for peer in self._peers.values()]
-        heapify(self._heap)
+        for demand, heap in self._heaps.items():
+            heappush(heap, (peer.wait(demand), peer.index))
 
 
 def remote_bytes(task: Task, place: Place) -> int:

@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from labray.ids import Place, TaskID
 from labray.messages import Demand
-from labray.schedulers.centralized import Desk, Porter, Room, send
+from labray.schedulers.centralized import Porter
+from labray.schedulers.desks import Desk, Room, send
 from labray.schedulers.interface import (
     Agent,
     Cluster,

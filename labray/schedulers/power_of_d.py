@@ -1,19 +1,21 @@
 """PowerOfD: ask d nodes at random how long their queues are, and join the shortest.
 
 Mitzenmacher (TPDS 2001); join-the-shortest-of-d. Where a task is submitted, its node asks and waits for the answers,
-one round trip: no head is in the way, and what it learns is as old as the answer. d=1 asks nobody.
+one round trip: no head is in the way, and what it learns is as old as the answer. d=1 asks nobody. What it has sent
+since it asked counts too, and of equals it draws one: else all that is asked for at once would go to the same place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
 
 from labray.ids import Place, TaskID
-from labray.messages import UNIT
+from labray.messages import Demand
 from labray.schedulers.interface import (
+    ONE_CPU,
     Agent,
     Cluster,
     Decision,
@@ -22,15 +24,19 @@ from labray.schedulers.interface import (
     Forward,
     Keep,
     MessageReceived,
+    NodeInfo,
     NodeJoined,
     NodeLost,
     Task,
     TaskArrived,
     TaskFinished,
+    TaskRecalled,
+    TaskStarted,
     TaskWithdrawn,
     Tell,
     View,
 )
+from labray.schedulers.newcomers import share
 from labray.schedulers.roster import Roster
 from labray.schedulers.spread import Spreader, wants_spreading
 
@@ -39,25 +45,32 @@ if TYPE_CHECKING:
 
 
 class Probe(Struct, frozen=True, array_like=True, tag=True, gc=False):
-    """How long is your queue?"""
+    """How long is your queue, for what asks for this?"""
 
     number: int
+    demand: Demand
 
 
 class Length(Struct, frozen=True, array_like=True, tag=True, gc=False):
-    """Tasks here, waiting or running, for each CPU of the node."""
+    """How much is wanted here, of what there is: 1.0 if all is in use and nobody waits."""
 
     number: int
     length: float
 
 
 class PowerOfD(Struct, frozen=True):
-    """d feasible nodes, drawn without replacement; the shortest queue wins, of equals the one drawn first."""
+    """d feasible nodes, drawn without replacement; the shortest queue wins, of equals one drawn at random.
+
+    A queue is what runs and waits there, tasks and actors, in parts of the whole node: of the resource that the task
+    asks for, and if it asks for several, of the one that is scarcest there.
+    """
 
     d: int = 2
 
     words: ClassVar[tuple[type[Struct], ...]] = (Probe, Length)
     interest: ClassVar[tuple[type[Fact], ...]] = (
+        TaskStarted,
+        TaskRecalled,
         TaskFinished,
         TaskWithdrawn,
         MessageReceived,
@@ -74,13 +87,14 @@ class PowerOfD(Struct, frozen=True):
 
 
 class Inquiry:
-    """A task, and what is known so far of the nodes it may go to. lengths: in the order drawn."""
+    """A task, and what is known so far of the nodes it may go to. sent: to each of them when it was asked."""
 
-    __slots__ = ("lengths", "missing", "task")
+    __slots__ = ("lengths", "missing", "sent", "task")
 
-    def __init__(self, task: TaskID, places: Sequence[Place]) -> None:
+    def __init__(self, task: TaskID, places: Sequence[Place], sent: Mapping[Place, float]) -> None:
         self.task = task
         self.lengths: dict[Place, float | None] = dict.fromkeys(places)
+        self.sent = {place: sent.get(place, 0.0) for place in places}
         self.missing = len(places)
 
     def answer(self, place: Place, length: float) -> bool:
@@ -97,8 +111,14 @@ class Inquiry:
             self.missing -= 1
         return self.missing == 0
 
-    def shortest(self) -> Place:
-        return min(self.lengths, key=lambda place: self.lengths[place] or 0.0)
+    def shortest(self, sent: Mapping[Place, float]) -> list[Place]:
+        """The nodes, of equal length, that nobody is shorter than. sent: to each of them until now."""
+        now = {
+            place: round((length or 0.0) + sent.get(place, 0.0) - self.sent[place], 9)
+            for place, length in self.lengths.items()
+        }
+        least = min(now.values())
+        return [place for place, length in now.items() if length == least]
 
 
 class Asker:
@@ -108,11 +128,14 @@ class Asker:
         self._d = d
         self._head = cluster.head
         self._place = view.place
+        self._view = view
         self._rng = rng
         self._roster = Roster(cluster)
-        own = cluster.places[view.place]
-        self._cores = max(dict(own.totals).get("CPU", 0) / UNIT, 1.0)
-        self._here: dict[TaskID, None] = {}  # kept, and not yet ended
+        self._cluster = cluster
+        self._totals = dict(cluster.places[view.place].totals)
+        self._unbegun: dict[TaskID, None] = {}
+        self._wanted: dict[str, int] = {}  # by what is kept and has not begun
+        self._sent: dict[Place, float] = {}  # ever, by node, in parts of the whole node
         self._inquiries: dict[int, Inquiry] = {}
         self._waiting: dict[TaskID, Task] = {}
         self._number = 0
@@ -122,18 +145,45 @@ class Asker:
             return self._arrived(event.task)
         if isinstance(event, MessageReceived):
             return self._heard(event.sender, event.body)
-        if isinstance(event, TaskFinished | TaskWithdrawn):
-            self._here.pop(event.task.id, None)
+        if isinstance(event, TaskStarted):
+            self._begun(event.task)
+        elif isinstance(event, TaskRecalled):
+            self._keep(event.task)
+        elif isinstance(event, TaskFinished | TaskWithdrawn):
+            self._begun(event.task)
             self._waiting.pop(event.task.id, None)
         elif isinstance(event, NodeJoined):
-            self._roster.join(event.node)
+            return self._joined(event.node)
         elif isinstance(event, NodeLost):
             return self._lost(event.place)
         return ()
 
+    # ------------------------------------------------------------ how long the line is
+
+    def _count(self, task: Task, sign: int) -> None:
+        for name, amount in task.demand:
+            self._wanted[name] = self._wanted.get(name, 0) + sign * amount
+
+    def _begun(self, task: Task) -> None:
+        if task.id in self._unbegun:
+            del self._unbegun[task.id]
+            self._count(task, -1)
+
+    def _length(self, demand: Demand) -> float:
+        """What is in use here or waited for, in parts of what there is."""
+        free, wanted = self._view.free, self._wanted
+        parts = [
+            (total - free.get(name, 0) + wanted.get(name, 0)) / total
+            for name, _ in demand or ONE_CPU
+            if (total := self._totals.get(name, 0))
+        ]
+        return max(parts, default=0.0)
+
+    # ------------------------------------------------------------ as one who asks
+
     def _arrived(self, task: Task) -> Sequence[Decision]:
         if task.hops:
-            return (self._keep(task.id),)
+            return (self._keep(task),)
         places = self._roster.feasible(task)
         if not places:
             return ()
@@ -141,19 +191,21 @@ class Asker:
             return (Forward(task.id, self._head),)
         if len(places) > self._d:
             places = tuple(self._rng.sample(places, self._d))
-        return (self._go(task.id, places[0]),) if len(places) == 1 else self._ask(task, places)
+        return (self._go(task, places[0]),) if len(places) == 1 else self._ask(task, places)
 
     def _ask(self, task: Task, places: Sequence[Place]) -> Sequence[Decision]:
         self._number += 1
-        inquiry = self._inquiries[self._number] = Inquiry(task.id, places)
+        self._inquiries[self._number] = Inquiry(task.id, places, self._sent)
         self._waiting[task.id] = task
-        inquiry.answer(self._place, len(self._here) / self._cores)
-        probe = Probe(self._number)
-        return [Tell(place, probe) for place in places if place != self._place]
+        probe = Probe(self._number, task.demand)
+        asked = [Tell(place, probe) for place in places if place != self._place]
+        if len(asked) < len(places):
+            self._inquiries[self._number].answer(self._place, 0.0)
+        return asked
 
     def _heard(self, sender: Place, word: Probe | Length) -> Sequence[Decision]:
         if isinstance(word, Probe):
-            return (Tell(sender, Length(word.number, len(self._here) / self._cores)),)
+            return (Tell(sender, Length(word.number, self._length(word.demand))),)
         inquiry = self._inquiries.get(word.number)
         if inquiry is None or not inquiry.answer(sender, word.length):
             return ()
@@ -165,14 +217,37 @@ class Asker:
         task = self._waiting.pop(inquiry.task, None)
         if task is None:  # withdrawn meanwhile
             return ()
-        return (self._go(task.id, inquiry.shortest()),) if inquiry.lengths else self._arrived(task)
+        if not inquiry.lengths:
+            return self._arrived(task)
+        if self._place in inquiry.lengths:  # of itself it knows how it is now
+            inquiry.lengths[self._place] = self._length(task.demand)
+        best = inquiry.shortest(self._sent)
+        return (self._go(task, best[int(self._rng.random() * len(best))] if len(best) > 1 else best[0]),)
 
-    def _go(self, task: TaskID, to: Place) -> Decision:
-        return self._keep(task) if to == self._place else Forward(task, to)
+    def _go(self, task: Task, to: Place) -> Decision:
+        if to == self._place:
+            return self._keep(task)
+        part = 1 / max(self._cluster.places[to].slots(task.demand), 1)
+        self._sent[to] = self._sent.get(to, 0.0) + part
+        return Forward(task.id, to)
 
-    def _keep(self, task: TaskID) -> Keep:
-        self._here[task] = None
-        return Keep(task)
+    def _keep(self, task: Task) -> Keep:
+        if task.id not in self._unbegun:
+            self._unbegun[task.id] = None
+            self._count(task, 1)
+        return Keep(task.id)
+
+    # ------------------------------------------------------------ who is there
+
+    def _joined(self, node: NodeInfo) -> Sequence[Decision]:
+        self._roster.join(node)
+        if node.place in self._cluster.places:
+            return ()
+        self._cluster = self._cluster.joined(node)
+        moved = share(self._view.queued, node, self._roster.nodes, self._place)
+        for task in moved:
+            self._begun(task)
+        return [self._go(task, node.place) for task in moved]
 
     def _lost(self, place: Place) -> Sequence[Decision]:
         self._roster.lose(place)

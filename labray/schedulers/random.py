@@ -25,4 +25,4 @@ class Random(Struct, frozen=True):
         def throw(task: Task, places: Sequence[Place]) -> Place:
             return places[int(rng.random() * len(places))]  # choice() costs three times as much
 
-        return Dealer(place, cluster, throw)
+        return Dealer(cluster, view, throw)

@@ -17,7 +17,8 @@ from msgspec import Struct
 
 from labray.ids import Place, TaskID
 from labray.schedulers.benches import Bench, levels_out
-from labray.schedulers.centralized import Porter, Room
+from labray.schedulers.centralized import Porter
+from labray.schedulers.desks import Room
 from labray.schedulers.interface import (
     Agent,
     Cluster,

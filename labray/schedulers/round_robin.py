@@ -21,4 +21,4 @@ class RoundRobin(Struct, frozen=True):
     interest: ClassVar[tuple[type[Fact], ...]] = INTEREST
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
-        return Dealer(place, cluster, Turn(place, cluster).next)
+        return Dealer(cluster, view, Turn(place, cluster).next)

@@ -3,7 +3,8 @@
 A task is known by its id, which is derived and so the same in every run of a program (workloads.py), or else by its
 name. Where it is submitted it is forwarded straight to its planned place, and kept there with its planned start as
 its priority. A place never waits for the planned task while another is ready: where the world is slower or faster
-than the plan, the order gives way and the placement holds. What no plan knows goes round robin.
+than the plan, the order gives way and the placement holds. What no plan knows goes round robin. When a node joins, all
+is planned anew for the cluster as it then is, and what has not begun goes where it should be by that.
 """
 
 from __future__ import annotations
@@ -18,7 +19,18 @@ from labray.ids import Place
 from labray.messages import UNIT
 from labray.schedulers.dealing import INTEREST, Dealer, Turn
 from labray.schedulers.foresight import dls, lookahead, peft
-from labray.schedulers.interface import Agent, Cluster, Fact, Task, View
+from labray.schedulers.interface import (
+    Agent,
+    Cluster,
+    Decision,
+    Event,
+    Fact,
+    Forward,
+    NodeInfo,
+    NodeJoined,
+    Task,
+    View,
+)
 from labray.schedulers.planners import cpop, heft, hlfet
 from labray.schedulers.plans import Machine, Plan, Workload
 
@@ -65,7 +77,7 @@ class Static(Struct, frozen=True):
         raise NotImplementedError(f"{type(self).__name__} has no planner: use Heft, Cpop, Peft ...")
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
-        return follower(place, cluster, orders(self, cluster))
+        return Follower(self, cluster, view)
 
 
 class Hlfet(Static, frozen=True, repr_omit_defaults=True):
@@ -120,19 +132,41 @@ def orders(policy: Static, cluster: Cluster) -> Orders:
     }
 
 
-def follower(place: Place, cluster: Cluster, plan: Orders) -> Agent:
+class Follower:
     """Carries out its part of the plan."""
-    turn = Turn(place, cluster)
 
-    def order(task: Task) -> tuple[Place, float] | None:
-        return plan.get(task.id) or plan.get(task.name)
+    def __init__(self, policy: Static, cluster: Cluster, view: View) -> None:
+        self._policy = policy
+        self._cluster = cluster
+        self._view = view
+        self._plan = orders(policy, cluster)
+        self._turn = Turn(view.place, cluster)
+        self._dealer = Dealer(cluster, view, self._choose, self._priority)
 
-    def choose(task: Task, places: Sequence[Place]) -> Place:
-        planned = order(task)
-        return planned[0] if planned is not None and planned[0] in places else turn.next(task, places)
+    def handle(self, event: Event, now: float) -> Sequence[Decision]:
+        if isinstance(event, NodeJoined) and event.node.place not in self._cluster.places:
+            return self._joined(event.node)
+        return self._dealer.handle(event, now)
 
-    def priority(task: Task) -> float:
-        planned = order(task)
+    def _joined(self, node: NodeInfo) -> Sequence[Decision]:
+        """What waits goes by the new plan, and of what that does not know the newcomer gets its share."""
+        self._cluster = self._cluster.joined(node)
+        self._plan = orders(self._policy, self._cluster)
+        waiting = list(self._view.queued)
+        decisions = self._dealer.join(node, [task for task in waiting if self._order(task) is None])
+        for task in waiting:
+            order = self._order(task)
+            if order is not None and order[0] != self._view.place and self._dealer.may_go(task, order[0]):
+                decisions.append(Forward(task.id, order[0]))
+        return decisions
+
+    def _order(self, task: Task) -> tuple[Place, float] | None:
+        return self._plan.get(task.id) or self._plan.get(task.name)
+
+    def _choose(self, task: Task, places: Sequence[Place]) -> Place:
+        planned = self._order(task)
+        return planned[0] if planned is not None and planned[0] in places else self._turn.next(task, places)
+
+    def _priority(self, task: Task) -> float:
+        planned = self._order(task)
         return planned[1] if planned is not None else 0.0
-
-    return Dealer(place, cluster, choose, priority)

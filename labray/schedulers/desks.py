@@ -1,0 +1,91 @@
+"""Nodes and waiting tasks, as a head keeps exact account of them: for policies in which the head alone decides."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from msgspec import Struct
+
+from labray.ids import Place, TaskID
+from labray.messages import Demand
+from labray.schedulers.interface import Forward, NodeInfo, Task
+
+
+class Room(Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """From a node to the head: what is free here, once the tasks in `settled` no longer count as under way."""
+
+    free: tuple[tuple[str, int], ...]
+    settled: tuple[TaskID, ...]
+
+
+class Desk:
+    """A node as the head knows it: what it last said is free, less what is on the way to it."""
+
+    __slots__ = ("free", "place", "sent")
+
+    def __init__(self, node: NodeInfo) -> None:
+        self.place = node.place
+        self.free: dict[str, int] = dict(node.totals)
+        self.sent: dict[TaskID, Demand] = {}
+
+    def has(self, demand: Demand) -> bool:
+        free = self.free
+        for name, amount in demand:
+            if free.get(name, 0) < amount:
+                return False
+        return True
+
+    def take(self, task: Task) -> None:
+        if task.demand:
+            self.sent[task.id] = task.demand
+            for name, amount in task.demand:
+                self.free[name] -= amount
+
+    def update(self, word: Room) -> None:
+        for task in word.settled:
+            self.sent.pop(task, None)
+        self.free = dict(word.free)
+        for demand in self.sent.values():
+            for name, amount in demand:
+                self.free[name] -= amount
+
+
+class Line:
+    """The tasks of one shape, in order of arrival, and the nodes that could run them.
+
+    Invariant: no node before `first` has room for this shape, so a burst does not search them again.
+    """
+
+    __slots__ = ("desks", "first", "overtaken", "position", "spread", "waiting")
+
+    def __init__(self, desks: list[Desk], spread: bool) -> None:
+        self.desks = desks
+        self.position = {desk.place: position for position, desk in enumerate(desks)}
+        self.first = 0
+        self.spread = spread
+        self.overtaken = 0  # its oldest, by younger ones of other shapes
+        self.waiting: OrderedDict[TaskID, tuple[int, Task]] = OrderedDict()
+
+    def find(self, demand: Demand) -> Desk | None:
+        desks, count = self.desks, len(self.desks)
+        start = self.first
+        for step in range(count if self.spread else count - start):
+            position = (start + step) % count
+            if desks[position].has(demand):
+                self.first = position + 1 if self.spread else position
+                return desks[position]
+        if not self.spread:
+            self.first = count
+        return None
+
+    def oldest(self) -> int:
+        return next(iter(self.waiting.values()))[0]
+
+    def came_free(self, place: Place) -> None:
+        if not self.spread:
+            self.first = min(self.first, self.position.get(place, self.first))
+
+
+def send(task: Task, desk: Desk) -> Forward:
+    desk.take(task)
+    return Forward(task.id, desk.place)
