@@ -164,7 +164,7 @@ def test_a_task_of_several_cpus_takes_them_all_at_once_and_goes_where_there_are_
         graph.task(f"n{at}", cost=1.0)
     for policy in (Heft, Cpop, Hlfet, Peft, Lookahead, Dls):
         with labray.init("sim", nodes=4, num_cpus=4, profile="free", scheduler=policy(executed(graph))):
-            assert labray.execute(graph).makespan_s == pytest.approx(4.0)
+            assert labray.execute(graph).makespan_s == pytest.approx(4.0, rel=1e-3)
 
 
 def test_what_no_place_could_run_is_in_the_plan_none_the_less():

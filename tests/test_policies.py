@@ -32,7 +32,7 @@ from labray.schedulers import (
     WorkStealing,
     resolve,
 )
-from labray.schedulers.centralized import Room
+from labray.schedulers.desks import Room
 from labray.schedulers.interface import (
     Agent,
     Cluster,

@@ -11,7 +11,7 @@ from labray.errors import SchedulerError
 from labray.ids import HEAD, Place, TaskID
 from labray.messages import UNIT
 from labray.schedulers import BottomUp, Centralized, Checked, Random, Scheduler, resolve
-from labray.schedulers.centralized import Room
+from labray.schedulers.desks import Room
 from labray.schedulers.interface import (
     Agent,
     Cluster,

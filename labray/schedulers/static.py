@@ -44,9 +44,7 @@ Orders = dict[str, tuple[Place, float]]
 
 
 class Static(Struct, frozen=True):
-    """What all static policies are told. kinds: of the cluster's nodes, in order; () if they are all alike.
-
-    """
+    """What all static policies are told. kinds: of the cluster's nodes, in order; () if they are all alike."""
 
     work: Workload = NOTHING
     kinds: tuple[int, ...] = ()
