@@ -242,14 +242,14 @@ def test_a_thief_gets_half_of_what_waits_from_the_back_of_the_line():
     feed(agent, *arrivals("a b c d e"))
     view.free["CPU"] = 0
     feed(agent, TaskStarted(task("a")))
-    assert feed(agent, MessageReceived(N1, Steal())) == [
+    assert feed(agent, MessageReceived(N1, Steal(CPU))) == [
         Tell(N1, Loot(2)), Forward(TaskID("d"), N1), Forward(TaskID("e"), N1),
     ]  # fmt: skip
 
 
 def test_who_has_nothing_to_give_remembers_who_asked_and_sends_what_it_has_no_room_for():
     agent, _ = stealing()
-    assert feed(agent, MessageReceived(N1, Steal())) == [Tell(N1, Loot(0))]
+    assert feed(agent, MessageReceived(N1, Steal(CPU))) == [Tell(N1, Loot(0))]
     assert feed(agent, *arrivals("a b c")) == [
         Keep(TaskID("a")), Tell(N1, Loot(1)), Forward(TaskID("b"), N1), Keep(TaskID("c")),
     ]  # fmt: skip
@@ -257,12 +257,12 @@ def test_who_has_nothing_to_give_remembers_who_asked_and_sends_what_it_has_no_ro
 
 def test_an_idle_node_asks_once_and_then_is_quiet():
     agent, _ = stealing(N1)
-    assert feed(agent, NodeJoined(cluster(1, 1).nodes[1])) == [Tell(N0, Steal())]
+    assert feed(agent, NodeJoined(cluster(1, 1).nodes[1])) == [Tell(N0, Steal(CPU))]
     assert feed(agent, RoomChanged()) == []  # an answer is under way
     assert feed(agent, MessageReceived(N0, Loot(0)), RoomChanged()) == []  # n0 will think of it
     fed = task("a", hops=1)
     assert feed(agent, MessageReceived(N0, Loot(1)), TaskArrived(fed)) == [Keep(fed.id)]
-    assert feed(agent, TaskStarted(fed), TaskFinished(fed, 1.0)) == [Tell(N0, Steal())]
+    assert feed(agent, TaskStarted(fed), TaskFinished(fed, 1.0)) == [Tell(N0, Steal(CPU))]
 
 
 def test_a_thief_goes_back_to_who_gave_last_however_many_think_of_it():
@@ -282,14 +282,45 @@ def test_a_busy_node_does_not_ask():
 
 def test_a_victim_that_dies_is_not_waited_for():
     agent, _ = agent_of(WorkStealing(victim="ring"), N1, cluster(1, 1, 1))
-    assert feed(agent, RoomChanged()) == [Tell(N2, Steal())]
-    assert feed(agent, NodeLost(N2)) == [Tell(N0, Steal())]
+    assert feed(agent, RoomChanged()) == [Tell(N2, Steal(CPU))]
+    assert feed(agent, NodeLost(N2)) == [Tell(N0, Steal(CPU))]
 
 
 def test_what_is_pinned_or_too_large_for_the_thief_is_not_stolen():
     agent, _ = agent_of(WorkStealing(), N0, cluster(2, 1))
     feed(agent, *arrivals("a b", demand=(("CPU", 2 * UNIT),)), *arrivals("c", strategy="node:n0"))
-    assert feed(agent, MessageReceived(N1, Steal())) == [Tell(N1, Loot(0))]
+    assert feed(agent, MessageReceived(N1, Steal(CPU))) == [Tell(N1, Loot(0))]
+
+
+def test_a_part_of_a_cpu_or_another_resource_is_room_too():
+    nodes = Cluster(
+        tuple(NodeInfo(p, (("CPU", UNIT), ("x", UNIT), (f"node:{p}", UNIT))) for p in (N0, N1)), HEAD
+    )
+    agent, view = agent_of(WorkStealing(), N1, nodes)
+    view.free.update({"CPU": UNIT // 2, "x": 0})
+    assert feed(agent, RoomChanged()) == [Tell(N0, Steal((("CPU", UNIT // 2),)))]
+    agent, view = agent_of(WorkStealing(), N1, nodes)
+    view.free.update({"CPU": 0})
+    assert feed(agent, RoomChanged()) == [Tell(N0, Steal((("x", UNIT),)))]
+    agent, view = agent_of(WorkStealing(), N1, nodes)
+    view.free.update({"CPU": 0, "x": 0})  # its name is all that is free
+    assert feed(agent, RoomChanged()) == []
+
+
+def test_a_thief_gets_only_what_it_has_room_for_and_asks_again_when_it_has_more():
+    half = (("CPU", UNIT // 2),)
+    victim, view = stealing()
+    view.free["CPU"] = 0
+    feed(victim, *arrivals("a b"))
+    assert feed(victim, MessageReceived(N1, Steal(half))) == [Tell(N1, Loot(0, larger=True))]
+    assert feed(victim, *arrivals("c")) == [Tell(N1, Loot(0, larger=True)), Keep(TaskID("c"))]
+    assert Forward(TaskID("d"), N1) in feed(victim, *arrivals("d", demand=half))
+    thief, view = stealing(N1)
+    view.free["CPU"] = UNIT // 2
+    assert feed(thief, RoomChanged(), MessageReceived(N0, Loot(0, larger=True))) == [Tell(N0, Steal(half))]
+    view.free["CPU"] = UNIT
+    assert feed(thief, RoomChanged()) == [Tell(N0, Steal(CPU))]
+    assert feed(thief, MessageReceived(N0, Loot(0)), RoomChanged()) == []  # nothing larger: it is quiet
 
 
 def test_a_victim_of_unknown_kind_is_refused():
@@ -506,6 +537,19 @@ def test_a_node_that_joins_gets_what_only_it_can_run(policy):
 
 
 # ---------------------------------------------------------------- as a whole
+
+
+def test_a_worker_that_ended_a_task_is_not_lent_twice():
+    """Its owner has it again, and its room must not be given to who is in line as well."""
+
+    @labray.remote
+    def f(seconds):
+        labray.sleep(seconds)
+
+    with labray.init("sim", nodes=2, num_cpus=1, profile="free", scheduler="ownership_leases") as session:
+        labray.get([f.remote(seconds) for seconds in (1.0, 2.0, 5.0, 3.0, 1.0)])
+        assert labray.now() < 6.1  # n0: 1 + 5, n1: 2 + 3 + 1
+        assert {event[2] for event in session.trace() if event[1] == "ran"} == {"n0", "n1"}
 
 
 @pytest.mark.parametrize("name", NAMES)
