@@ -67,9 +67,9 @@ class Endings:
         code = task.spec.function
         if code is not None and message.values and type(message.values[0]) is not Failed:
             worker.known[code.id] = None
-        pool.ended(worker, task, seconds)
         if task.fact is not None and TaskFinished in self.desk.interest:
             self.desk.events.append(TaskFinished(task.fact, seconds))
+        pool.ended(worker, task, seconds)  # of its room the agent hears after its end
         if task.spec.kind == "actor":
             failed = type(message.values[0]) is Failed
             self.node.residents.constructed(worker, task.spec.lifetime, failed)

@@ -60,6 +60,10 @@ def worker_lost(
     error: what the tasks end in, if not in their worker's crash. final: whatever retries they have.
     """
     pipe = list(worker.pipe)
+    lost, unbegun = parted(pipe, begun)
+    for task in lost if worker.actor is None else ():
+        if task.fact is not None:  # before word of the room that it leaves
+            node.desk.tell_agent(TaskFinished(task.fact, 0.0))
     node.pool.lost(worker)
     if not worker.started:
         node.births.failure(reason)
@@ -68,14 +72,11 @@ def worker_lost(
         node.residents.crashed(worker, reason, begun)
         return
     worker.pipe.clear()
-    lost, unbegun = parted(pipe, begun)
     for task in unbegun:
         task.worker = None
         node.pool.ready(task)
     node.cancels.given_back(unbegun)
     for task in lost:
-        if task.fact is not None:
-            node.desk.tell_agent(TaskFinished(task.fact, 0.0))
         text = f"task {task.id} ({task.spec.name}) failed: its worker died: {reason}."
         told = error or ErrorInfo("worker_crashed", text)
         if final:
