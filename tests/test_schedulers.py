@@ -414,7 +414,8 @@ def test_bottom_up_gives_a_node_that_joins_its_share_by_way_of_the_head():
     view.queued = [task(name) for name in "abc"]
     pinned = task("p", strategy="node:n0")
     view.queued.append(pinned)
-    decided = feed(agent, NodeJoined(node(1, 2)))
+    assert feed(agent, NodeJoined(node(1, 2))) == [Wake(0.1, 1), Wake(0.1)]
+    decided = feed(agent, TimerFired(1))
     assert [d for d in decided if isinstance(d, Forward)] == [Forward("b", HEAD), Forward("c", HEAD)]
     assert any(isinstance(d, Tell) and d.body.waiting == 4 for d in decided)  # the news go before
 

@@ -18,7 +18,7 @@ from labray.graphs.taskgraph import TaskGraph
 from labray.replaying import acting
 from labray.replaying.recording import Recorded
 from labray.schedulers import Scheduler, resolve
-from labray.schedulers.workloads import executed
+from labray.schedulers.workloads import acted, executed
 from labray.session import init
 
 STOPS_HELPING = 0.05
@@ -97,11 +97,11 @@ def check(like: Cluster, nodes: Sequence[int]) -> None:
 def policy(program: Program, on: Cluster) -> Scheduler:
     """The one that is named; one that plans ahead is told the graph, and the network it will run on."""
     named = resolve(on.scheduler)
-    if not isinstance(program, TaskGraph) or not isinstance(named, Struct):
+    if not isinstance(named, Struct) or "work" not in named.__struct_fields__:
         return named
-    known = {"work": executed(program), **on.sim} if "work" in named.__struct_fields__ else {}
-    told = {name: value for name, value in known.items() if name in named.__struct_fields__}
-    return cast(Scheduler, replace(named, **told))
+    work = executed(program) if isinstance(program, TaskGraph) else acted(program, on.durations == "cpu")
+    told = {name: value for name, value in on.sim.items() if name in named.__struct_fields__}
+    return cast(Scheduler, replace(named, work=work, **told))
 
 
 def outcome(

@@ -42,10 +42,12 @@ class Bench:
 def levels_out(demand: Demand, source: Bench, to: Bench) -> bool:
     """Whether this waits for something of which its place has too little to go round, and the other has some idle.
 
-    Of all else it asks for there must be enough at its new place, or it would wander back.
+    Where what is left over is too little for it alone, there must be enough to begin at once. Of all else it asks for
+    there must be enough at its new place, or it would wander back.
     """
     for name, amount in demand:
         behind, ahead = source.spare(name), to.spare(name)
-        if behind + amount <= 0 and ahead > max(behind - amount, 0):
+        short = behind + amount <= 0 and ahead > max(behind - amount, 0)
+        if short or (behind < 0 and ahead >= amount):
             return all(to.spare(other) >= much for other, much in demand if other != name)
     return False

@@ -43,7 +43,7 @@ from labray.schedulers.interface import (
     Wake,
 )
 from labray.schedulers.least_wait import Average, Chooser, Load
-from labray.schedulers.newcomers import share
+from labray.schedulers.newcomers import Newcomers, share
 
 if TYPE_CHECKING:
     from random import Random
@@ -116,6 +116,7 @@ class Keeper:
         self._bandwidth = Average(policy.alpha)
         self._pulling: dict[ObjectID, float] = {}  # since when
         self._received = 0
+        self._newcomers = Newcomers(view)
         self._told = self._as_new()
         self._spoke = False  # since the last heartbeat was due
         self._armed = self._alone
@@ -133,7 +134,7 @@ class Keeper:
         elif isinstance(event, ObjectStored):
             self._measure(event, now)
         elif isinstance(event, TimerFired):
-            return self._beat()
+            return self._share() if event.token else self._beat()
         elif isinstance(event, NodeJoined):
             return self._joined(event.node)
         elif isinstance(event, HeadLost):
@@ -141,7 +142,10 @@ class Keeper:
         elif isinstance(event, HeadBack):
             self._headless, self._spoke, self._received = False, False, 0
             self._told = self._as_new()
-        elif isinstance(event, (MessageReceived, NodeLost)):
+        elif isinstance(event, NodeLost):
+            self._newcomers.lose(event.place)
+            return ()
+        elif isinstance(event, MessageReceived):
             return ()
         return () if self._armed else (self._arm(),)
 
@@ -150,11 +154,15 @@ class Keeper:
         if node.place == self._view.place:
             return ()
         self._cluster = self._cluster.joined(node)
-        decisions: list[Decision] = [self._arm()] if self._alone else []
+        wakes = self._newcomers.join(node)
+        if not self._alone:
+            return wakes
         self._alone = False
-        for task in share(self._view.queued, node, self._cluster.nodes):
-            decisions += self._pass_on(task)
-        return decisions
+        return (*wakes, self._arm())
+
+    def _share(self) -> Sequence[Decision]:
+        moved = share(self._view.queued, self._newcomers.take(), self._cluster.nodes)
+        return [decision for task, _ in moved for decision in self._pass_on(task)]
 
     def _arrived(self, task: Task, now: float) -> Sequence[Decision]:
         if task.cost is not None:

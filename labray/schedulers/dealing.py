@@ -15,20 +15,20 @@ from labray.schedulers.interface import (
     Fact,
     Forward,
     Keep,
-    NodeInfo,
     NodeJoined,
     NodeLost,
     Task,
     TaskArrived,
+    TimerFired,
     View,
 )
-from labray.schedulers.newcomers import movable, share
+from labray.schedulers.newcomers import Newcomers, movable, share
 from labray.schedulers.roster import Roster
 
 Choose = Callable[[Task, Sequence[Place]], Place]
 """One of the places that could run a task, of which there is at least one."""
 
-INTEREST: tuple[type[Fact], ...] = (NodeJoined, NodeLost)
+INTEREST: tuple[type[Fact], ...] = (NodeJoined, NodeLost, TimerFired)
 """What a dealer must hear besides the tasks that arrive."""
 
 
@@ -52,6 +52,7 @@ class Dealer:
         self._place = view.place
         self._view = view
         self._roster = Roster(cluster)
+        self._newcomers = Newcomers(view)
         self._choose = choose
         self._priority = priority
 
@@ -60,17 +61,18 @@ class Dealer:
             return self._arrived(event.task)
         if isinstance(event, NodeLost):
             self._roster.lose(event.place)
+            self._newcomers.lose(event.place)
         elif isinstance(event, NodeJoined):
-            return self.join(event.node, self._view.queued)
+            self._roster.join(event.node)
+            return self._newcomers.join(event.node)
+        elif isinstance(event, TimerFired):
+            return self.share(self._view.queued)
         return ()
 
-    def join(self, node: NodeInfo, waiting: Sequence[Task]) -> list[Decision]:
-        """One node more, which gets its share of these."""
-        self._roster.join(node)
-        if node.place == self._place:
-            return []
-        moved = share(waiting, node, self._roster.nodes, self._place)
-        return [Forward(task.id, node.place) for task in moved]
+    def share(self, waiting: Sequence[Task]) -> list[Decision]:
+        """Those who have joined get their parts of these."""
+        moved = share(waiting, self._newcomers.take(), self._roster.nodes, self._place)
+        return [Forward(task.id, to) for task, to in moved]
 
     def may_go(self, task: Task, to: Place) -> bool:
         """Whether what waits here may be sent on to that place."""

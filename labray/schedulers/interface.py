@@ -72,7 +72,9 @@ class Cluster(Fact, frozen=True, gc=True, dict=True):
         return {node.place: node for node in self.nodes}
 
     def joined(self, node: NodeInfo) -> Cluster:
-        """With one node more: the same value for all who hear of it."""
+        """With one node more, if it is one: the same value for all who hear of it."""
+        if node.place in self.places:
+            return self
         larger = self._larger.get(node.place)
         if larger is None:
             larger = self._larger[node.place] = Cluster((*self.nodes, node), self.head)

@@ -29,9 +29,10 @@ from labray.schedulers.interface import (
     TaskFinished,
     TaskWithdrawn,
     Tell,
+    TimerFired,
     View,
 )
-from labray.schedulers.newcomers import share
+from labray.schedulers.newcomers import Newcomers, share
 from labray.schedulers.roster import Roster
 from labray.schedulers.spread import Spreader, wants_spreading
 
@@ -53,6 +54,7 @@ class LeastLoaded(Struct, frozen=True):
         MessageReceived,
         NodeJoined,
         NodeLost,
+        TimerFired,
     )
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
@@ -66,6 +68,7 @@ class Teller:
         self._cluster = cluster
         self._head = cluster.head
         self._view = view
+        self._newcomers = Newcomers(view)
         self._here: dict[TaskID, None] = {}
 
     def handle(self, event: Event, now: float) -> Sequence[Decision]:
@@ -78,14 +81,18 @@ class Teller:
         if isinstance(event, TaskFinished | TaskWithdrawn) and event.task.id in self._here:
             del self._here[event.task.id]
             return (Tell(self._head, Ended()),)
-        if isinstance(event, NodeJoined) and event.node.place != self._view.place:
-            return self._give_back(event.node)
+        if isinstance(event, NodeJoined) and event.node.place not in self._cluster.places:
+            self._cluster = self._cluster.joined(event.node)
+            return self._newcomers.join(event.node)
+        if isinstance(event, NodeLost):
+            self._newcomers.lose(event.place)
+        elif isinstance(event, TimerFired):
+            return self._give_back()
         return ()
 
-    def _give_back(self, node: NodeInfo) -> Sequence[Decision]:
-        self._cluster = self._cluster.joined(node)
+    def _give_back(self) -> Sequence[Decision]:
         decisions: list[Decision] = []
-        for task in share(self._view.queued, node, self._cluster.nodes):
+        for task, _ in share(self._view.queued, self._newcomers.take(), self._cluster.nodes):
             if task.id in self._here:
                 del self._here[task.id]
                 decisions.append(Tell(self._head, Ended()))

@@ -1,7 +1,8 @@
-"""What a node that joins takes over of the tasks that wait at the others: its share, by what each can run at once.
+"""What nodes that join take over of the tasks that wait at the others: their share, by what each can run at once.
 
-A part of policies that decide for good where a task waits, and so must look again when there is one node more. It is
-asked once for each node that joins, never for a task. What waits for its inputs, or was asked to be where it is, stays.
+A part of policies that decide for good where a task waits, and so must look again when there are more nodes. It is
+asked when nodes join, never for a task. Those that join within a moment are served together: what is on its way to the
+first could not be shared with the next. What waits for its inputs, or was asked to be where it is, stays.
 """
 
 from __future__ import annotations
@@ -11,32 +12,65 @@ from math import ceil
 
 from labray.ids import Place
 from labray.messages import Demand
-from labray.schedulers.interface import NodeInfo, Task
+from labray.schedulers.interface import NodeInfo, Task, View, Wake
 
+MOMENT_S = 0.1
+"""A heartbeat: far longer than a task is on its way, and nothing beside the time in which a node starts."""
+TOKEN = 1
+"""Of the alarm: agents that set others too have given them 0."""
 MOST_HOPS = 14
 """A task that has moved so often is left where it is: the node refuses one that is passed round."""
 
 
-def share(
-    waiting: Iterable[Task], newcomer: NodeInfo, nodes: Sequence[NodeInfo], here: Place | None = None
-) -> list[Task]:
-    """The newcomer's part of what waits at one node: of each shape of request, those that would wait longest.
+class Newcomers:
+    """At one place: those that have joined and got nothing yet."""
 
-    nodes: all, with the newcomer. here: where they wait, so that the parts of all are a whole number together; None:
-    the part is rounded up, for who lets a head decide where it goes.
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._nodes: dict[Place, NodeInfo] = {}
+
+    def join(self, node: NodeInfo) -> list[Wake]:
+        """Where nothing waits there is nothing to share: what comes later is decided on with the node in mind."""
+        if node.place == self._view.place or not len(self._view.queued):
+            return []
+        self._nodes[node.place] = node
+        return [Wake(MOMENT_S, TOKEN)] if len(self._nodes) == 1 else []
+
+    def lose(self, place: Place) -> None:
+        self._nodes.pop(place, None)
+
+    def take(self) -> list[NodeInfo]:
+        """All of them, when the moment is over."""
+        nodes, self._nodes = list(self._nodes.values()), {}
+        return nodes
+
+
+def share(
+    waiting: Iterable[Task],
+    newcomers: Sequence[NodeInfo],
+    nodes: Sequence[NodeInfo],
+    here: Place | None = None,
+) -> list[tuple[Task, Place]]:
+    """The newcomers' parts of what waits at one node: of each shape of request, those that would wait longest.
+
+    nodes: all, with the newcomers. here: where they wait, so that the parts of all are a whole number together; None:
+    a part is rounded up, for who lets a head decide where it goes.
     """
+    if not newcomers:
+        return []
     at = next((at for at, node in enumerate(nodes) if node.place == here), 0)
     shapes: dict[Demand, list[Task]] = {}
     for task in waiting:
         if movable(task):
             shapes.setdefault(task.demand, []).append(task)
-    moved: list[Task] = []
+    moved: list[tuple[Task, Place]] = []
     for demand, tasks in shapes.items():
-        slots = newcomer.slots(demand)
-        if slots:
-            part = slots * len(tasks) / sum(max(node.slots(demand), 0) for node in nodes)
-            moved += tasks[len(tasks) - (ceil((at + 1) * part) - ceil(at * part)) :]
-    return moved
+        total, count = sum(max(node.slots(demand), 0) for node in nodes), len(tasks)
+        for node in newcomers:
+            part = count * node.slots(demand) / total if total else 0.0
+            mine = min(ceil((at + 1) * part) - ceil(at * part), len(tasks))
+            moved += [(tasks.pop(), node.place) for _ in range(mine)]
+    return moved[::-1]
 
 
 def movable(task: Task) -> bool:

@@ -24,7 +24,6 @@ from labray.schedulers.interface import (
     Forward,
     Keep,
     MessageReceived,
-    NodeInfo,
     NodeJoined,
     NodeLost,
     Task,
@@ -34,9 +33,10 @@ from labray.schedulers.interface import (
     TaskStarted,
     TaskWithdrawn,
     Tell,
+    TimerFired,
     View,
 )
-from labray.schedulers.newcomers import share
+from labray.schedulers.newcomers import Newcomers, share
 from labray.schedulers.roster import Roster
 from labray.schedulers.spread import Spreader, wants_spreading
 
@@ -76,6 +76,7 @@ class PowerOfD(Struct, frozen=True):
         MessageReceived,
         NodeJoined,
         NodeLost,
+        TimerFired,
     )
 
     def __post_init__(self) -> None:
@@ -136,6 +137,7 @@ class Asker:
         self._unbegun: dict[TaskID, None] = {}
         self._wanted: dict[str, int] = {}  # by what is kept and has not begun
         self._sent: dict[Place, float] = {}  # ever, by node, in parts of the whole node
+        self._newcomers = Newcomers(view)
         self._inquiries: dict[int, Inquiry] = {}
         self._waiting: dict[TaskID, Task] = {}
         self._number = 0
@@ -153,7 +155,11 @@ class Asker:
             self._begun(event.task)
             self._waiting.pop(event.task.id, None)
         elif isinstance(event, NodeJoined):
-            return self._joined(event.node)
+            self._roster.join(event.node)
+            self._cluster = self._cluster.joined(event.node)
+            return self._newcomers.join(event.node)
+        elif isinstance(event, TimerFired):
+            return self._share()
         elif isinstance(event, NodeLost):
             return self._lost(event.place)
         return ()
@@ -239,17 +245,14 @@ class Asker:
 
     # ------------------------------------------------------------ who is there
 
-    def _joined(self, node: NodeInfo) -> Sequence[Decision]:
-        self._roster.join(node)
-        if node.place in self._cluster.places:
-            return ()
-        self._cluster = self._cluster.joined(node)
-        moved = share(self._view.queued, node, self._roster.nodes, self._place)
-        for task in moved:
+    def _share(self) -> Sequence[Decision]:
+        moved = share(self._view.queued, self._newcomers.take(), self._roster.nodes, self._place)
+        for task, _ in moved:
             self._begun(task)
-        return [self._go(task, node.place) for task in moved]
+        return [self._go(task, to) for task, to in moved]
 
     def _lost(self, place: Place) -> Sequence[Decision]:
         self._roster.lose(place)
+        self._newcomers.lose(place)
         settled = [number for number, inquiry in self._inquiries.items() if inquiry.lose(place)]
         return [decision for number in settled for decision in self._settle(number)]

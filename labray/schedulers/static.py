@@ -26,9 +26,9 @@ from labray.schedulers.interface import (
     Event,
     Fact,
     Forward,
-    NodeInfo,
     NodeJoined,
     Task,
+    TimerFired,
     View,
 )
 from labray.schedulers.planners import cpop, heft, hlfet
@@ -143,15 +143,16 @@ class Follower:
 
     def handle(self, event: Event, now: float) -> Sequence[Decision]:
         if isinstance(event, NodeJoined) and event.node.place not in self._cluster.places:
-            return self._joined(event.node)
+            self._cluster = self._cluster.joined(event.node)
+        elif isinstance(event, TimerFired):
+            return self._plan_anew()
         return self._dealer.handle(event, now)
 
-    def _joined(self, node: NodeInfo) -> Sequence[Decision]:
-        """What waits goes by the new plan, and of what that does not know the newcomer gets its share."""
-        self._cluster = self._cluster.joined(node)
+    def _plan_anew(self) -> Sequence[Decision]:
+        """What waits goes by the new plan, and of what that does not know newcomers get their share."""
         self._plan = orders(self._policy, self._cluster)
         waiting = list(self._view.queued)
-        decisions = self._dealer.join(node, [task for task in waiting if self._order(task) is None])
+        decisions = self._dealer.share([task for task in waiting if self._order(task) is None])
         for task in waiting:
             order = self._order(task)
             if order is not None and order[0] != self._view.place and self._dealer.may_go(task, order[0]):

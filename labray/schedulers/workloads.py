@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from labray.ids import DRIVER, task_id
+from labray.ids import DRIVER, TaskID, lineage_prefix, order_of, task_id
 from labray.schedulers.interface import ONE_CPU
 from labray.schedulers.plans import Workload
 
 if TYPE_CHECKING:
+    from labray.graphs.skeleton import Skeleton
     from labray.graphs.taskgraph import TaskGraph
 
 
@@ -36,6 +37,37 @@ def executed(graph: TaskGraph, speeds: Sequence[float] = (1.0,), first: int = 0)
         labels[task] = task_id(DRIVER, first)
         first += 1
     return labelled(graph, labels, speeds)
+
+
+def acted(skeleton: Skeleton, cpu: bool = False) -> Workload:
+    """A recorded program as a replay acts it out, where every task runs once. cpu: by CPU seconds, not elapsed ones.
+
+    What a task waits for besides its inputs (its parent, say, or what the main program took first) no plan knows.
+    """
+    parts = list(skeleton.parts.values())
+    position = {part.task: at for at, part in enumerate(parts)}
+    labels: dict[str, TaskID] = {DRIVER: DRIVER}
+    sizes: dict[tuple[int, int], float] = {}
+    last: dict[str, int] = {}  # the call before, by actor
+    for at, part in enumerate(parts):
+        prefix = lineage_prefix(labels.get(part.parent, DRIVER), 0)
+        labels[part.task] = task_id(prefix, order_of(TaskID(part.task)))
+        for dep in part.deps:
+            maker, _, index = dep.rpartition(".")
+            made = position.get(maker, at)
+            if made < at and int(index) < len(parts[made].sizes):
+                sizes[made, at] = sizes.get((made, at), 0.0) + parts[made].sizes[int(index)]
+        if part.kind == "method":
+            before = last.get(part.actor, position.get(part.actor.rpartition(".")[0], at))
+            last[part.actor] = at
+            if before < at:
+                sizes.setdefault((before, at), 0.0)
+    return Workload(
+        tuple(labels[part.task] for part in parts),
+        tuple((part.cpu if cpu else part.seconds,) for part in parts),
+        tuple((a, b, size) for (a, b), size in sizes.items()),
+        tuple(part.demand for part in parts),
+    )
 
 
 def labelled(graph: TaskGraph, labels: Mapping[str, str], speeds: Sequence[float] = (1.0,)) -> Workload:
