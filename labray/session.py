@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -89,10 +90,13 @@ def init(
     from labray import schedulers  # policies are only needed once a session starts
 
     backends.load(backend)
+    policy = schedulers.resolve(scheduler)
+    if schedulers.plans_nothing(policy):
+        _warn_of(policy)
     if num_cpus is None:
         num_cpus = SIMULATED_CPUS if backend == "sim" else _own_share(nodes)
     config = Config(
-        backend, nodes, num_cpus, dict(_mapping(resources)), schedulers.resolve(scheduler),
+        backend, nodes, num_cpus, dict(_mapping(resources)), policy,
         seed, strict, True if isinstance(trace, str | PathLike) else trace, extra,
     )  # fmt: skip
     _recorder = _to_record(trace, config)
@@ -101,6 +105,15 @@ def init(
     port.switch(_session.port)
     _remember(config)
     return Context(config)
+
+
+def _warn_of(policy: object) -> None:
+    name = type(policy).__name__
+    warnings.warn(
+        f"{name} plans ahead and was told no graph: it deals tasks out in turn. Give it what it plans for, as in "
+        f"scheduler={name}(work=labray.schedulers.workloads.executed(graph)); `labray whatif` does so by itself.",
+        RuntimeWarning, stacklevel=3,
+    )  # fmt: skip
 
 
 def _to_record(trace: Any, config: Config) -> Recorder | None:

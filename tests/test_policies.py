@@ -255,6 +255,14 @@ def test_who_has_nothing_to_give_remembers_who_asked_and_sends_what_it_has_no_ro
     ]  # fmt: skip
 
 
+def test_what_is_about_to_begin_is_not_given_away():
+    """It waits for its code, say: the thief would leave an idle node behind."""
+    agent, _ = stealing(N0, 2)
+    feed(agent, *arrivals("a b c"))
+    assert feed(agent, MessageReceived(N1, Steal(CPU))) == [Tell(N1, Loot(1)), Forward(TaskID("c"), N1)]
+    assert feed(agent, MessageReceived(N1, Steal(CPU))) == [Tell(N1, Loot(0))]
+
+
 def test_an_idle_node_asks_once_and_then_is_quiet():
     agent, _ = stealing(N1)
     assert feed(agent, NodeJoined(cluster(1, 1).nodes[1])) == [Tell(N0, Steal(CPU))]

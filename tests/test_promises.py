@@ -4,6 +4,8 @@ tasks take what they must on equal nodes; and what stands in a queue is looked a
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +16,10 @@ from msgspec.structs import replace
 import labray
 from labray.cluster_utils import Cluster
 from labray.graphs.taskgraph import TaskGraph
-from labray.schedulers import NAMES, Scheduler
+from labray.schedulers import NAMES, Scheduler, Workload
 from labray.schedulers.promises import IDLE_MESSAGES
 from labray.schedulers.static import Static
-from labray.schedulers.workloads import executed, recorded
+from labray.schedulers.workloads import recorded
 from labray.trace import Event, runs
 
 LATENCY_S = 0.01
@@ -42,7 +44,7 @@ def told(name: str, run: Any) -> Scheduler:
     policy = NAMES[name]()
     if not isinstance(policy, Static):
         return policy
-    with labray.init("sim", nodes=2, num_cpus=4, profile="free") as session:
+    with labray.init("sim", nodes=2, num_cpus=4, resources={"x": 4}, profile="free") as session:
         run()
         graph = TaskGraph.from_trace(session.trace())
     return replace(policy, work=recorded(graph))  # type: ignore[return-value]
@@ -95,8 +97,11 @@ def test_no_core_idles_beside_a_ready_task_for_longer_than_the_news_are_old(
     assert longest_idle(events, nodes, cpus, asks) <= messages * LATENCY_S * 1.05
 
 
-def test_the_table_has_every_policy():
+def test_the_table_has_every_policy_and_the_page_shows_it():
     assert list(IDLE_MESSAGES) == list(NAMES)
+    page = (Path(__file__).parent.parent / "docs" / "policies.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [^|]* \| (\d+|no promise) \|", page, re.MULTILINE)
+    assert {name: None if said == "no promise" else int(said) for name, said in rows} == IDLE_MESSAGES
 
 
 # ---------------------------------------------------------------- equal tasks on equal nodes
@@ -118,7 +123,7 @@ def test_a_hundred_equal_tasks_take_what_they_must_on_two_equal_nodes(name, cpus
             submit([0.0 if stated else seconds] * 100, 0.0, **asks, **({"cost": seconds} if stated else {}))
         )
 
-    policy = told(name, lambda: run()) if "resources" not in asks else told(name, lambda: None)
+    policy = told(name, run)
     with labray.init("sim", nodes=2, num_cpus=cpus, resources={"x": 2}, scheduler=policy):
         run()
         assert labray.now() <= 1.3 * seconds * -(-100 // at_once)
@@ -147,21 +152,16 @@ def test_what_waits_goes_to_nodes_that_join(name, joining):
     assert took <= 1.3 * (5 + 95 / (1 + sum(joining)))
 
 
-@pytest.mark.parametrize("policy", [name for name in NAMES if issubclass(NAMES[name], Static)])  # type: ignore[arg-type]
-def test_a_plan_is_made_anew_for_a_node_that_joins(policy):
-    graph = TaskGraph()
-    for at in range(60):
-        graph.task(f"t{at}", cost=1.0)
-    planned = NAMES[policy](executed(graph))  # type: ignore[call-arg]
+@pytest.mark.parametrize("name", [name for name in NAMES if isinstance(NAMES[name](), Static)])
+def test_a_plan_is_made_anew_for_a_node_that_joins(name):
+    labels = tuple(f"d-{at}" for at in range(60))
+    planned = NAMES[name](work=Workload(labels, ((1.0,),) * 60))  # type: ignore[call-arg]
     cluster = Cluster(head_node_args={"num_cpus": 1}, backend="sim", scheduler=planned)
-
-    @labray.remote
-    def later() -> None:
-        labray.sleep(5.5)
-        cluster.add_node(num_cpus=1)
-
-    done = labray.execute(graph)
-    assert done.makespan_s < 61
+    refs = submit([1.0] * 60, 0.0)
+    labray.sleep(5.5)
+    cluster.add_node(num_cpus=1)
+    labray.get(refs)
+    assert labray.now() <= 1.3 * (5.5 + 55 / 2)
     cluster.shutdown()
 
 

@@ -21,6 +21,7 @@ from labray.graphs.skeleton import Await, Compute, Put, Submit, skeleton
 from labray.graphs.taskgraph import TaskGraph
 from labray.messages import UNIT
 from labray.replaying import acting, recording, whatif
+from labray.schedulers.workloads import acted
 
 
 @labray.remote
@@ -400,6 +401,41 @@ def test_a_policy_that_plans_is_told_the_graph_and_the_network(tmp_path):
     assert repr(whatif.policy(graph, whatif.Cluster(3, 1, "random"))) == "Random()"
     # two waves of 8 s, what is moved between them, and what the nodes have to say to each other
     assert 16.5 <= whatif.predict(graph, on).makespan_s <= 17.5
+
+
+def unbalanced(path: Path) -> None:
+    """Two long tasks that a deal in turn puts on one node of four."""
+
+    @labray.remote
+    def busy(seconds):
+        labray.spend(seconds)
+
+    with labray.init("sim", nodes=1, num_cpus=1, trace=path):
+        labray.get([busy.remote(seconds) for seconds in (8.0, 1.0, 1.0, 1.0, 8.0, 1.0, 1.0, 1.0)])
+
+
+@pytest.mark.parametrize("name", ["heft", "cpop", "hlfet", "peft", "lookahead", "dls", "b_level", "single"])
+def test_a_policy_that_plans_is_told_the_graph_of_a_recording(tmp_path, name):
+    unbalanced(tmp_path / "run.lab")
+    events, _ = recording.load(tmp_path / "run.lab")
+    on = whatif.Cluster(4, 1, name, sim={"latency_s": 0.001})
+    told = whatif.policy(skeleton(events), on)
+    assert len(told.work.tasks) == 8 and getattr(told, "latency_s", 0.001) == 0.001
+    took = whatif.predict(skeleton(events), on).makespan_s
+    assert took == pytest.approx(22.0 if name == "single" else 8.0, abs=1.1)
+
+
+def test_a_plan_of_a_recording_knows_its_tasks_by_the_ids_that_they_have_in_the_replay(tmp_path):
+    events = record(tmp_path / "run.lab", nodes=2, num_cpus=2)
+    work = acted(skeleton(events))
+    again = {event[3] for event in acted_out(events, nodes=2, num_cpus=2) if event[1] == "submitted"}
+    assert again <= set(work.tasks)
+    assert len(work.tasks) == len(skeleton(events).parts) and work.edges
+
+
+def test_a_planner_without_a_graph_says_that_it_plans_nothing():
+    with pytest.warns(RuntimeWarning, match="Heft plans ahead and was told no graph"):
+        labray.init("sim", scheduler="heft")
 
 
 def test_a_malformed_graph_is_refused_with_its_line_and_an_empty_one_as_empty(tmp_path):

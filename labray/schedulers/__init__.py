@@ -17,7 +17,7 @@ from labray.schedulers.power_of_d import PowerOfD
 from labray.schedulers.random import Random
 from labray.schedulers.rebalancing import Rebalancing
 from labray.schedulers.round_robin import RoundRobin
-from labray.schedulers.static import Cpop, Dls, Heft, Hlfet, Lookahead, Peft
+from labray.schedulers.static import Cpop, Dls, Heft, Hlfet, Lookahead, Peft, Static
 from labray.schedulers.work_stealing import WorkStealing
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Single",
     "WorkStealing",
     "Workload",
+    "plans_nothing",
     "resolve",
 ]
 
@@ -64,6 +65,11 @@ NAMES: dict[str, Callable[[], Scheduler]] = {
     "lookahead": Lookahead,
     "dls": Dls,
 }
+
+
+def plans_nothing(scheduler: Scheduler) -> bool:
+    """Whether it plans ahead and was told no graph: then it does no more than to deal tasks out in turn."""
+    return isinstance(scheduler, Static) and not scheduler.work.tasks
 
 
 def resolve(scheduler: object) -> Scheduler:

@@ -203,14 +203,20 @@ class Thief:
             return ()
         loot: list[Task] = []
         half, larger = (len(self._waiting) + 1) // 2, False
+        wanted, free = dict(self._wanted), self._view.free
         for task in reversed(self._waiting.values()):  # what would have waited longest
             if len(loot) == half:
                 break
-            if self._may_go(task, thief):
-                if fits(task, room):
-                    loot.append(task)
-                else:
-                    larger = True
+            if not self._may_go(task, thief) or not lacks(
+                task, wanted, free
+            ):  # else it is about to begin here
+                continue
+            if not fits(task, room):
+                larger = True
+                continue
+            loot.append(task)
+            for name, amount in task.demand:
+                wanted[name] -= amount
         if not loot:
             self._hungry[thief] = room
             return (Tell(thief, Loot(0, larger)),)
@@ -266,6 +272,11 @@ class Thief:
         self._hungry.pop(place, None)
         self._asked = None if self._asked == place else self._asked
         self._gave = None if self._gave == place else self._gave
+
+
+def lacks(task: Task, wanted: Mapping[str, int], free: Mapping[str, int]) -> bool:
+    """Whether of something that it asks for more is wanted than is free."""
+    return any(wanted.get(name, 0) > free.get(name, 0) for name, _ in task.demand)
 
 
 def exceeds(room: Mapping[str, int], then: Mapping[str, int]) -> bool:
