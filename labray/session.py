@@ -87,16 +87,11 @@ def init(
         raise RuntimeError(
             "labray is initialised already. Call shutdown() first, or give ignore_reinit_error=True."
         )
-    from labray import schedulers  # policies are only needed once a session starts
-
     backends.load(backend)
-    policy = schedulers.resolve(scheduler)
-    if schedulers.plans_nothing(policy):
-        _warn_of(policy)
     if num_cpus is None:
         num_cpus = SIMULATED_CPUS if backend == "sim" else _own_share(nodes)
     config = Config(
-        backend, nodes, num_cpus, dict(_mapping(resources)), policy,
+        backend, nodes, num_cpus, dict(_mapping(resources)), _policy(scheduler),
         seed, strict, True if isinstance(trace, str | PathLike) else trace, extra,
     )  # fmt: skip
     _recorder = _to_record(trace, config)
@@ -107,13 +102,18 @@ def init(
     return Context(config)
 
 
-def _warn_of(policy: object) -> None:
-    name = type(policy).__name__
-    warnings.warn(
-        f"{name} plans ahead and was told no graph: it deals tasks out in turn. Give it what it plans for, as in "
-        f"scheduler={name}(work=labray.schedulers.workloads.executed(graph)); `labray whatif` does so by itself.",
-        RuntimeWarning, stacklevel=3,
-    )  # fmt: skip
+def _policy(scheduler: Any) -> Any:
+    from labray import schedulers  # policies are only needed once a session starts
+
+    policy = schedulers.resolve(scheduler)
+    if schedulers.plans_nothing(policy):
+        name = type(policy).__name__
+        warnings.warn(
+            f"{name} plans ahead and was told no graph: it deals tasks out in turn. Give it what it plans for: "
+            f"scheduler={name}(work=labray.schedulers.workloads.executed(graph)); `labray whatif` does so by itself.",
+            RuntimeWarning, stacklevel=3,
+        )  # fmt: skip
+    return policy
 
 
 def _to_record(trace: Any, config: Config) -> Recorder | None:

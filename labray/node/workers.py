@@ -107,13 +107,12 @@ class Pool:
 
     def dispatch(self) -> None:
         """Send all that can be sent."""
-        queue = self.queue
-        queue.stirred = False
-        if not queue.size:
+        self.queue.stirred = False
+        if not self.queue.size:
             return
-        if queue.overdue:
+        if self.queue.overdue:
             self.reservation.serve(self._serve)
-        for shape, heap in queue.shapes.items():
+        for shape, heap in self.queue.shapes.items():
             if heap:
                 self._serve(shape)
 
