@@ -91,3 +91,11 @@ def _whole(name: str, value: Any, least: int, most: int) -> None:
         raise TypeError(f"{name} is a whole number, not {value!r}.")
     if not least <= value <= most:
         raise ValueError(f"{name} is between {least} and {most}, not {value!r}.")
+
+
+def processes(extra: Mapping[str, Any], name: str, least: int) -> int | None:
+    """A number of processes among a backend's own options; None if it is not given. ValueError if it is none."""
+    value = extra.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise ValueError(f"{name} is a number of processes, {least} or more, not {value!r}.")
+    return value

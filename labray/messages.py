@@ -567,6 +567,12 @@ class CancelTask(Tagged, frozen=True, array_like=True, gc=False):
     recursive: bool
 
 
+class Wanted(Tagged, frozen=True, array_like=True, gc=False):
+    """From a task's owner to its custodian: blocked tasks have come to wait for these."""
+
+    tasks: tuple[TaskID, ...]
+
+
 class Withdraw(Tagged, frozen=True, array_like=True, gc=False):
     """From a task's owner to its custodian: it is cancelled."""
 
@@ -637,11 +643,15 @@ class Waits(Word, frozen=True, array_like=True, gc=False):
 
 
 class Holders(Word, frozen=True, array_like=True, gc=False):
-    """Of a request that a place could meet: who has what it lacks there. free: it lacks nothing."""
+    """Of a request that a place could meet: who has what it lacks there. free: it lacks nothing.
+
+    keepers: actors that keep it from being met there even when all tasks have ended, in words.
+    """
 
     demand: Demand
     free: bool
     of: tuple[str, ...]
+    keepers: tuple[str, ...] = ()
 
 
 class Suspected(Tagged, frozen=True, array_like=True, gc=False):
@@ -692,6 +702,7 @@ Letter = (
     | StopActor
     | KillActor
     | CancelTask
+    | Wanted
     | Withdraw
     | NameWanted
     | NameGiven

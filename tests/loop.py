@@ -66,10 +66,11 @@ class LoopWorld:
 
     def __init__(
         self, nodes: int, cpus: int, scheduler: Scheduler, seed: int, make_body: Callable[..., Body],
-        store_bytes: int | None = None, bad_disk: float = 0.0,
+        store_bytes: int | None = None, bad_disk: float = 0.0, max_workers: int = 10_000,
     ) -> None:  # fmt: skip
         self.rng = Random(seed)
         self.store_bytes = store_bytes
+        self.max_workers = max_workers
         self.bad_disk = bad_disk  # how often the disk does not do as it is told
         self.validated_every = 1  # inputs; a node walks all that it has
         self.inputs = 0
@@ -85,7 +86,7 @@ class LoopWorld:
         self.cluster = Cluster(infos, HEAD)
         self.nodes = {
             p: Node(
-                p, self.cluster, totals, scheduler, Random(f"{seed}/{p}"), max_workers=10_000,
+                p, self.cluster, totals, scheduler, Random(f"{seed}/{p}"), max_workers=max_workers,
                 store_bytes=store_bytes,
             )
             for p, totals in [(HEAD, ()), *((i.place, i.totals) for i in infos)]
@@ -312,7 +313,7 @@ class LoopWorld:
             info.totals,
             self.scheduler,
             rng,
-            max_workers=10_000,
+            max_workers=self.max_workers,
             store_bytes=self.store_bytes,
         )
         for news in (m.Booted(), *(m.PlaceLost(other) for other in lost)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -262,3 +263,97 @@ def test_waiting_long_for_what_still_runs_is_no_alarm(recwarn: pytest.WarningsRe
     slow = Slow.remote()
     assert labray.get([slow.work.remote() for _ in range(2)], timeout=PATIENCE_S) == [8, 8]
     assert not [each for each in recwarn if "each other" in str(each.message)]
+
+
+# ---------------------------------------------------------------- feasible but never
+
+
+@labray.remote(num_cpus=1)
+class Holder:
+    def hello(self) -> int:
+        return 1
+
+
+@labray.remote
+def plain() -> int:
+    return 1
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+@pytest.mark.parametrize("scheduler", ["centralized", "bottom_up"])
+@pytest.mark.parametrize("want", [plain, Holder])
+def test_the_simulator_names_the_actors_that_hold_what_is_waited_for(
+    want: Any, scheduler: str, nodes: int
+) -> None:
+    labray.init("sim", nodes=nodes, num_cpus=2, scheduler=scheduler)
+    holders = [Holder.remote() for _ in range(2 * nodes)]
+    labray.get([holder.hello.remote() for holder in holders])
+    one = want.remote()
+    with pytest.raises(DeadlockError, match=r"actors hold as long as they live") as caught:
+        labray.get(one if want is plain else one.hello.remote())
+    line = str(caught.value).splitlines()[2]
+    assert "needs {CPU: 1}, held by" in line
+    assert line.count("Holder (") == 2 * nodes + (want is Holder)
+
+
+def test_what_may_run_at_one_node_alone_waits_for_the_actors_there() -> None:
+    labray.init("sim", nodes=2, num_cpus=1)
+    there = labray.NodeAffinitySchedulingStrategy("n1", soft=False)
+    holder = Holder.options(scheduling_strategy=there).remote()
+    labray.get(holder.hello.remote())
+    with pytest.raises(
+        DeadlockError, match=r"needs \{CPU: 1, node:n1: 0.0001\}, held by Holder \(d-0\) at n1"
+    ):
+        labray.get(plain.options(scheduling_strategy=there).remote())
+
+
+def told_while(wait: Any) -> list[str]:
+    """The warnings of actors that hold what is waited for: until the first has come, and for three looks more."""
+    until, looks = labray.now() + PATIENCE_S, 3
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        while labray.now() < until and looks:
+            wait()
+            looks -= bool(said)
+    return [str(each.message) for each in said if "as long as they live" in str(each.message)]
+
+
+@pytest.mark.parametrize(("nodes", "scheduler"), [(1, "bottom_up"), (2, "bottom_up"), (2, "centralized")])
+def test_the_cluster_warns_once_of_what_waits_for_actors_to_end(scheduler: str, nodes: int) -> None:
+    labray.init("cluster", nodes=nodes, num_cpus=1, deadlock_warning_s=0.2, scheduler=scheduler)
+    holders = [Holder.remote() for _ in range(nodes)]
+    labray.get([holder.hello.remote() for holder in holders], timeout=PATIENCE_S)
+    refs = [plain.remote() for _ in range(3)]
+    (text,) = told_while(lambda: labray.wait(refs, timeout=0.5))
+    assert "plain (" in text
+    assert text.count("Holder (") == nodes
+    labray.kill(holders[0])
+    assert labray.get(refs, timeout=PATIENCE_S) == [1, 1, 1]
+
+
+def test_a_program_that_only_looks_now_and_then_is_told_too() -> None:
+    labray.init("cluster", num_cpus=1, deadlock_warning_s=0.1)
+    holder = Holder.remote()
+    labray.get(holder.hello.remote(), timeout=PATIENCE_S)
+    ref = plain.remote()
+
+    def look() -> None:
+        labray.wait([ref], timeout=0)
+        labray.sleep(0.05)
+
+    assert len(told_while(look)) == 1
+
+
+def test_waiting_for_what_tasks_hold_is_no_alarm(recwarn: pytest.WarningsRecorder) -> None:
+    """Nor is waiting beside an actor that leaves room."""
+    labray.init("cluster", num_cpus=2, deadlock_warning_s=0.05)
+
+    @labray.remote
+    def nap() -> int:
+        labray.sleep(0.4)
+        return 1
+
+    holder = Holder.remote()
+    assert labray.get([nap.remote() for _ in range(8)], timeout=PATIENCE_S) == [1] * 8
+    assert labray.get(holder.hello.remote()) == 1
+    assert not recwarn.list

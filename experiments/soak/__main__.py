@@ -40,12 +40,15 @@ GRACE_S = 300.0
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Programs at a time.")
 @click.option("--scheduler", default="bottom_up", show_default=True)
 @click.option("--faults", type=click.FloatRange(min=0.0), help="How many times the usual rates (1); 0: none.")
+@click.option(
+    "--max-workers", type=click.IntRange(1), help="Processes of each node; unset: as init() has it."
+)
 @click.option("--round", "only", type=int, help="This round alone, again and again.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results/soak"),
               show_default=True)  # fmt: skip
 def main(
     minutes: float, seed: int, healthy: bool, nodes: int | None, num_cpus: int | None, threads: int, scheduler: str,
-    faults: float | None, only: int | None, out: Path,
+    faults: float | None, max_workers: int | None, only: int | None, out: Path,
 ) -> None:  # fmt: skip
     faulthandler.dump_traceback_later(
         minutes * 60 + GRACE_S, exit=True
@@ -56,7 +59,7 @@ def main(
                 "a healthy soak has one node and no faults: --nodes and --faults do not go with it."
             )
         cpus = (1, 2, 4) if num_cpus is None else (num_cpus,)
-        sys.exit(_healthy(Calm(minutes * 60, seed, cpus, threads, scheduler, only), out))
+        sys.exit(_healthy(Calm(minutes * 60, seed, cpus, threads, scheduler, only, max_workers), out))
     plan = Plan(
         minutes * 60,
         seed,
@@ -66,6 +69,7 @@ def main(
         scheduler,
         Rates().times(1.0 if faults is None else faults),
         only,
+        max_workers,
     )
     sys.exit(_under_fire(plan, out))
 

@@ -36,6 +36,7 @@ class Calm(Struct, frozen=True):
     threads: int = 2
     scheduler: str = "bottom_up"
     only: int | None = None
+    max_workers: int | None = None
 
 
 class Seen(Struct):
@@ -57,7 +58,9 @@ def soak(plan: Calm, tell: Callable[[Seen, float], None]) -> Seen:
     for cpus in cycle(plan.cpus):
         if seen.failures or time.monotonic() >= ends:
             break
-        labray.init("cluster", num_cpus=cpus, scheduler=plan.scheduler, seed=plan.seed)
+        labray.init(
+            "cluster", num_cpus=cpus, scheduler=plan.scheduler, seed=plan.seed, max_workers=plan.max_workers
+        )
         seen.sessions += 1
         try:
             _session(
@@ -149,8 +152,9 @@ def words(plan: Calm, seen: Seen, command: str) -> str:
         f"* results: {_counted(seen.endings)}",
         f"* failures: {len(seen.failures)}\n",
     ]
+    limit = f" --max-workers {plan.max_workers}" if plan.max_workers is not None else ""
     for failure in seen.failures:
-        again = f"python -m experiments.soak --healthy --minutes 5 --seed {plan.seed} --round {failure.round}"
+        again = f"python -m experiments.soak --healthy --minutes 5 --seed {plan.seed}{limit} --round {failure.round}"
         lines.append(
             f"## Round {failure.round}: {failure.kind}\n\n```\n{failure.text}\n```\n\nAgain: `{again}`\n"
         )

@@ -35,6 +35,7 @@ class Plan(Struct, frozen=True):
     scheduler: str = "bottom_up"
     rates: Rates = Rates()
     only: int | None = None
+    max_workers: int | None = None
 
 
 class Failure(Struct, frozen=True):
@@ -71,7 +72,12 @@ class Soak:
         """Until the time is up, or something is wrong."""
         plan = self.plan
         labray.init(
-            "cluster", nodes=plan.nodes, num_cpus=plan.num_cpus, scheduler=plan.scheduler, seed=plan.seed
+            "cluster",
+            nodes=plan.nodes,
+            num_cpus=plan.num_cpus,
+            scheduler=plan.scheduler,
+            seed=plan.seed,
+            max_workers=plan.max_workers,
         )
         killer = None
         try:

@@ -32,9 +32,10 @@ def fine(found: Found) -> bool:
 
 def repeat(plan: Plan, number: int) -> str:
     """The command that has the round of that number again and again for a minute."""
+    limit = f" --max-workers {plan.max_workers}" if plan.max_workers is not None else ""
     return (
         f"python -m experiments.soak --minutes 1 --seed {plan.seed} --nodes {plan.nodes} "
-        f"--scheduler {plan.scheduler} --threads {plan.threads} --round {number}"
+        f"--scheduler {plan.scheduler} --threads {plan.threads}{limit} --round {number}"
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from labray import codec, port
 from labray import messages as m
-from labray.config import Config
+from labray.config import Config, processes
 from labray.errors import DeadlockError
 from labray.executor import Executor
 from labray.identities import Known
@@ -32,6 +32,7 @@ from labray.trace import Event
 DEEPEST = 1_000
 """Tasks that wait inside one another."""
 FRAMES_A_TASK = 30
+MOST_WORKERS = 4096
 PATIENCE = 32
 """After so many calls a task is taken to be polling for what others must do first: the oldest of them runs."""
 
@@ -148,7 +149,7 @@ class InlineSession:
         self.log: list[Event] = []
         cluster = config.cluster()
         node = cluster.nodes[0]
-        limit = config.extra.get("max_workers", 4096)
+        limit = processes(config.extra, "max_workers", 1) or MOST_WORKERS
         self.places = {
             place: Node(
                 place, cluster, totals, config.scheduler, Random(f"{config.seed}/{place}"),

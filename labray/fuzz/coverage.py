@@ -27,6 +27,8 @@ def count(case: Case, events: Sequence[Event], tally: Counter[str]) -> None:
     tally[f"cluster {setup.nodes} nodes"] += 1
     if setup.object_store_memory is not None:
         tally[f"cluster stores of {setup.room()} values"] += 1
+    if setup.max_workers is not None:
+        tally[f"cluster at most {setup.max_workers} workers"] += 1
     tally[f"cluster network {setup.network}"] += 1
     for name in ("cuts", "delays", "slow"):
         tally[f"fault {name}"] += len(getattr(faults, name))

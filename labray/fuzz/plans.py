@@ -14,6 +14,8 @@ from labray.schedulers import NAMES as POLICIES
 
 SMALL_STORES = 0.35
 """The share of cases in which memory is short."""
+FEW_WORKERS = 0.3
+"""The share of cases in which a node may have fewer processes than there are tasks that wait for each other."""
 CROSSING = 0.2
 """The share of cases in which a loss and what was said before it cross."""
 CAPACITIES = tuple(int(times * LARGE_BYTES) for times in (0.9, 1.1, 1.1, 2.2, 2.2, 3.5, 6))
@@ -34,6 +36,7 @@ class Setup(Struct, frozen=True, omit_defaults=True):
     pulls: int | None = None
     head: str = "n0"
     object_store_memory: int | None = None
+    max_workers: int | None = None
 
     def room(self) -> int:
         """How many large values a node's store holds at once."""
@@ -83,6 +86,8 @@ def case_of(seed: int) -> Case:
         setup = replace(setup, object_store_memory=rng.choice(CAPACITIES))
     if rng.random() < CROSSING:
         faults = crossing(rng, setup, faults)
+    if rng.random() < FEW_WORKERS:
+        setup = replace(setup, max_workers=rng.randrange(1, 5))
     return Case(seed, setup, steps, faults)
 
 

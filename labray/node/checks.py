@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labray.ids import ObjectID
+from labray.node.queue import alive
 from labray.node.resources import lendable
+from labray.node.staff import RESERVE
 from labray.node.tasks import State
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 def check(node: Node) -> None:
     _resources(node)
     _queue(node)
+    _staff(node)
     _pipes(node)
     _counts(node)
     _storage(node)
@@ -39,6 +42,21 @@ def _queue(node: Node) -> None:
     ready = [t for t in node.custody.tasks.values() if t.state is State.READY]
     queued = node.pool.queue.in_order()
     assert len(ready) == len(queued) == node.pool.queue.size, f"{node.place}: {ready} ready, {queued} queued"
+    wanted = {t.id for t in ready if t.wanted}
+    urgent = {e[3].id for heap in node.pool.queue.urgent.values() for e in heap if alive(e)}
+    assert wanted == urgent, f"{node.place}: {wanted} are waited for, {urgent} go first"
+
+
+def _staff(node: Node) -> None:
+    """Who waits is known, in order; there are no more processes than there may be."""
+    pool, staff = node.pool, node.pool.staff
+    blocked = {worker.id for worker in pool.workers.values() if worker.blocked and worker.actor is None}
+    assert blocked == set(staff.blocked), f"{node.place}: {blocked} are blocked, not {list(staff.blocked)}"
+    busy = {id for workers in pool.busy.values() for id in workers}
+    assert busy >= staff.ahead.keys(), f"{node.place}: {list(staff.ahead)} go first, {busy} are busy"
+    orders = list(staff.blocked.values())
+    assert orders == sorted(orders), f"{node.place}: {staff.blocked} are out of order"
+    assert len(pool.workers) <= staff.limit + RESERVE, f"{node.place} has {len(pool.workers)} processes"
 
 
 def _pipes(node: Node) -> None:

@@ -32,7 +32,6 @@ from labray.node.worker import Worker
 if TYPE_CHECKING:
     from labray.node.node import Node
 
-
 NOWHERE = Remote(0, ())
 """What is said of an argument that was lost after its task had been handed over: it is being made again."""
 
@@ -72,6 +71,7 @@ class Custody:
 
     def record(self, spec: Spec, mine: bool, attempt: int = 0, hops: int = 0) -> TaskRecord:
         self.seq += 1
+        self.node.suspicion.watch()
         task = self.tasks[spec.id] = TaskRecord(spec, self.seq, mine, attempt, hops)
         return task
 

@@ -8,16 +8,22 @@ at two looks has waited all the time between them, so a cycle of such waits is n
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from labray.ids import HEAD, Place, TaskID
 from labray.messages import Demand, Holders, Suspected, Waits, WaitsHere, Warn, WhoWaits
+from labray.node.keepers import KEPT, lasting
+from labray.node.keepers import told as kept_for_life
+from labray.node.tasks import State
 from labray.node.waits import asking, cycle, holders, placed, requests, stuck, told, waiting
 
 if TYPE_CHECKING:
     from labray.node.node import Node
 
 SECOND_LOOK_S = 1.0
+OLDEST = 1000
+"""Looked at of the tasks of a place, for such as its agent holds without an end."""
 DEEPEST = 100
 """Times round all places in one look: a longer chain of waits is not followed to its end."""
 
@@ -29,20 +35,35 @@ class Suspicion:
         self.node = node
         self.after = after
         self.armed = False
+        self.starved: dict[TaskID, str] = {}  # what waited for room at the last look, and its mark
+        self.long: dict[TaskID, str] = {}  # and at the one before as well
 
-    def blocked(self) -> None:
-        """A task waits."""
-        if self.after is not None and not self.armed:
+    def watch(self) -> None:
+        """There is a task here, which may come to wait."""
+        if not self.armed and self.after is not None:
             self.armed = True
             self.node.desk.after(self.after, self._look)
 
     def _look(self) -> None:
         self.armed = False
         ages = [self.node.desk.now - request.since for request in requests(self.node)]
-        if ages and self.after is not None:
-            if max(ages) >= self.after:
-                self.node.desk.send(HEAD, Suspected())
-            self.blocked()
+        starved = {wait.task: wait.mark for wait in self._starved()}
+        self.long = {task: mark for task, mark in starved.items() if self.starved.get(task) == mark}
+        self.starved = starved
+        if self.long or (ages and self.after is not None and max(ages) >= self.after):
+            self.node.desk.send(HEAD, Suspected())
+        if ages or self.node.custody.tasks:
+            self.watch()
+
+    def _starved(self) -> list[Waits]:
+        """The first of each shape that waits for room here, and of each that the agent holds: of the oldest tasks."""
+        queue, tasks = self.node.pool.queue, self.node.custody.tasks
+        held = (task for task in islice(tasks.values(), OLDEST) if task.state is State.HELD)
+        found: dict[Demand, Waits] = {}
+        for task in (*map(queue.first, queue.shapes), *held):
+            if task is not None and (wait := waiting(self.node, task)) is not None:
+                found.setdefault(wait.demand, wait)
+        return list(found.values())
 
     def asked(self, message: WhoWaits) -> WaitsHere:
         """What this node knows."""
@@ -51,6 +72,7 @@ class Suspicion:
         found = [wait for task in tasks if task is not None and (wait := waiting(node, task)) is not None]
         if not message.tasks and not message.demands:
             found = asking(node)
+            found += [wait for wait in self._starved() if self.long.get(wait.task) == wait.mark]
         held = [one for demand in message.demands if (one := holders(node, demand)) is not None]
         return WaitsHere(message.number, tuple(found), tuple(held))
 
@@ -69,6 +91,7 @@ class Inquiry:
         self.round = 0
         self.before: dict[TaskID, Waits] | None = None  # what the first look found
         self.told: set[frozenset[TaskID]] = set()  # only asked for membership
+        self.told_kept: set[Demand] = set()  # only asked for membership
 
     def suspected(self) -> None:
         """A node has reason to think that a task of its waits in vain."""
@@ -114,12 +137,14 @@ class Inquiry:
             self.sought |= dict.fromkeys([*tasks, *demands])
             self._ask(tasks, demands)
         elif self.before is None:
-            if cycle(stuck(waits)):
-                self.before = waits
+            if cycle(stuck(waits)) or lasting(self.waits.values(), self.held):
+                self.before = self.waits | waits
                 self.desk.after(SECOND_LOOK_S, self._look)
         else:
             before, self.before = self.before, None
             self._tell(cycle(stuck({task: w for task, w in waits.items() if before.get(task) == w})))
+            still = [w for task, w in self.waits.items() if task in before and before[task].mark == w.mark]
+            self._tell_kept(lasting(still, self.held))
 
     def _tell(self, found: list[Waits]) -> None:
         who = frozenset(wait.task for wait in found)
@@ -127,3 +152,12 @@ class Inquiry:
             self.told.add(who)
             text = f"these wait for each other, and none of them can go on:\n{told(found)}"
             self.desk.do(Warn(text + "\nA get with a timeout, cancel or kill would end it."))
+
+    def _tell_kept(self, found: dict[TaskID, tuple[str, ...]]) -> None:
+        found = {task: who for task, who in found.items() if self.waits[task].demand not in self.told_kept}
+        if found:
+            self.told_kept.update(self.waits[task].demand for task in found)
+            text = f"{KEPT}\n{kept_for_life(self.waits, found)}"
+            self.desk.do(
+                Warn(text + "\nA kill would end it, fewer actors, actors that hold less, or more nodes.")
+            )

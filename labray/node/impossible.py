@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labray.messages import Demand, ErrorInfo, Warn
+from labray.node.resources import in_words
 from labray.node.tasks import State, TaskRecord
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ class Impossible:
     def ends(self, task: TaskRecord) -> bool:
         """Whether the task ended: where that is strict, or the one node that it may run on is not there."""
         spec = task.spec
-        demand = ", ".join(f"{name}: {amount / 10_000:g}" for name, amount in spec.demand)
         how, _, wanted = spec.strategy.partition(":")
         where = f" on {wanted}" if how == "node" else ""
-        text = f"no node of the cluster can ever run {spec.name} ({task.id}), which asks for {{{demand}}}{where}."
+        demand = in_words(spec.demand)
+        text = f"no node of the cluster can ever run {spec.name} ({task.id}), which asks for {demand}{where}."
         if self.strict or where:
             self.node.endings.end_with(task, ErrorInfo("unschedulable", text))
             return True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from labray import messages as m
 from labray.node.recalls import recalled
 from labray.node.waits import over
+from labray.node.wanted import wanted
 
 if TYPE_CHECKING:
     from labray.node.node import Node
@@ -69,6 +70,7 @@ def from_places(node: Node) -> Mailboxes:
         m.StopActor: lambda s, x: node.residents.stop(x.actor, x.attempt, x.error),
         m.KillActor: lambda s, x: node.creations.settle(x.actor, callers.kill(x.actor, x.no_restart)),
         m.CancelTask: node.cancels.passed_on,
+        m.Wanted: lambda s, x: wanted(node, x),
         m.Withdraw: node.cancels.withdrawn,
         m.NameWanted: lambda s, x: node.names.wanted(s, x),
         m.NameGiven: lambda s, x: node.naming.given(x),

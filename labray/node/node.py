@@ -31,13 +31,14 @@ from labray.node.naming import Naming
 from labray.node.objects import ObjectTable
 from labray.node.pipes import LONG_S
 from labray.node.records import ObjectRecord, size_of
-from labray.node.requests import Desks
+from labray.node.requests import Desks, Request
 from labray.node.residents import Residents
 from labray.node.shortage import Shortage
 from labray.node.storage import Storage, left_behind
 from labray.node.tasks import State
 from labray.node.tidings import Tidings
 from labray.node.waits import pending
+from labray.node.wanted import want
 from labray.node.workers import Pool
 from labray.schedulers.interface import (
     Cluster,
@@ -62,14 +63,15 @@ PIPE_ALARM = 0  # agents' tokens are odd
 class Node:
     """One place of the cluster. The head is a node that has nothing and so keeps nothing.
 
-    totals: its resources in 1e-4. strict: what no node could ever run is an error instead of waiting.
-    prestart: how many workers it starts at boot (its CPUs, by default). suspect_s: after how long a task that waits
-    makes it ask for a cycle; None: never. traced: whether it writes down what happens. store_bytes: its capacity.
+    totals: its resources in 1e-4. strict: what no node could ever run is an error instead of waiting. max_workers: of
+    its processes (staff.py). prestart: how many it starts at boot (its CPUs, by default). suspect_s: after how long a
+    task that waits makes it ask for a cycle; None: never. traced: whether it writes down what happens. store_bytes: its
+    capacity.
     """
 
     def __init__(
         self, place: Place, cluster: Cluster, totals: m.Demand, scheduler: Scheduler, rng: Random, *,
-        strict: bool = False, max_workers: int = 512, prestart: int | None = None,
+        strict: bool = False, max_workers: int | None = None, prestart: int | None = None,
         suspect_s: float | None = None, traced: bool = True, store_bytes: int | None = None,
     ) -> None:  # fmt: skip
         interest: frozenset[type[Fact]] = frozenset((TaskArrived, TaskWithdrawn, *scheduler.interest))
@@ -91,9 +93,9 @@ class Node:
         self.endings = Endings(self)
         self.cancels = Cancels(self)
         self.callers = Callers(self.desk, self.endings)
-        spare, make_run = max(2 * self.prestart, 4), self.custody.make_run
+        make_run = self.custody.make_run
         self.pool = Pool(
-            self.desk, totals, max_workers, spare, make_run, self.clients.leave, self.fetching.stage
+            self.desk, totals, max_workers, self.prestart, make_run, self.clients.leave, self.fetching.stage
         )
         self.residents = Residents(self.desk, self.pool, make_run, self.endings, self.storage.is_short)
         view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
@@ -137,7 +139,7 @@ class Node:
                 self.storage.serve()
             if not (desk.events or desk.later or self.storage.stirred or pool.queue.stirred):
                 break
-        if pool.idle and (pool.deep or len(pool.idle) > pool.spare):
+        if pool.idle and (pool.deep or len(pool.idle) > pool.staff.spare):
             pool.rest()
         if pool.deep and not self.alarmed:
             self.alarmed = True
@@ -181,14 +183,14 @@ class Node:
             self.desk.note("put", message.id, (message.parent, size))
             self.objects.settle(record, value)  # type: ignore[arg-type]
 
-    def _block(self, client: ClientID, id: TaskID) -> bool:
+    def _block(self, request: Request) -> bool:
         """Its task waits in a get or wait: whether that lends its CPU."""
-        self.suspicion.blocked()
-        worker = self.pool.workers.get(client)
-        task = worker.find(id) if worker is not None else None
+        want(self, request)
+        worker, id = self.pool.workers.get(request.client.id), request.message.task
+        task = worker.find(id) if worker is not None and id is not None else None
         if worker is None or task is None or worker.actor is not None:
             return False
-        self.pool.block(worker, task)
+        self.pool.block(worker, task, request.order)
         task.step(State.BLOCKED)
         self.desk.note("blocked", task.id)
         if task.fact is not None:
@@ -222,7 +224,7 @@ class Node:
     # ------------------------------------------------------------ the world
 
     def booted(self, sender: str, message: m.Booted) -> None:
-        for _ in range(self.prestart):
+        for _ in range(self.pool.staff.prestart):
             self.pool.start_worker()
         if (own := self.cluster.places.get(self.place)) is not None:
             self.desk.tell_agent(NodeJoined(own))

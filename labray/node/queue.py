@@ -30,10 +30,14 @@ def alive(entry: Entry) -> bool:
 
 
 class ReadyQueue:
-    """A heap per shape. A task that was withdrawn or forwarded is skipped when its turn comes."""
+    """A heap per shape. A task that was withdrawn or forwarded is skipped when its turn comes.
+
+    urgent: what blocked tasks wait for is in a second heap as well, the latest that somebody came to wait for first.
+    """
 
     def __init__(self) -> None:
         self.shapes: dict[Demand, list[Entry]] = {}
+        self.urgent: dict[Demand, list[Entry]] = {}
         self.size = 0
         self.tickets = 0
         self.stuck: dict[Demand, Stuck] = {}
@@ -50,12 +54,38 @@ class ReadyQueue:
         task.ticket = self.tickets = self.tickets + 1
         heappush(heap, (task.priority, task.seq, task.ticket, task))
         self.size += 1
+        if task.wanted:
+            self._hasten(task)
         _, _, ticket, first = heap[0]  # behind one that must wait, it waits too
         if first is task or first.state is not State.READY or first.ticket != ticket:
             self.stirred = True
 
+    def want(self, task: TaskRecord, order: int) -> None:
+        """A blocked task has come to wait for this one, in the request of this number."""
+        assert task.state is State.READY
+        task.wanted = order
+        self._hasten(task)
+
+    def _hasten(self, task: TaskRecord) -> None:
+        heap = self.urgent.setdefault(task.spec.demand, [])
+        heappush(heap, (-task.wanted, task.seq, task.ticket, task))
+        self.stirred = True
+
     def first(self, shape: Demand) -> TaskRecord | None:
-        heap = self.shapes[shape]
+        return self._first(self.shapes[shape])
+
+    def first_urgent(self, shape: Demand) -> TaskRecord | None:
+        return self._first(self.urgent[shape])
+
+    def urgent_shapes(self) -> list[Demand]:
+        """Those of which some are waited for, the latest such first."""
+        firsts = [
+            (task.wanted, shape) for shape in self.urgent if (task := self.first_urgent(shape)) is not None
+        ]
+        self.urgent = {shape: heap for shape, heap in self.urgent.items() if heap}
+        return [shape for _, shape in sorted(firsts, key=lambda each: -each[0])]
+
+    def _first(self, heap: list[Entry]) -> TaskRecord | None:
         while heap:
             _, _, ticket, task = heap[0]
             if task.state is State.READY and task.ticket == ticket:
@@ -63,22 +93,25 @@ class ReadyQueue:
             heappop(heap)
         return None
 
-    def take(self, shape: Demand) -> TaskRecord:
-        """Remove what `first` gave."""
+    def take(self, task: TaskRecord) -> TaskRecord:
+        """Remove what `first` or `first_urgent` gave. The caller changes its state: what is left of it is a ghost."""
         self.size -= 1
-        entry = heappop(self.shapes[shape])
+        shape = task.spec.demand
+        entry = (task.priority, task.seq, task.ticket, task)
+        if self.shapes[shape][0][2] == task.ticket:
+            heappop(self.shapes[shape])
+            self.stuck.pop(shape, None)
         if self.stuck:
-            self._overtakes(shape, entry)
-        return entry[-1]
+            self._overtakes(entry)
+        return task
 
     def has_no_room(self, shape: Demand, now: float) -> None:
         """Its first must wait. Where there are no other shapes, there is nobody to overtake it."""
         if shape not in self.stuck and len(self.shapes) > 1:
             self.stuck[shape] = Stuck(now)
 
-    def _overtakes(self, shape: Demand, entry: Entry) -> None:
+    def _overtakes(self, entry: Entry) -> None:
         """It begins, and all that was before it and has no room is overtaken once more."""
-        self.stuck.pop(shape, None)
         for other, stuck in self.stuck.items():
             heap = self.shapes[other]
             if heap and heap[0] < entry:

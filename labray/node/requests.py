@@ -9,6 +9,7 @@ from labray.messages import NO_ANSWER, Failed, Get, Inline, Ready, Ref, Value, V
 from labray.node.desk import Desk
 from labray.node.objects import ObjectTable
 from labray.node.records import ObjectRecord
+from labray.node.tasks import BY_GUESS
 
 
 class Request:
@@ -40,15 +41,15 @@ class Client:
 class Desks:
     """All clients of a node and their open requests.
 
-    block and unblock are called with a client and its task when a request makes that wait, and when it is over;
-    left when the client is gone, and has let go of all that it held.
+    block is called with a request when it makes its client's task wait, unblock with both when that is over; left when
+    the client is gone, and has let go of all that it held.
     """
 
     def __init__(
         self,
         desk: Desk,
         objects: ObjectTable,
-        block: Callable[[ClientID, TaskID], bool],
+        block: Callable[[Request], bool],
         unblock: Callable[[ClientID, TaskID], None],
         left: Callable[[ClientID], None],
     ) -> None:
@@ -58,7 +59,7 @@ class Desks:
         self.block = block
         self.unblock = unblock
         self.left = left
-        self.opened = 0
+        self.opened = BY_GUESS
 
     def join(self, id: ClientID) -> None:
         self.clients[id] = Client(id)
@@ -246,7 +247,7 @@ class Desks:
         self.opened += 1
         request = Request(client, message, self.desk.now, self.opened)
         client.requests[message.request] = request
-        request.blocks = message.task is not None and self.block(client.id, message.task)
+        request.blocks = message.task is not None and self.block(request)
         return request
 
     def _close(self, request: Request) -> None:

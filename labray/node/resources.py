@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labray.messages import Demand
+from labray.messages import UNIT, Demand
 
 
 class Resources:
@@ -49,6 +49,11 @@ class Resources:
 def lendable(demand: Demand) -> Demand:
     """The part of a request that a blocked task gives back: its CPU, not its GPU or custom resources."""
     return tuple(item for item in demand if item[0] == "CPU")
+
+
+def in_words(demand: Demand) -> str:
+    """As a user would write it."""
+    return f"{{{', '.join(f'{name}: {amount / UNIT:g}' for name, amount in demand)}}}"
 
 
 def boundless(totals: Demand) -> Demand:

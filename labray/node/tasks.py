@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from labray.ids import ClientID, Place, TaskID
+from labray.ids import DRIVER, ClientID, Place, TaskID
 from labray.messages import ErrorInfo, Failed, Inline, Ref, Remote, Spec
 from labray.schedulers.interface import Task
 
@@ -36,6 +36,10 @@ STEPS: dict[State, tuple[State, ...]] = {
 LEGAL = frozenset((a, b) for a, after in STEPS.items() for b in after)
 
 
+BY_GUESS = 1
+"""Of a task of another place whose parent is a task: it is taken to be waited for, as most are."""
+
+
 class TaskRecord:
     """What one node knows of one task.
 
@@ -43,7 +47,8 @@ class TaskRecord:
     seq: the order in which tasks came to this place. at: who has custody, when AWAY;
     via: who said so, if it was not that place itself. cancelled: (force, recursive).
     excused: attempts that use up no retry. uncertain: of a call that was lost with its actor's place, what it ends in
-    if the actor lives on.
+    if the actor lives on. wanted: the request of a blocked task that was the first to wait for this one (requests are
+    numbered from 2 on), BY_GUESS, or 0.
     """
 
     __slots__ = (
@@ -67,6 +72,7 @@ class TaskRecord:
         "ticket",
         "uncertain",
         "via",
+        "wanted",
         "worker",
     )
 
@@ -90,6 +96,7 @@ class TaskRecord:
         self.worker: ClientID | None = None
         self.submitter = spec.parent
         self.ticket = 0
+        self.wanted = 0 if mine or spec.parent == DRIVER else BY_GUESS
         self.cancelled: tuple[bool, bool] | None = None
         self.uncertain: ErrorInfo | None = None
 

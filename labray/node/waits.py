@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from labray.ids import ObjectID, TaskID, creator
 from labray.messages import Demand, Get, Holders, Ref, Waits
+from labray.node.keepers import KEPT, keepers, lasting
+from labray.node.keepers import told as kept_for_life
 from labray.node.tasks import State, TaskRecord
 
 if TYPE_CHECKING:
@@ -60,17 +62,29 @@ def _asks(node: Node, request: Request) -> Waits | None:
 
 def waiting(node: Node, task: TaskRecord) -> Waits | None:
     """What a task here that does not run waits for, if that is for other tasks."""
-    how, of, demand = "needs the result of", tuple[str, ...](), Demand(())
+    how, of, demand, attempt = "needs the result of", tuple[str, ...](), Demand(()), f"{task.attempt}"
+    if task.state is State.READY and node.pool.staff.full():
+        how, of = (
+            "needs a process, one of",
+            tuple(who for w in node.pool.workers.values() if (who := _who(w))),
+        )
+        return Waits(task.id, task.spec.name, node.place, how, of, 1, attempt)
     if task.state is State.WAITING:
         of = _absent(node, task.spec.deps)
     elif task.spec.kind == "method":
         how, of = _turn(node, task)
     elif task.state in (State.HELD, State.READY):
-        how, demand = "needs what is held by", task.spec.demand
+        how, demand = "needs what is held by", _wanted(task)
     if not of and not demand:
         return None
     of = of[:MOST]
-    return Waits(task.id, task.spec.name, node.place, how, of, len(of), f"{task.attempt}", demand)
+    return Waits(task.id, task.spec.name, node.place, how, of, len(of), attempt, demand)
+
+
+def _wanted(task: TaskRecord) -> Demand:
+    """What it asks for, and where alone it may run: what only that place offers."""
+    how, _, place = task.spec.strategy.partition(":")
+    return (*task.spec.demand, (f"node:{place}", 1)) if how == "node" else task.spec.demand
 
 
 def _turn(node: Node, task: TaskRecord) -> tuple[str, tuple[str, ...]]:
@@ -112,15 +126,20 @@ def holders(node: Node, demand: Demand) -> Holders | None:
         return None
     lacking = {name for name, amount in demand if resources.free.get(name, 0) < amount}
     found = (_holder(worker, lacking) for worker in node.pool.workers.values())
-    return Holders(demand, not lacking, tuple(dict.fromkeys(who for who in found if who)))
+    of = tuple(dict.fromkeys(who for who in found if who))
+    return Holders(demand, not lacking, of, keepers(node, demand))
 
 
 def _holder(worker: Worker, lacking: set[str]) -> str | None:
     lends = worker.blocked and worker.actor is None
     for name, _ in worker.held or ():
         if name in lacking and not (lends and name == "CPU"):
-            return worker.pipe[0].id if worker.pipe else worker.actor
+            return _who(worker)
     return None
+
+
+def _who(worker: Worker) -> str | None:
+    return worker.pipe[0].id if worker.pipe else worker.actor
 
 
 def over(node: Node, tasks: Sequence[TaskID]) -> tuple[int, ...]:
@@ -131,8 +150,8 @@ def over(node: Node, tasks: Sequence[TaskID]) -> tuple[int, ...]:
 # ---------------------------------------------------------------- what it means
 
 
-def everything(nodes: Iterable[Node]) -> dict[TaskID, Waits]:
-    """All waits of a world in which nothing can happen any more."""
+def everything(nodes: Iterable[Node]) -> tuple[dict[TaskID, Waits], list[Holders]]:
+    """All waits of a world in which nothing can happen any more, and who holds what is waited for."""
     every = list(nodes)
     found: dict[TaskID, Waits] = {}
     for node in every:
@@ -142,7 +161,7 @@ def everything(nodes: Iterable[Node]) -> dict[TaskID, Waits]:
                 found.setdefault(task.id, wait)
     wanted = dict.fromkeys(wait.demand for wait in found.values() if wait.demand)
     held = [one for node in every for demand in wanted if (one := holders(node, demand)) is not None]
-    return placed(found.values(), held)
+    return found, held
 
 
 def placed(waits: Iterable[Waits], held: Iterable[Holders]) -> dict[TaskID, Waits]:
@@ -206,11 +225,13 @@ def cycle(waits: Mapping[TaskID, Waits]) -> list[Waits]:
 
 
 def told(found: list[Waits]) -> str:
-    """A cycle in words, a line each."""
+    """A cycle in words, a line each; of a long one both ends."""
     lines = []
     for wait, then in zip(found, [*found[1:], found[0]], strict=True):
         whom = "itself" if then is wait else f"{then.name} ({then.task})"
         lines.append(f"  {wait.name} ({wait.task}, at {wait.place}) {wait.how} {whom}")
+    if len(lines) > LINES:
+        lines[LINES // 2 : -LINES // 2] = [f"  and so on, {len(lines) - LINES} more"]
     return "\n".join(lines)
 
 
@@ -220,12 +241,14 @@ def told(found: list[Waits]) -> str:
 def story(nodes: Iterable[Node]) -> str:
     """Of a world in which nothing can happen any more: who waits for whom in a circle, and all that waits."""
     every = list(nodes)
-    circle = cycle(everything(every))
+    waits, held = everything(every)
+    circle, kept = cycle(placed(waits.values(), held)), lasting(waits.values(), held)
     lines = [f"  {line}" for node in every for line in node.pending()]
     shown = lines[:LINES] or ["  (no node knows of anything that waits)"]
     shown += [f"  and {len(lines) - LINES} more"] if len(lines) > LINES else []
-    found = ["these wait for each other:", told(circle), "all that waits:"] if circle else []
-    return "\n".join([*found, *shown])
+    found = ["these wait for each other:", told(circle)] if circle else []
+    found += [KEPT, kept_for_life(waits, kept)] if kept else []
+    return "\n".join([*found, *(["all that waits:"] if found else []), *shown])
 
 
 def pending(node: Node) -> list[str]:

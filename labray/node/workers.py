@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from labray.ids import ClientID, ObjectID, TaskID
-from labray.messages import Demand, Recall, Run, Start, Stop, Warn
+from labray.messages import Demand, Recall, Run, Start, Stop
 from labray.node.desk import Desk
 from labray.node.durations import Durations
 from labray.node.pipes import LONG_S, room_behind, worth_relieving
 from labray.node.queue import ReadyQueue
 from labray.node.reservation import Reservation
 from labray.node.resources import Resources, lendable
+from labray.node.staff import Staff
 from labray.node.tasks import State, TaskRecord
 from labray.node.worker import Worker
 from labray.schedulers.interface import RoomChanged, TaskStarted
@@ -30,7 +31,7 @@ class Pool:
     """
 
     def __init__(
-        self, desk: Desk, totals: Demand, limit: int, spare: int,
+        self, desk: Desk, totals: Demand, limit: int | None, prestart: int,
         make_run: Callable[[TaskRecord, Worker], Run], leave: Callable[[ClientID], None],
         stage: Callable[[TaskRecord, Demand], bool],
     ) -> None:  # fmt: skip
@@ -42,14 +43,12 @@ class Pool:
         self.idle: list[Worker] = []
         self.busy: dict[Demand, dict[ClientID, Worker]] = {}  # by shape: those whose pipe may take more
         self.durations = Durations()
-        self.limit = limit
-        self.spare = spare
+        self.staff = Staff(self, limit, prestart)
         self.starting = self.counter = 0
         self.make_run = make_run
         self.stage = stage  # whether its arguments are in memory; else they may be sent for
         self.reservation = Reservation(self)
         self.deep = 0  # workers with more than one task in their pipe: the alarm is set while there are any
-        self.warned = False
 
     # ------------------------------------------------------------ processes
 
@@ -63,6 +62,7 @@ class Pool:
     def started(self, id: ClientID) -> None:
         worker = self.workers[id]
         worker.started = True
+        worker.since = self.desk.now
         self.starting -= 1
         self.idle.append(worker)
         self.queue.stirred = True
@@ -75,6 +75,7 @@ class Pool:
             self.starting -= 1
         if worker in self.idle:
             self.idle.remove(worker)
+        self.staff.blocked.pop(worker.id, None)
         self._leave_busy(worker)
         if len(worker.pipe) > 1:
             self.deep -= 1
@@ -106,19 +107,21 @@ class Pool:
         self.queue.add(task)
 
     def dispatch(self) -> None:
-        """Send all that can be sent."""
-        self.queue.stirred = False
-        if not self.queue.size:
-            return
-        if self.queue.overdue:
-            self.reservation.serve(self._serve)
-        for shape, heap in self.queue.shapes.items():
-            if heap:
-                self._serve(shape)
-
-    def _serve(self, shape: Demand) -> None:
+        """Send all that can be sent; first what blocked tasks wait for, whatever its shape."""
         queue = self.queue
-        while (task := queue.first(shape)) is not None:
+        queue.stirred = False
+        if not queue.size:
+            self.staff.calm()
+            return
+        if queue.overdue:
+            self.reservation.serve(lambda shape: self._serve(shape, queue.first))
+        for shape in queue.urgent_shapes() if queue.urgent else ():
+            self._serve(shape, self.staff.first)
+        for shape in [shape for shape, heap in queue.shapes.items() if heap]:
+            self._serve(shape, queue.first)
+
+    def _serve(self, shape: Demand, first: Callable[[Demand], TaskRecord | None]) -> None:
+        while (task := first(shape)) is not None:
             if task.spec.deps and not self.stage(task, shape):
                 if task.state is State.READY:
                     return
@@ -127,27 +130,18 @@ class Pool:
                 return
             if self.resources.fits(shape):
                 if not self.idle:
-                    self._want_workers(shape)
+                    self.staff.want(shape, task)
                     return
-                self._begin(queue.take(shape), self.idle.pop())
+                if len(self.workers) > self.staff.limit and self.staff.closed_to(task):
+                    return
+                self._begin(self.queue.take(task), self.idle.pop())
             elif (worker := self._room_behind(shape, task)) is not None:
-                self._send(queue.take(shape), worker)
+                self._send(self.queue.take(task), worker)
             else:
-                queue.has_no_room(shape, self.desk.now)
+                self.queue.has_no_room(shape, self.desk.now)
                 return
-        queue.stuck.pop(shape, None)
-
-    def _want_workers(self, shape: Demand) -> None:
-        """Resources are free and no process is: start as many as could be used."""
-        wanted = self.resources.how_many(shape, len(self.queue.shapes[shape]))
-        for _ in range(wanted - self.starting):
-            if len(self.workers) >= self.limit:
-                if not self.warned:
-                    self.warned = True
-                    text = f"{self.desk.place} has {self.limit} workers, its limit: tasks wait for one."
-                    self.desk.do(Warn(text))
-                return
-            self.start_worker()
+        if not self.queue.shapes[shape]:
+            self.queue.stuck.pop(shape, None)
 
     def _begin(self, task: TaskRecord, worker: Worker) -> None:
         shape = task.spec.demand
@@ -158,6 +152,8 @@ class Pool:
             worker.actor = ObjectID(f"{task.id}.0")
         else:
             self.busy.setdefault(shape, {})[worker.id] = worker
+            if task.wanted:
+                self.staff.ahead[worker.id] = None
         self._send(task, worker)
 
     def _room_behind(self, shape: Demand, task: TaskRecord) -> Worker | None:
@@ -199,6 +195,7 @@ class Pool:
     def _free(self, worker: Worker) -> None:
         self._leave_busy(worker)
         worker.recalling = 0
+        worker.since = self.desk.now
         self.idle.append(worker)
         self._give_back(worker)
 
@@ -208,13 +205,13 @@ class Pool:
             events.append(RoomChanged())
 
     def rest(self) -> None:
-        """After dispatch: what is idle now takes over from deep pipes, or ends if there is plenty."""
+        """After dispatch: what is idle now takes over from deep pipes, or ends in a while if there is plenty."""
         if not self.idle or self.queue.size:
             return
         if self.deep:
             self._take_over()
-        while len(self.idle) > self.spare:
-            self.stop(self.idle[0])
+        if len(self.idle) > self.staff.spare:
+            self.staff.retire_later()
 
     def _take_over(self) -> None:
         for shape, busy in self.busy.items():
@@ -255,12 +252,13 @@ class Pool:
                     self.recall(worker)
         return self.deep > 0
 
-    def block(self, worker: Worker, waits: TaskRecord) -> None:
-        """The task that it runs waits for the node: a normal one lends its CPU."""
+    def block(self, worker: Worker, waits: TaskRecord, order: int) -> None:
+        """The task that it runs waits for the node, in the request of this number: a normal one lends its CPU."""
         self.queue.stirred = True
         worker.blocked += 1
         if worker.blocked == 1 and worker.actor is None:
             assert worker.held is not None
+            self.staff.blocked[worker.id] = order
             self.resources.give(lendable(worker.held))
             self._leave_busy(worker)
             self._ask_back(worker, tuple(task.id for task in worker.pipe if task is not waits))
@@ -271,6 +269,7 @@ class Pool:
         worker.blocked -= 1
         if worker.blocked == 0 and worker.actor is None:
             assert worker.held is not None
+            del self.staff.blocked[worker.id]
             self.resources.take(lendable(worker.held))
             self.busy.setdefault(worker.held, {})[worker.id] = worker
             if self.deep and self.resources.free.get("CPU", 0) < 0:  # an overdraft: what waits must not start
@@ -298,3 +297,4 @@ class Pool:
 
     def _leave_busy(self, worker: Worker) -> None:
         self.busy.get(worker.held or (), {}).pop(worker.id, None)
+        self.staff.ahead.pop(worker.id, None)

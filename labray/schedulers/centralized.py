@@ -1,8 +1,9 @@
 """Centralized: every task goes to the head, which knows exactly who has room.
 
-One queue in order of arrival, each task to the first node with room (Spark-like; the M/M/c case). A node holds
-no more than it can run at once (and what was overtaken too often), so the head hears of every end before it sends
-the next: what that costs per task, and when the head saturates, is what the policy is here to show.
+One queue in order of arrival, but what a blocked task waits for goes first; each task to the first node with room
+(Spark-like; the M/M/c case). A node holds no more than it can run at once (and what was overtaken too often), so the
+head hears of every end before it sends the next: what that costs per task, and when the head saturates, is what the
+policy is here to show.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from labray.schedulers.interface import (
     TaskFinished,
     TaskStarted,
     TaskUnblocked,
+    TaskWanted,
     TaskWithdrawn,
     Tell,
     View,
@@ -55,6 +57,7 @@ class Centralized(Struct, frozen=True):
         TaskFinished,
         TaskBlocked,
         TaskUnblocked,
+        TaskWanted,
         TaskWithdrawn,
         RoomChanged,
         MessageReceived,
@@ -87,7 +90,7 @@ class Porter:
             self._settle(event.task)
         elif isinstance(event, TaskWithdrawn):
             return self._withdraw(event.task)
-        elif isinstance(event, (NodeJoined, NodeLost)):
+        elif isinstance(event, (NodeJoined, NodeLost, TaskWanted)):
             return ()
         elif isinstance(event, HeadBack):  # it takes everybody for idle
             self._settled.clear()
@@ -127,7 +130,7 @@ class Head:
         self._desks = {node.place: Desk(node) for node in cluster.nodes}
         self._lines: dict[tuple[Demand, str], Line] = {}
         self._through: dict[Place, list[tuple[Demand, Line]]] = {}  # the lines that pass by a node
-        self._arrivals = 0
+        self._arrivals = self._wants = 0
 
     def handle(self, event: Event, now: float) -> Sequence[Decision]:
         if isinstance(event, TaskArrived):
@@ -136,6 +139,9 @@ class Head:
             return self._updated(event.sender, event.body)
         if isinstance(event, TaskWithdrawn):
             self._line(event.task).waiting.pop(event.task.id, None)
+        elif isinstance(event, TaskWanted):
+            self._wants -= 1
+            self._line(event.task).want(event.task, self._wants)
         elif isinstance(event, NodeLost):
             return self._lost(event.place)
         elif isinstance(event, NodeJoined):

@@ -81,6 +81,12 @@ class Line:
     def oldest(self) -> int:
         return next(iter(self.waiting.values()))[0]
 
+    def want(self, task: Task, rank: int) -> None:
+        """It goes before all others here, and before those of other lines with a higher rank."""
+        if task.id in self.waiting:
+            self.waiting[task.id] = (rank, task)
+            self.waiting.move_to_end(task.id, last=False)
+
     def came_free(self, place: Place) -> None:
         if not self.spread:
             self.first = min(self.first, self.position.get(place, self.first))

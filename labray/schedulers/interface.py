@@ -144,6 +144,12 @@ class TaskUnblocked(Fact, frozen=True, gc=False):
     task: Task
 
 
+class TaskWanted(Fact, frozen=True, gc=False):
+    """It is held here, and a blocked task has come to wait for it: what keeps a queue of its own lets it go first."""
+
+    task: Task
+
+
 class TaskWithdrawn(Fact, frozen=True, gc=False):
     """Cancelled, or failed elsewhere, before it started here."""
 
@@ -196,6 +202,7 @@ Event = (
     | TaskRecalled
     | TaskFinished
     | TaskBlocked
+    | TaskWanted
     | TaskUnblocked
     | TaskWithdrawn
     | ObjectStored

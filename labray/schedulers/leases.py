@@ -35,6 +35,7 @@ from labray.schedulers.interface import (
     TaskFinished,
     TaskRecalled,
     TaskStarted,
+    TaskWanted,
     TaskWithdrawn,
     Tell,
     View,
@@ -87,6 +88,7 @@ class OwnershipLeases(Struct, frozen=True):
         TaskRecalled,
         TaskFinished,
         TaskBlocked,
+        TaskWanted,
         TaskWithdrawn,
         RoomChanged,
         MessageReceived,
@@ -144,6 +146,8 @@ class Owner:
             self._lender.started(event.task)
         elif isinstance(event, TaskRecalled):
             self._lender.recalled(event.task)
+        elif isinstance(event, TaskWanted):
+            self._first_of_all(event.task)
         elif isinstance(event, TaskFinished | TaskWithdrawn):
             self._over(event.task)
         elif isinstance(event, NodeJoined):
@@ -179,6 +183,12 @@ class Owner:
             shape = (task.demand, task.strategy)
             self._wanted.setdefault(shape, Wanted()).tasks[task.id] = task
             self._seek(shape)
+
+    def _first_of_all(self, task: Task) -> None:
+        """A blocked task waits for it: it gets the next worker."""
+        wanted = self._wanted.get((task.demand, task.strategy))
+        if wanted is not None and task.id in wanted.tasks:
+            wanted.tasks.move_to_end(task.id, last=False)
 
     def _keep(self, task: Task) -> None:
         self._lender.arrived(task)

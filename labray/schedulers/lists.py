@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
+from math import inf
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from msgspec import Struct
@@ -35,6 +36,7 @@ from labray.schedulers.interface import (
     TaskFinished,
     TaskStarted,
     TaskUnblocked,
+    TaskWanted,
     TaskWithdrawn,
     TimerFired,
     View,
@@ -53,6 +55,7 @@ ROOM_EVENTS: tuple[type[Fact], ...] = (
     TaskFinished,
     TaskBlocked,
     TaskUnblocked,
+    TaskWanted,
     TaskWithdrawn,
     RoomChanged,
     MessageReceived,
@@ -68,7 +71,8 @@ def levels(work: Workload) -> dict[str, float]:
 
 
 class Waiting:
-    """Ready tasks, the highest level first, then in order of arrival; those of one shape share a heap.
+    """Ready tasks, the highest level first, then in order of arrival; those of one shape share a heap. Before all of
+    them goes what a blocked task waits for, the last that somebody came to wait for first.
 
     A request that does not fit lets others pass: it might wait for what an actor holds for good.
     """
@@ -77,7 +81,7 @@ class Waiting:
         self._levels = levels(work)
         self._lines: dict[tuple[Demand, str], list[tuple[float, int, TaskID]]] = {}
         self._tasks: dict[TaskID, Task] = {}
-        self._arrivals = 0
+        self._arrivals = self._wants = 0
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -89,6 +93,12 @@ class Waiting:
         self._arrivals += 1
         self._tasks[task.id] = task
         heappush(self._lines.setdefault((task.demand, task.strategy), []), (-level, self._arrivals, task.id))
+
+    def want(self, task: Task) -> None:
+        """A blocked task waits for it. (Its old entry is skipped when its turn comes.)"""
+        if task.id in self._tasks:
+            self._wants += 1
+            heappush(self._lines[task.demand, task.strategy], (-inf, -self._wants, task.id))
 
     def discard(self, task: TaskID) -> None:
         self._tasks.pop(task, None)  # its entry is skipped when its turn comes
@@ -147,9 +157,10 @@ class Hermit:
         if isinstance(event, TaskArrived):
             return self._arrived(event.task)
         if isinstance(event, TimerFired):
-            for task in self._fresh.values():
-                self._waiting.add(task)
-            self._fresh.clear()
+            self._ripen()
+        elif isinstance(event, TaskWanted):
+            self._ripen()
+            self._waiting.want(event.task)
         elif isinstance(event, TaskStarted | TaskFinished | TaskWithdrawn):
             self._claimed.pop(event.task.id, None)
             self._waiting.discard(event.task.id)
@@ -160,6 +171,11 @@ class Hermit:
             self._roster.join(event.node)
             self._sizes[event.node.place] = dict(event.node.totals).get("CPU", 0)
         return self._keep() if self._waiting else ()
+
+    def _ripen(self) -> None:
+        for task in self._fresh.values():
+            self._waiting.add(task)
+        self._fresh.clear()
 
     def _arrived(self, task: Task) -> Sequence[Decision]:
         if not task.hops:
@@ -237,6 +253,8 @@ class Clerk:
             desk = self._desks.get(event.sender)
             if desk is not None:
                 desk.update(event.body)
+        elif isinstance(event, TaskWanted):
+            self._waiting.want(event.task)
         elif isinstance(event, TaskWithdrawn):
             self._waiting.discard(event.task.id)
         elif isinstance(event, NodeLost):

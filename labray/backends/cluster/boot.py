@@ -36,7 +36,7 @@ class Boot(Struct, frozen=True):
     scheduler: bytes
     seed: int
     strict: bool
-    max_workers: int
+    max_workers: int | None
     prestart: int | None
     trace: bool
     preload: tuple[str, ...]

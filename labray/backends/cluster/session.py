@@ -26,7 +26,7 @@ from labray.backends.cluster.errands import Errand
 from labray.backends.cluster.pipe import pair
 from labray.backends.cluster.speech import Ear
 from labray.backends.cluster.wires import LineWire
-from labray.config import describe_node, node_info
+from labray.config import describe_node, node_info, processes
 from labray.errors import NotInitializedError, SessionError
 from labray.ids import Place
 from labray.process import Process
@@ -186,7 +186,7 @@ def _boot(config: Config) -> tuple[Boot, Sequence[Directory]]:
     session = secrets.token_hex(4)
     cluster = config.cluster()
     watched = watches.read(extra)
-    max_workers, prestart = _count(extra, "max_workers", 512), _count(extra, "prestart", None)
+    max_workers, prestart = processes(extra, "max_workers", 1), processes(extra, "prestart", 0)
     store_bytes = room.store_bytes(extra.get("object_store_memory"), config.nodes)
     spilling = room.spilling_root(extra.get("object_spilling_directory"))
     scheduler = codec.dumps(config.scheduler)
@@ -210,13 +210,6 @@ def _boot(config: Config) -> tuple[Boot, Sequence[Directory]]:
         spill_directory=_spill_directory(directories),
     )
     return boot, directories
-
-
-def _count(extra: Mapping[str, Any], name: str, default: int | None) -> Any:
-    value = extra.get(name, default)
-    if value is not default and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise ValueError(f"{name} is a number of processes, not {value!r}.")
-    return value
 
 
 def _directories(spilling: str) -> Sequence[Directory]:

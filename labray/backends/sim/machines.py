@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from labray.backends.sim.settings import Settings
     from labray.backends.sim.world import World
 
-MOST_WORKERS = 1_000_000
-"""A node. A simulated process is a few objects: what would exhaust a machine is here only a long recursion."""
-
 
 class ValidatedNode(Node):
     """A node that checks its invariants after every input."""
@@ -135,6 +132,7 @@ class Machines:
         kind = ValidatedNode if self._settings.validate else Node
         strict = self._settings.infeasible == "fails"
         return kind(
-            place, self.cluster, totals, config.scheduler, rng, strict=strict, max_workers=MOST_WORKERS,
-            traced=config.trace, store_bytes=self._settings.object_store_memory,
+            place, self.cluster, totals, config.scheduler, rng, strict=strict,
+            max_workers=self._settings.max_workers, traced=config.trace,
+            store_bytes=self._settings.object_store_memory,
         )  # fmt: skip

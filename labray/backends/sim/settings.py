@@ -34,7 +34,8 @@ class Settings(Struct, frozen=True):
     invariants after every input. infeasible: a request that no node could ever meet `fails` at once, or `waits`, with a
     warning, for a node that joins. blocked_s: real seconds after which a body that waits for a real lock is ended with
     an error; None: never. object_store_memory: bytes that each node's store may hold; None: no limit. disk_Bps: how
-    fast each node spills and restores, bytes per second. What would have no effect is refused.
+    fast each node spills and restores, bytes per second. max_workers: of each node's processes; None: as on a cluster.
+    What would have no effect is refused.
     """
 
     profile: Profile = PROFILES["default"]
@@ -56,6 +57,7 @@ class Settings(Struct, frozen=True):
     validate: bool = False
     object_store_memory: int | None = None
     disk_Bps: float = 500e6
+    max_workers: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.latency_s, int | float) or not 0 <= self.latency_s < float("inf"):
@@ -71,7 +73,7 @@ class Settings(Struct, frozen=True):
         for name, known in named.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}.")
-        for name in ("host_cores", "max_events", "pulls", "pulls_from", "object_store_memory"):
+        for name in ("host_cores", "max_events", "pulls", "pulls_from", "object_store_memory", "max_workers"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} is a whole number of at least 1, or None, not {value!r}.")
