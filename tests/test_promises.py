@@ -138,6 +138,7 @@ def test_single_takes_what_one_node_must():
 # ---------------------------------------------------------------- a cluster that changes
 
 
+@pytest.mark.filterwarnings("ignore:.*was told no graph:RuntimeWarning")
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "single"])
 @pytest.mark.parametrize("joining", [[1], [3], [1, 1], [1, 1, 1]])
 def test_what_waits_goes_to_nodes_that_join(name, joining):
