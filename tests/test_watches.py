@@ -187,6 +187,24 @@ def test_tasks_are_told_why_no_worker_starts_when_that_goes_on() -> None:
     assert not [effect for effect in effects if isinstance(effect, m.Start)]
 
 
+def test_workers_that_cannot_start_at_one_moment_have_failed_once() -> None:
+    bench = Bench(cpus=6, workers=0)
+    for number in range(6):
+        bench.submit(task(f"d-{number}"))
+    warn, alarm, *starts = bench.hear("", m.WorkerLost(W0, "no luck"))
+    assert isinstance(warn, m.Warn)
+    assert [type(start) for start in starts] == [m.Start] * 5
+    *lost, last = [start.worker for start in starts]
+    effects = [effect for worker in lost for effect in bench.hear("", m.WorkerLost(worker, "no luck"))]
+    assert [type(effect) for effect in effects] == [m.Alarm] * 4  # no task is given up
+    assert {effect.after for effect in effects} == {alarm.after}
+    bench.hear("", m.WorkerStarted(last))
+    for each in (alarm, *effects):
+        for start in bench.hear("", m.Woke(each.token)):
+            again = bench.hear("", m.WorkerLost(start.worker, "no luck"))
+            assert not [effect for effect in again if isinstance(effect, m.Warn)]  # it was told
+
+
 def test_a_worker_that_starts_after_all_runs_what_waited() -> None:
     bench = Bench(workers=0)
     made = task("d-0")
