@@ -722,7 +722,7 @@ def test_a_worker_that_hangs_before_its_first_word_is_declared_dead(monkeypatch:
         assert crew.unheard(5.0) == []
         assert crew.unheard(5.1) == ["n0/w0"]
         for client in ("n0/w0", "n0/w1"):
-            crew.stop(client)  # type: ignore[arg-type]
+            crew.stop(client, False)  # type: ignore[arg-type]
 
 
 def test_a_large_run_is_sent_to_its_end_and_what_withdraws_it_comes_after_it() -> None:
