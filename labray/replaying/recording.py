@@ -100,8 +100,17 @@ def about(config: Config) -> dict[str, Any]:
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Sequence[Event], Recorded]:
-    """The events, and the cluster they were recorded on. TraceError, naming what is missing, for anything else."""
+    """The events, and the cluster they were recorded on. TraceError, naming what is missing, for anything else.
+
+    Warns of a place that stopped tracing: what it did after that is not here.
+    """
     events, said = trace.load(path)
+    for _, kind, place, _, detail in events:
+        if kind == "cut":
+            text = (
+                f"{path} is not whole: {place} kept no more of its trace from some time on, as {detail[1]}."
+            )
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
     missing = [field.name for field in fields(Recorded) if field.required and field.name not in said]
     if missing:
         raise trace.TraceError(
