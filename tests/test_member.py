@@ -125,10 +125,10 @@ class Wired:
         if self.unsaid:
             run = self.unsaid.pop(0)
             self.said.append(run.spec.id)
-            self.member.backlog.append(run)
+            self.member.say(run)
 
     def tell(self) -> None:
-        self.member.backlog.append(Trim())
+        self.member.say(Trim())
 
     def flush(self) -> None:
         self.member.catch_up()
@@ -259,7 +259,8 @@ def test_what_is_taken_back_of_a_worker_that_does_nothing_is_all_it_has_not_begu
     """It may be stopped, or in a C call: nothing is asked of it."""
     stopped = Member(ClientID("n0/w0"))
     runs = [run_of(task_id("d", number)) for number in range(5)]
-    stopped.backlog.extend(runs)
+    for run in runs:
+        stopped.say(run)
     assert stopped.catch_up()
     assert os.eventfd_read(stopped.permits) == 1  # its first act was to begin the first; then it was stopped
     assert stopped.take_back({runs[3].spec.id, runs[0].spec.id}) == (runs[3].spec.id,)
@@ -273,7 +274,8 @@ def test_who_looked_for_a_permit_in_vain_is_told_when_there_are_some_again() -> 
     asked = Member(ClientID("n0/w0"))
     wire, taker = PipeWire(asked.theirs, asked.permits), Waiter()
     runs = [run_of(task_id("d", number)) for number in range(3)]
-    asked.backlog.extend(runs)
+    for run in runs:
+        asked.say(run)
     asked.catch_up()
     while wire.receive(0):
         pass

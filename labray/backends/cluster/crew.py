@@ -104,9 +104,8 @@ class Crew:
         if member is None:  # it has just been lost, and is in nobody's books any more
             return
         self._addressed[client] = member
-        backlog = member.backlog
-        backlog.append(notice)
-        if len(backlog) == COMPANY and not member.full:
+        member.say(notice)
+        if len(member.backlog) == COMPANY and not member.full:
             member.catch_up()
 
     def flush(self) -> None:

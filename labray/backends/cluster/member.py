@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Member:
     """theirs, permits: the worker's, until the template has them; the daemon keeps the permits and not the end.
 
-    backlog: what has not left. In `_sent` are, in order, the tasks that have left and of whose end nothing was heard;
-    the last of them have not begun: as many as there are permits, out or withheld.
+    backlog: what has not left. `_sent`, in order: the tasks that were given a permit and of whose end nothing was
+    heard; the last of them have not begun: as many as there are permits, out or withheld.
     """
 
     def __init__(self, client: ClientID) -> None:
@@ -42,7 +42,8 @@ class Member:
         self.born = monotonic()
         self.last_words = ""
         self._sent: deque[TaskID] = deque()
-        self._ahead = False  # the first in the backlog is a Run whose permit is out
+        self._fresh: deque[TaskID] = deque()  # of the Runs in the backlog, the last: they have had no permit
+        self._ahead = 0  # and the first have
         self._withdrawn: list[TaskID] = []  # to be told before there are permits again
         self._withheld = 0  # permits until then
         self._call = False  # and that there are must be told too: it may have looked in vain
@@ -53,6 +54,12 @@ class Member:
         os.close(self.permits)
 
     # ------------------------------------------------------------ out
+
+    def say(self, notice: Notice) -> None:
+        """To leave when it catches up."""
+        self.backlog.append(notice)
+        if type(notice) is Run:
+            self._fresh.append(notice.spec.id)
 
     def catch_up(self) -> bool:
         """Send what waits; whether nothing does any more."""
@@ -65,16 +72,17 @@ class Member:
     def _flush(self) -> bool:
         if (self._withdrawn or self._withheld or self._call) and not self._resume():
             return False
+        if fresh := len(self._fresh):  # before the Runs: who has read one may look for its permit at once
+            self._sent += self._fresh
+            self._ahead += fresh
+            self._fresh.clear()
+            os.eventfd_write(self.permits, fresh)
         backlog, offer = self.backlog, self.pipe.offer
         while backlog:
             notice = backlog[0]
-            if type(notice) is Run and not self._ahead:
-                self._sent.append(notice.spec.id)
-                self._ahead = True
-                os.eventfd_write(self.permits, 1)  # before the Run: who has read that may look for it at once
             if not offer(encode(notice)):
                 return False
-            self._ahead = False
+            self._ahead -= type(notice) is Run
             backlog.popleft()
         return self.pipe.flush()
 
@@ -111,13 +119,12 @@ class Member:
                     self._sent.append(task)
                     self._withheld += 1
             self._withdrawn += back
-        keep: deque[Notice] = deque()
-        for at, notice in enumerate(self.backlog):
-            if type(notice) is Run and notice.spec.id in wanted and not (self._ahead and at == 0):
-                back.append(notice.spec.id)
-            else:
-                keep.append(notice)
-        self.backlog = keep
+        if gone := {task for task in self._fresh if task in wanted}:
+            back += [task for task in self._fresh if task in gone]
+            self._fresh = deque(task for task in self._fresh if task not in gone)
+            self.backlog = deque(
+                each for each in self.backlog if type(each) is not Run or each.spec.id not in gone
+            )
         return tuple(back)
 
     def left(self) -> tuple[TaskID, ...]:
@@ -133,8 +140,8 @@ class Member:
                 held += os.eventfd_read(self.permits)
         except BlockingIOError:
             pass
-        if held and self._ahead:  # it had not left, and has not begun: it waits like those behind it
-            self._sent.pop()
-            self._ahead = False
-            held -= 1
+        stay = min(held, self._ahead)  # the last had not left, and have not begun: they are as if never tried
+        self._fresh.extendleft([self._sent.pop() for _ in range(stay)])
+        self._ahead -= stay
+        held -= stay
         return [self._sent.pop() for _ in range(held)][::-1]
