@@ -331,10 +331,14 @@ class Recall(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class Interrupt(Tagged, frozen=True, array_like=True, gc=False):
-    """A cancelled task: give it back (Recalled) if it has not begun; raise KeyboardInterrupt in it if it runs."""
+    """A cancelled task: give it back (Recalled) if it has not begun; raise KeyboardInterrupt in it if it runs.
+
+    force: kill its process instead, if it has begun and not ended; WorkerLost follows.
+    """
 
     task: TaskID
     attempt: int
+    force: bool = False
 
 
 class Values(Tagged, frozen=True, array_like=True, gc=False):

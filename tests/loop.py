@@ -285,13 +285,12 @@ class LoopWorld:
         """A worker process dies; what it had said before still arrives first."""
         worker = self.workers.pop(id)
         said = self.wires.pop((id, worker.at), deque())
-        unread = [x for x in self.wires.pop((worker.at, id), ()) if isinstance(x, m.Run)] + list(worker.inbox)
+        begun = () if worker.run is None else (worker.run.spec.id,)
         node = self.nodes[worker.at]
-        back = tuple(run.spec.id for run in unread)
-        for message in [*said, m.Recalled(back)]:
+        for message in said:
             for effect in node.handle(id, message, self.now):
                 self._obey(worker.at, effect)
-        for effect in node.handle("", m.WorkerLost(ClientID(id), "killed by the test"), self.now):
+        for effect in node.handle("", m.WorkerLost(ClientID(id), "killed by the test", begun), self.now):
             self._obey(worker.at, effect)
         self.wires.pop((worker.at, id), None)
         node.validate()
@@ -360,10 +359,7 @@ class LoopWorld:
         elif isinstance(message, m.Run):
             for ref, value in zip(message.spec.deps, message.args, strict=True):
                 self._readable(to, ref, value)
-            if worker.waiting is not None and message.spec.kind != "method":
-                self.wire(to, worker.at, m.Recalled((message.spec.id,)))
-            else:
-                worker.inbox.append(message)
+            worker.inbox.append(message)
         elif worker.waiting is not None and getattr(message, "request", None) == worker.waiting.request:
             worker.reply, worker.waiting, worker.resumed = message, None, True
 
@@ -375,6 +371,9 @@ class LoopWorld:
             self.wire(worker.id, worker.at, m.Recalled((run.spec.id,)))
         run = worker.run
         if run is not None and (run.spec.id, run.attempt) == (message.task, message.attempt):
+            if message.force:
+                self.kill(worker.id)
+                return
             if worker.waiting is not None:
                 self.wire(worker.id, worker.at, m.Abandon(worker.waiting.request))
             worker.waiting, worker.interrupted, worker.resumed = None, True, True

@@ -423,6 +423,28 @@ def test_task_that_only_waited_in_a_lost_workers_pipe_loses_no_attempt() -> None
     assert second == run(W1, made[1], attempt=0)
 
 
+def test_by_force_a_task_is_cancelled_where_its_world_says_that_it_runs_whatever_is_first_in_the_pipe() -> (
+    None
+):
+    bench, made, _ = known(SHORT_S, more=3)
+    for at in range(3):
+        bench.hear(D, m.Get(1 + at, (ref(made[at]),)))
+    cancel = m.Cancel(9, ref(made[1]), force=True, recursive=False)
+    assert bench.hear(D, cancel)[0] == m.Send(W0, m.Interrupt(made[1].id, 0, force=True))
+    effects = bench.hear("", m.WorkerLost(W0, "killed", begun=(made[0].id, made[1].id)))
+    kinds = [error([effect]).kind for effect in effects if effect.to == D]
+    assert kinds == ["worker_crashed", "cancelled"]
+    assert [effect for effect in effects if effect.to == W1] == [run(W1, made[2])]
+
+
+def test_by_force_a_task_that_has_not_begun_costs_no_process() -> None:
+    bench, made, _ = known(SHORT_S, more=2)
+    bench.hear(D, m.Get(1, (ref(made[1]),)))
+    bench.hear(D, m.Cancel(9, ref(made[1]), force=True, recursive=False))
+    (answer,) = bench.hear(W0, m.Recalled((made[1].id,)))
+    assert error([answer]).kind == "cancelled" and W0 in bench.node.pool.workers
+
+
 def test_what_a_lost_worker_had_ended_and_not_told_was_begun_as_well() -> None:
     bench, made, _ = known(SHORT_S, more=2)
     bench.hear(D, m.Get(1, (ref(made[0]),)))

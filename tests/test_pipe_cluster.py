@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -71,6 +72,29 @@ def test_an_actors_calls_begin_in_order_while_queued_ones_are_cancelled() -> Non
         seen = labray.get(diary.read.remote(), timeout=PATIENCE_S)
         assert seen == sorted(seen) and {*range(200)} - gone <= {*seen}
         assert len(seen) == len({*seen})
+
+
+@labray.remote(max_retries=0)
+def stubborn(runs_on: bool) -> bool:
+    while runs_on:
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            continue
+    return runs_on
+
+
+def test_a_forced_cancel_ends_what_runs_wherever_it_is_in_its_pipe_and_nothing_that_waits() -> None:
+    """What was first in the pipe was taken to run: behind one whose end was under way nobody was killed."""
+    labray.init("cluster", num_cpus=1)
+    for at in (0, 1, 5, 20, 40):
+        assert labray.get([stubborn.remote(False) for _ in range(100)], timeout=PATIENCE_S) == [False] * 100
+        refs = [stubborn.remote(number == at) for number in range(60)]
+        assert labray.get(refs[:at], timeout=PATIENCE_S) == [False] * at
+        labray.cancel(refs[at], force=True)
+        with pytest.raises(TaskCancelledError):
+            labray.get(refs[at], timeout=PATIENCE_S)
+        assert labray.get(refs[at + 1 :], timeout=PATIENCE_S) == [False] * (59 - at)
 
 
 def test_what_a_thread_of_a_worker_asks_and_what_its_main_thread_is_to_run_do_not_wait_for_each_other() -> (

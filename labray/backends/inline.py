@@ -216,9 +216,18 @@ class InlineSession:
                 for run in back:
                     worker.inbox.remove(run)
                 self.mail.append((worker.channel.place, to, m.Recalled(tuple(run.spec.id for run in back))))
+                if isinstance(message, m.Interrupt) and message.force and not back:
+                    self._end(worker, message.task)
         elif isinstance(message, m.Values | m.Ready | m.Registered | m.Found):
             channel = worker.channel if worker is not None else self.channel
             channel.replies[message.request] = message
+
+    def _end(self, worker: InlineWorker, task: TaskID) -> None:
+        """What runs goes on to its end, and nobody hears of it."""
+        if worker.running:
+            del self.workers[worker.channel.client]
+            lost = m.WorkerLost(worker.channel.client, "what it ran was cancelled by force", (task,))
+            self.mail.append((worker.channel.place, "", lost))
 
     def _warn(self, text: str) -> None:
         self.warnings.append(text)

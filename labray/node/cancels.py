@@ -25,8 +25,7 @@ from labray.messages import (
 )
 from labray.node.mind import UNDECIDED
 from labray.node.tasks import State, TaskRecord
-from labray.node.worker import Worker
-from labray.schedulers.interface import TaskFinished, TaskRecalled
+from labray.schedulers.interface import TaskRecalled
 
 if TYPE_CHECKING:
     from labray.node.node import Node
@@ -114,27 +113,16 @@ class Cancels:
             self.cancel(child.id, force and child.spec.kind == "task", True)
 
     def _stop(self, task: TaskRecord) -> None:
-        """It was sent to a worker. If it has not begun there it is given back, and `given_back` follows."""
+        """It was sent to a worker. If it has not begun there it is given back, and `given_back` follows.
+
+        Only the world can tell: what is first in the pipe may have ended, and this one run.
+        """
         assert task.worker is not None and task.cancelled is not None
         worker = self.node.pool.workers[task.worker]
         if task.spec.kind == "method":
             self.desk.send(worker.id, Recall((task.id,)))
-        elif task.cancelled[0] and worker.pipe[0] is task:
-            self._kill(worker, task)
         else:
-            self.desk.send(worker.id, Interrupt(task.id, task.attempt))
-
-    def _kill(self, worker: Worker, task: TaskRecord) -> None:
-        waiting = worker.pipe[1:]
-        self.node.pool.stop(worker, force=True)
-        worker.pipe.clear()
-        for other in waiting:
-            other.worker = None
-            self.node.pool.ready(other)
-        if task.fact is not None:
-            self.desk.tell_agent(TaskFinished(task.fact, 0.0))
-        self.node.endings.end_with(task, cancelled(task))
-        self.given_back(waiting)
+            self.desk.send(worker.id, Interrupt(task.id, task.attempt, task.cancelled[0]))
 
     def given_back(self, tasks: list[TaskRecord]) -> None:
         """These wait here again, unbegun: those that are not wanted end, and of the others the agent hears."""

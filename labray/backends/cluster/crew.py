@@ -158,11 +158,11 @@ class Crew:
         return back
 
     def interrupt(self, client: str, directory: str, notice: Interrupt) -> tuple[TaskID, ...]:
-        """Take a task back if it has not begun, else have a SIGINT sent that is meant for it."""
+        """Take a task back if it has not begun, else have a SIGINT sent that is meant for it; forced: `kill` it."""
         member = self._members[client]
         self._addressed[client] = member
         back = member.take_back((notice.task,))
-        if not back:
+        if not back and not notice.force:
             try:
                 wish(directory, client, notice.task, notice.attempt)
             except OSError as error:  # a full disk, no descriptor, the session's directory has gone
@@ -170,6 +170,13 @@ class Crew:
                 return back
             self._template.send(Errand("interrupt", client))
         return back
+
+    def kill(self, client: str, task: TaskID) -> None:
+        """If it has begun this task and not ended it, by what it has said."""
+        while client in self._members and self.listen(client):
+            pass
+        if client in self._members and self._members[client].has(task):
+            self._template.send(Errand("kill", client))
 
     def bury(self, client: str, reason: str) -> tuple[tuple[TaskID, ...], str] | None:
         """It is dead: hear its last words, forget it, and give what it had begun and not ended, and why it died.

@@ -43,7 +43,7 @@ from labray.backends.cluster.rounds import Rounds
 from labray.backends.cluster.sharing import Sharing
 from labray.backends.cluster.spool import CHUNK
 from labray.backends.cluster.stock import Stock
-from labray.ids import ClientID, Place
+from labray.ids import ClientID, Place, TaskID
 from labray.messages import (
     Alarm,
     Booted,
@@ -92,6 +92,9 @@ class Daemon:
         self._line = Line(self._loop, line, boot.driver, self._on_call)
         self._post = Post(boot, place, self._on_errands)
         self._local: deque[tuple[Node, str, Any]] = deque()
+        self._condemned: deque[tuple[str, TaskID]] = (
+            deque()
+        )  # tasks that run, and their workers, to be killed
         self._alarms = Alarms()
         self._stock = Stock(boot, place, self._loop, self._tell, self._ship)
         self._sharing = Sharing(self._main)
@@ -151,6 +154,8 @@ class Daemon:
             if type(message) is Recalled and sender in self._crew:
                 self._crew.listen(sender)  # it comes after what the worker has said before
             self._handle(node, sender, message)
+        while self._condemned:
+            self._crew.kill(*self._condemned.popleft())
         self._crew.flush()
         self._post.flush()
         if local:  # news came while we wrote
@@ -179,6 +184,8 @@ class Daemon:
             if type(message) is Interrupt:
                 if back := self._crew.interrupt(to, self._boot.directory, message):
                     self._local.append((node, to, Recalled(back)))
+                elif message.force:
+                    self._condemned.append((to, message.task))
             elif type(message) is not Recall:
                 self._crew.say(to, message)
             elif back := self._crew.recall(to, message.tasks):

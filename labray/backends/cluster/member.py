@@ -108,6 +108,10 @@ class Member:
         elif task in self._sent:
             self._sent.remove(task)
 
+    def has(self, task: TaskID) -> bool:
+        """Whether it was sent, and nothing was heard of its end."""
+        return task in self._sent
+
     def take_back(self, wanted: Container[TaskID]) -> tuple[TaskID, ...]:
         """Those of these that have not begun, in order: they never will."""
         back: list[TaskID] = []

@@ -60,8 +60,11 @@ class Worker(Client):
             elif kind is m.Interrupt:
                 if any(run.spec.id == letter.task for run in self._queue):
                     back.append(self._give_back(m.Recall((letter.task,))))
-                else:
+                elif not letter.force:
                     self._interrupt(letter)
+                elif self._runs(letter):
+                    self._world.worker_lost(self, "what it ran was cancelled by force")
+                    return
             elif kind is m.Trim:
                 self.shelf.idle = 0
             elif hasattr(letter, "request"):
@@ -79,12 +82,13 @@ class Worker(Client):
         self._queue = [run for run in self._queue if run.spec.id not in wanted]
         return m.Recalled(back)
 
+    def _runs(self, notice: m.Interrupt) -> bool:
+        run = self.running
+        return run is not None and (run.spec.id, run.attempt) == (notice.task, notice.attempt)
+
     def _interrupt(self, notice: m.Interrupt) -> None:
         """Of a cancelled task: it wakes at once from a wait or a sleep; what it computes, it computes to its end."""
-        run = self.running
-        if run is None or run.spec.model is not None:
-            return
-        if (run.spec.id, run.attempt) != (notice.task, notice.attempt):
+        if not self._runs(notice) or (self.running is not None and self.running.spec.model is not None):
             return
         self.interrupted = True
         if self.awaiting is not None and self.in_body:  # not when it asks for room for its result
