@@ -847,6 +847,12 @@ class Stop(Tagged, frozen=True, array_like=True, gc=False):
     force: bool = False
 
 
+class End(Tagged, frozen=True, array_like=True, gc=False):
+    """Kill a worker process. It stays in the node's books until WorkerLost says what it had begun."""
+
+    worker: ClientID
+
+
 class Push(Tagged, frozen=True, array_like=True, gc=False):
     """Copy a stored object to another place's store; the world there says Arrived."""
 
@@ -893,4 +899,4 @@ class Warn(Tagged, frozen=True, array_like=True, gc=False):
     text: str
 
 
-Effect = Send | Start | Stop | Push | Free | Spill | Restore | Alarm | Warn
+Effect = Send | Start | Stop | End | Push | Free | Spill | Restore | Alarm | Warn

@@ -107,6 +107,7 @@ class LoopWorld:
         self.requests = 0
         self.asked: dict[int, m.Get | m.Wait] = {}  # given up; an answer may be under way
         self.warned: list[str] = []
+        self.doomed: list[str] = []  # workers to be killed
         news = [(p, m.Booted()) for p in self.nodes] + [(Place("n0"), m.ClientJoined(self.driver))]
         for p, message in news:
             for effect in self.nodes[p].handle("", message, self.now):
@@ -187,6 +188,7 @@ class LoopWorld:
         choices += [
             partial(self._go_on, worker) for worker in self.workers.values() if self._can_go_on(worker)
         ]
+        choices += [partial(self.kill, id) for id in self.doomed]
         if not choices and not (self.alarms and (alarms or min(self.alarms)[0] <= self.now)):
             return False
         self.now += 0.0001
@@ -224,6 +226,8 @@ class LoopWorld:
             case m.Start(worker):
                 self.workers[worker] = LoopWorker(worker, at)
                 self.wire("", at, m.WorkerStarted(worker))
+            case m.End(worker):
+                self.doomed.append(worker)
             case m.Stop(worker):
                 self._remove(worker)
             case m.Push(id, value, to):
@@ -279,10 +283,12 @@ class LoopWorld:
 
     def _remove(self, id: str) -> None:
         self.workers.pop(id, None)
+        self.doomed = [other for other in self.doomed if other != id]
         self.wires = {ends: queue for ends, queue in self.wires.items() if id not in ends}
 
     def kill(self, id: str) -> None:
         """A worker process dies; what it had said before still arrives first."""
+        self.doomed = [other for other in self.doomed if other != id]
         worker = self.workers.pop(id)
         said = self.wires.pop((id, worker.at), deque())
         begun = () if worker.run is None else (worker.run.spec.id,)
@@ -327,7 +333,7 @@ class LoopWorld:
         del self.nodes[lost]
         mine = [id for id, worker in self.workers.items() if worker.at == lost]
         for id in mine:
-            del self.workers[id]
+            self._remove(id)
         self.wires = {
             ends: queue
             for ends, queue in self.wires.items()

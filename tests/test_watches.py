@@ -23,7 +23,7 @@ from labray.ids import ClientID, TaskID
 from labray.node.heartbeats import Heartbeats
 from labray.node.shortage import AGAIN_S, IDLE_BYTES, Candidate, choose
 from tests.test_cluster_utils import at, daemon, where
-from tests.test_node import CPU, W0, W1, Bench, D, error, ref, run, task
+from tests.test_node import CPU, SHORT_S, VALUE, W0, W1, Bench, D, error, known, ref, run, task
 
 PATIENCE_S = 20.0
 MB = 1_000_000
@@ -302,14 +302,15 @@ def test_a_task_ended_for_its_memory_is_tried_again_later_and_loses_no_retry() -
     bench.submit(second)
     for attempt in range(3):
         effects = bench.hear("", short(5 * MB, 7 * MB), after=1.0)
-        [stop] = [effect for effect in effects if isinstance(effect, m.Stop)]
+        [end] = [effect for effect in effects if isinstance(effect, m.End)]
+        effects = bench.hear("", m.WorkerLost(end.worker, "killed"))
         [alarm] = [effect for effect in effects if isinstance(effect, m.Alarm)]
         assert alarm.after == AGAIN_S * 2**attempt
         effects = bench.hear("", m.Woke(alarm.token), after=alarm.after)
         starts = [effect.worker for effect in effects if isinstance(effect, m.Start)]
         if starts:
             effects = bench.hear("", m.WorkerStarted(starts[0]))
-        assert any(isinstance(e, m.Send) and isinstance(e.message, m.Run) for e in effects), stop
+        assert any(isinstance(e, m.Send) and isinstance(e.message, m.Run) for e in effects), end
 
 
 def test_the_error_of_a_task_that_needs_too_much_has_a_table_of_all_processes() -> None:
@@ -317,7 +318,8 @@ def test_the_error_of_a_task_that_needs_too_much_has_a_table_of_all_processes() 
     made = task("d-0", retries=3, name="hog")
     bench.submit(made)
     bench.hear(D, m.Get(1, (ref(made),)))
-    told = error([e for e in bench.hear("", short(3 * MB, 5 * MB)) if isinstance(e, m.Send)])
+    assert bench.hear("", short(3 * MB, 5 * MB)) == [m.End(W0)]
+    told = error([e for e in bench.hear("", m.WorkerLost(W0, "killed")) if isinstance(e, m.Send)])
     assert told.kind == "out_of_memory" and "too much" in told.message
     assert (
         "5.0 MB  process 101  n0/w1  idle\n" in told.message
@@ -329,6 +331,21 @@ def test_what_an_idle_process_has_kept_is_had_back_first() -> None:
     bench = Bench(cpus=2)
     bench.submit(task("d-0", demand=CPU))
     assert bench.hear("", short(1 * MB, IDLE_BYTES)) == [m.Stop(W1)]
+
+
+def test_a_process_ended_for_its_memory_loses_what_it_had_begun_and_is_sent_nothing_more() -> None:
+    bench, made, _ = known(SHORT_S, more=3)
+    for number in range(3):
+        bench.hear(D, m.Get(1 + number, (ref(made[number]),)))
+    assert bench.hear("", short(9 * MB)) == [m.End(W0)]
+    assert bench.hear("", short(9 * MB)) == []  # it is under way
+    assert bench.finish(W0, made[0])[0] == m.Send(
+        D, m.Values(1, (VALUE,))
+    )  # it had ended: nothing is lost of it
+    assert bench.submit(task("d-9")) == []
+    effects = bench.hear("", m.WorkerLost(W0, "killed", begun=(made[1].id,)))
+    assert error([e for e in effects if e.to == D]).kind == "out_of_memory"
+    assert run(W1, made[2]) in effects
 
 
 def test_a_task_that_needs_more_than_the_limit_is_ended_and_the_session_goes_on() -> None:

@@ -211,23 +211,17 @@ class InlineSession:
                 worker.put(message, next(self.turns))
         elif isinstance(message, m.Recall | m.Interrupt):  # what runs, on the caller's own stack, goes on
             if worker is not None:
+                at = worker.channel.place
                 wanted = message.tasks if isinstance(message, m.Recall) else (message.task,)
-                back = [run for run in worker.inbox if run.spec.id in wanted]
-                for run in back:
-                    worker.inbox.remove(run)
-                self.mail.append((worker.channel.place, to, m.Recalled(tuple(run.spec.id for run in back))))
-                if isinstance(message, m.Interrupt) and message.force and not back:
-                    self._end(worker, message.task)
+                back = tuple(run.spec.id for run in worker.inbox if run.spec.id in wanted)
+                worker.inbox = deque(run for run in worker.inbox if run.spec.id not in back)
+                self.mail.append((at, to, m.Recalled(back)))
+                if isinstance(message, m.Interrupt) and message.force and worker.running and not back:
+                    del self.workers[to]  # and nobody hears what comes of it
+                    self.mail.append((at, "", m.WorkerLost(ClientID(to), "it was ended", (message.task,))))
         elif isinstance(message, m.Values | m.Ready | m.Registered | m.Found):
             channel = worker.channel if worker is not None else self.channel
             channel.replies[message.request] = message
-
-    def _end(self, worker: InlineWorker, task: TaskID) -> None:
-        """What runs goes on to its end, and nobody hears of it."""
-        if worker.running:
-            del self.workers[worker.channel.client]
-            lost = m.WorkerLost(worker.channel.client, "what it ran was cancelled by force", (task,))
-            self.mail.append((worker.channel.place, "", lost))
 
     def _warn(self, text: str) -> None:
         self.warnings.append(text)

@@ -33,7 +33,7 @@ from labray.node.pipes import LONG_S
 from labray.node.records import ObjectRecord, size_of
 from labray.node.requests import Desks, Request
 from labray.node.residents import Residents
-from labray.node.shortage import Shortage
+from labray.node.shortage import OUT_OF_MEMORY, Shortage
 from labray.node.storage import Storage, left_behind
 from labray.node.tasks import State
 from labray.node.tidings import Tidings
@@ -237,9 +237,14 @@ class Node:
 
     def worker_lost(self, sender: str, message: m.WorkerLost) -> None:
         worker = self.pool.workers.get(message.worker)
-        if worker is not None:
-            self.desk.note("lost", message.worker, message.reason)
-            worker_lost(self, worker, message.reason, message.begun)
+        if worker is None:
+            return
+        if worker.verdict is not None:
+            self.desk.note("lost", message.worker, OUT_OF_MEMORY)
+            self.shortage.carried_out(worker, worker.verdict, message.begun)
+            return
+        self.desk.note("lost", message.worker, message.reason)
+        worker_lost(self, worker, message.reason, message.begun)
 
     def place_lost(self, sender: str, message: m.PlaceLost) -> None:
         self.desk.dead[message.place] = None

@@ -25,7 +25,7 @@ def room_behind(
     long_ago = now - LONG_S
     depth, worker = PIPE_LIMIT, None
     for each in busy.values():
-        if len(each.pipe) < depth and each.since > long_ago:
+        if len(each.pipe) < depth and each.since > long_ago and each.verdict is None:
             depth, worker = len(each.pipe), each
             if depth == 1:
                 break

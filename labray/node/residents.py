@@ -138,7 +138,7 @@ class Residents:
     def pump(self, id: ObjectID) -> None:
         """Send what can be sent."""
         resident = self.here.get(id)
-        if resident is None or not resident.born:
+        if resident is None or not resident.born or resident.worker.verdict is not None:
             return
         worker = resident.worker
         while resident.turn and len(worker.pipe) < ACTOR_PIPE:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from labray.ids import ClientID, TaskID
-from labray.messages import ErrorInfo, MemoryShort, Stop
+from labray.messages import End, ErrorInfo, MemoryShort
 from labray.node.losses import worker_lost
 from labray.node.tasks import State, TaskRecord
-from labray.node.worker import Worker
+from labray.node.worker import Verdict, Worker, parted
 
 if TYPE_CHECKING:
     from labray.node.node import Node
@@ -67,29 +67,29 @@ class Shortage:
         if idle is not None and size.get(idle.id, 0) >= IDLE_BYTES:
             pool.stop(idle)
             return
-        found = choose(
-            [self._candidate(worker) for worker in pool.workers.values() if worker.pipe or worker.actor]
-        )
+        busy = [w for w in pool.workers.values() if (w.pipe or w.actor) and w.verdict is None]
+        found = choose([self._candidate(worker) for worker in busy])
         if found is None:
             return
         chosen, again = found
-        worker = pool.workers[chosen.worker]
-        what = worker.pipe[0] if worker.pipe else None
-        name = f"task {what.id} ({what.spec.name})" if what is not None else f"the actor {worker.actor}"
-        text = f"{name} was ended for its memory: {message.text}.\n{self._table(message)}"
-        begun = () if what is None else (what.id,)
-        self.desk.do(Stop(worker.id, force=True))
-        self.desk.note("lost", worker.id, OUT_OF_MEMORY)
-        worker_lost(self.node, worker, text, begun, ErrorInfo(OUT_OF_MEMORY, text), final=not again)
+        why = f"was ended for its memory: {message.text}.\n{self._table(message)}"
+        pool.workers[chosen.worker].verdict = Verdict(why, again)
+        self.desk.do(End(chosen.worker))
+
+    def carried_out(self, worker: Worker, verdict: Verdict, begun: tuple[TaskID, ...] | None) -> None:
+        """It is dead: what it had begun ends in that, or is tried again; what only waited there is not touched."""
+        ran, _ = parted(worker.pipe, begun)
+        name = f"task {ran[-1].id} ({ran[-1].spec.name})" if ran else f"the actor {worker.actor}"
+        error = ErrorInfo(OUT_OF_MEMORY, f"{name} {verdict.why}")
+        worker_lost(self.node, worker, error.message, begun, error, final=not verdict.again)
 
     def _candidate(self, worker: Worker) -> Candidate:
         if worker.actor is not None:
             creation = self.node.residents.here[worker.actor].creation
             spec, used = creation.spec, creation.attempt
             return Candidate(worker.id, spec.parent, spec.retries < 0 or used < spec.retries, worker.since)
-        task = worker.pipe[0]
-        wanted = task.spec.retries != 0 and task.cancelled is None
-        return Candidate(worker.id, task.spec.parent, wanted, worker.since)
+        wanted = all(task.spec.retries != 0 and task.cancelled is None for task in worker.pipe)  # any may run
+        return Candidate(worker.id, worker.pipe[0].spec.parent, wanted, worker.since)
 
     def _table(self, message: MemoryShort) -> str:
         """Who had how much, the largest first."""

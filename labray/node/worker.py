@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from labray.ids import ClientID, ObjectID, TaskID
 from labray.messages import Demand
 from labray.node.tasks import TaskRecord
@@ -16,6 +18,13 @@ def parted(
     return [task for task in pipe if task.id in begun], [task for task in pipe if task.id not in begun]
 
 
+class Verdict(Struct, frozen=True):
+    """Of a worker that is being ended for its memory. why: in words. again: whether its task is to be tried again."""
+
+    why: str
+    again: bool
+
+
 class Worker:
     """One process. pipe: what was sent to it and has not ended, in order.
 
@@ -25,6 +34,7 @@ class Worker:
 
     __slots__ = (
         "actor", "blocked", "held", "id", "known", "pipe", "recalling", "since", "started", "unwilling",
+        "verdict",
     )  # fmt: skip
 
     def __init__(self, id: ClientID) -> None:
@@ -37,6 +47,7 @@ class Worker:
         self.recalling = 0
         self.unwilling = False  # it had nothing to give back when last asked, and its pipe is still the same
         self.since = 0.0
+        self.verdict: Verdict | None = None  # then it gets nothing more to do
         self.started = False
 
     def find(self, id: TaskID) -> TaskRecord | None:

@@ -196,7 +196,8 @@ class Pool:
         self._leave_busy(worker)
         worker.recalling = 0
         worker.since = self.desk.now
-        self.idle.append(worker)
+        if worker.verdict is None:
+            self.idle.append(worker)
         self._give_back(worker)
 
     def _room_changed(self) -> None:

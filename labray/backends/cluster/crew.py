@@ -158,7 +158,7 @@ class Crew:
         return back
 
     def interrupt(self, client: str, directory: str, notice: Interrupt) -> tuple[TaskID, ...]:
-        """Take a task back if it has not begun, else have a SIGINT sent that is meant for it; forced: `kill` it."""
+        """Take a task back if it has not begun, else have a SIGINT sent that is meant for it. Forced: kill_if_begun."""
         member = self._members[client]
         self._addressed[client] = member
         back = member.take_back((notice.task,))
@@ -171,12 +171,17 @@ class Crew:
             self._template.send(Errand("interrupt", client))
         return back
 
-    def kill(self, client: str, task: TaskID) -> None:
+    def kill(self, client: str) -> None:
+        """What it said until then is heard, and `bury` follows."""
+        if client in self._members:
+            self._template.send(Errand("kill", client))
+
+    def kill_if_begun(self, client: str, task: TaskID) -> None:
         """If it has begun this task and not ended it, by what it has said."""
         while client in self._members and self.listen(client):
             pass
         if client in self._members and self._members[client].has(task):
-            self._template.send(Errand("kill", client))
+            self.kill(client)
 
     def bury(self, client: str, reason: str) -> tuple[tuple[TaskID, ...], str] | None:
         """It is dead: hear its last words, forget it, and give what it had begun and not ended, and why it died.

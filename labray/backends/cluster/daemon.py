@@ -49,6 +49,7 @@ from labray.messages import (
     Booted,
     ClientJoined,
     Demand,
+    End,
     Free,
     Interrupt,
     Missing,
@@ -92,9 +93,7 @@ class Daemon:
         self._line = Line(self._loop, line, boot.driver, self._on_call)
         self._post = Post(boot, place, self._on_errands)
         self._local: deque[tuple[Node, str, Any]] = deque()
-        self._condemned: deque[tuple[str, TaskID]] = (
-            deque()
-        )  # tasks that run, and their workers, to be killed
+        self._condemned: deque[tuple[str, TaskID]] = deque()  # workers, to be killed for what they run
         self._alarms = Alarms()
         self._stock = Stock(boot, place, self._loop, self._tell, self._ship)
         self._sharing = Sharing(self._main)
@@ -104,6 +103,7 @@ class Daemon:
         self._obey: dict[type, Callable[[Node, Any], None]] = {
             Start: self._start,
             Stop: self._stop,
+            End: lambda node, effect: self._crew.kill(effect.worker),
             Push: lambda node, effect: self._stock.push(effect),
             Spill: lambda node, effect: self._stock.spill(effect),
             Restore: lambda node, effect: self._stock.restore(effect),
@@ -155,7 +155,7 @@ class Daemon:
                 self._crew.listen(sender)  # it comes after what the worker has said before
             self._handle(node, sender, message)
         while self._condemned:
-            self._crew.kill(*self._condemned.popleft())
+            self._crew.kill_if_begun(*self._condemned.popleft())
         self._crew.flush()
         self._post.flush()
         if local:  # news came while we wrote

@@ -8,7 +8,7 @@ queues. That a control plane saturates comes from here and from nowhere else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from labray import messages as m
 from labray.backends.sim.stores import Disk, freed
@@ -18,6 +18,7 @@ from labray.node.node import PIPE_ALARM
 if TYPE_CHECKING:
     from labray.backends.sim.hosts import Host
     from labray.backends.sim.template import Template
+    from labray.backends.sim.workers import Worker
     from labray.backends.sim.world import World
     from labray.node import Node
 
@@ -58,6 +59,7 @@ class Daemon:
         self._obey: dict[type, Callable[[Place, Any], None]] = {
             m.Start: self._start,
             m.Stop: self._stop,
+            m.End: self._end_worker,
             m.Push: self._push,
             m.Free: lambda place, effect: freed(self, world, effect),
             m.Spill: self.disk.spill,
@@ -153,6 +155,10 @@ class Daemon:
 
     def _stop(self, place: Place, effect: m.Stop) -> None:
         self._world.stop_worker(effect.worker)
+
+    def _end_worker(self, place: Place, effect: m.End) -> None:
+        if (client := self._world.clients.get(effect.worker)) is not None:
+            self._world.worker_lost(cast("Worker", client), "it was ended")
 
     def _push(self, place: Place, effect: m.Push) -> None:
         self._world.push(place, effect)
