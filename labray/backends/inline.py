@@ -199,7 +199,8 @@ class InlineSession:
             case m.Alarm(after, token):
                 heappush(self.alarms, (self.now() + after, next(self.turns), place, token))
             case m.Warn(text):
-                self._warn(text)
+                self.warnings.append(text)
+                warnings.warn(text, stacklevel=2)
             case m.Push(id):
                 raise AssertionError(f"a copy of {id} was asked for, and there is one node")
 
@@ -209,23 +210,18 @@ class InlineSession:
         if isinstance(message, m.Run):
             if worker is not None:
                 worker.put(message, next(self.turns))
-        elif isinstance(message, m.Recall | m.Interrupt):  # what runs, on the caller's own stack, goes on
-            if worker is not None:
-                at = worker.channel.place
-                wanted = message.tasks if isinstance(message, m.Recall) else (message.task,)
-                back = tuple(run.spec.id for run in worker.inbox if run.spec.id in wanted)
-                worker.inbox = deque(run for run in worker.inbox if run.spec.id not in back)
-                self.mail.append((at, to, m.Recalled(back)))
-                if isinstance(message, m.Interrupt) and message.force and worker.running and not back:
-                    del self.workers[to]  # and nobody hears what comes of it
-                    self.mail.append((at, "", m.WorkerLost(ClientID(to), "it was ended", (message.task,))))
+        elif worker is not None and isinstance(message, m.Recall | m.Interrupt):
+            at = worker.channel.place
+            wanted = message.tasks if isinstance(message, m.Recall) else (message.task,)
+            back = tuple(run.spec.id for run in worker.inbox if run.spec.id in wanted)
+            worker.inbox = deque(run for run in worker.inbox if run.spec.id not in back)
+            self.mail.append((at, to, m.Recalled(back)))
+            if isinstance(message, m.Interrupt) and message.force and worker.running and not back:
+                del self.workers[to]  # what runs, on the caller's own stack, goes on, and nobody hears of it
+                self.mail.append((at, "", m.WorkerLost(ClientID(to), "it was ended", (message.task,))))
         elif isinstance(message, m.Values | m.Ready | m.Registered | m.Found):
             channel = worker.channel if worker is not None else self.channel
             channel.replies[message.request] = message
-
-    def _warn(self, text: str) -> None:
-        self.warnings.append(text)
-        warnings.warn(text, stacklevel=2)
 
     # ------------------------------------------------------------ running
 

@@ -274,12 +274,9 @@ class Pool:
             self.resources.take(lendable(worker.held))
             self.busy.setdefault(worker.held, {})[worker.id] = worker
             if self.deep and self.resources.free.get("CPU", 0) < 0:  # an overdraft: what waits must not start
-                self._recall_pipes()
-
-    def _recall_pipes(self) -> None:
-        for busy in self.busy.values():
-            for worker in busy.values():
-                self.recall(worker)
+                for busy in self.busy.values():
+                    for each in busy.values():
+                        self.recall(each)
 
     def disown(self, worker: Worker) -> None:
         """It was to be an actor's process, and its constructor never began."""

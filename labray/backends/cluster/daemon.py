@@ -102,8 +102,8 @@ class Daemon:
         self._rounds = Rounds(boot, self._main, self._post, self._crew, self._template, self._line, hear)
         self._obey: dict[type, Callable[[Node, Any], None]] = {
             Start: self._start,
-            Stop: self._stop,
-            End: lambda node, effect: self._crew.kill(effect.worker),
+            Stop: lambda node, x: self._crew.stop(x.worker, x.force),
+            End: lambda node, x: self._crew.kill(x.worker),
             Push: lambda node, effect: self._stock.push(effect),
             Spill: lambda node, effect: self._stock.spill(effect),
             Restore: lambda node, effect: self._stock.restore(effect),
@@ -203,9 +203,6 @@ class Daemon:
         except OSError as error:
             why = f"it could not be started: {described(error)}"
             self._local.append((node, "", WorkerLost(effect.worker, why)))
-
-    def _stop(self, node: Node, effect: Stop) -> None:
-        self._crew.stop(effect.worker, effect.force)
 
     def _ship(self, effect: Push, data: Any) -> None:
         """A copy to another place; or, if it could not be read, word that there is none."""

@@ -77,9 +77,8 @@ class Worker(Client):
             self._next(self.host.waking_s(asleep_s), self._profile.woken_s(self._profile.taken_s, asleep_s))
 
     def _give_back(self, recall: m.Recall) -> m.Recalled:
-        wanted = set(recall.tasks)
-        back = tuple(run.spec.id for run in self._queue if run.spec.id in wanted)
-        self._queue = [run for run in self._queue if run.spec.id not in wanted]
+        back = tuple(run.spec.id for run in self._queue if run.spec.id in recall.tasks)
+        self._queue = [run for run in self._queue if run.spec.id not in back]
         return m.Recalled(back)
 
     def _runs(self, notice: m.Interrupt) -> bool:
