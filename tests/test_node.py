@@ -567,7 +567,7 @@ def test_call_of_a_killed_actor_fails_and_its_process_is_stopped() -> None:
     bench.submit(call)
     bench.hear(D, m.Get(1, (ref(call),)))
     stop, answer = bench.hear(D, m.Kill(ref(actor)))
-    assert stop == m.Stop(W0)
+    assert stop == m.Stop(W0, force=True)
     assert error([answer]).kind == "actor_died" and "killed" in error([answer]).message
     assert bench.submit(later) == []
     assert error(bench.hear(D, m.Get(2, (ref(later),)))).kind == "actor_died"
@@ -741,7 +741,7 @@ def test_an_attempt_runs_beside_the_one_that_its_owner_has_given_up() -> None:
 def test_an_actor_made_anew_beside_an_attempt_that_was_given_up_is_the_only_one() -> None:
     bench, made = Bench(2), task("c-0", N1, kind="actor", demand=CPU)
     assert bench.hear(N1, m.Assign(made, 0, (), 1))[-1] == run(W0, made)
-    assert bench.hear(N1, m.Assign(made, 1, (), 1))[-2:] == [run(W1, made, attempt=1), m.Stop(W0)]
+    assert bench.hear(N1, m.Assign(made, 1, (), 1))[-2:] == [run(W1, made, attempt=1), m.Stop(W0, force=True)]
     bench.finish(W1, made, attempt=1)
     assert bench.hear(N1, m.StopActor(ref(made).id, 1, None)) == [m.Stop(W1)]
     assert bench.node.residents.here == {}
