@@ -183,6 +183,12 @@ def _receive(id: Any, owner: Any) -> ObjectRef[Any]:
     return _adopt(Ref(id, owner))
 
 
+def receiving(adopt: Adopt) -> None:
+    """From now on the refs in what is unpickled become handles by this: one table a process."""
+    global _adopt
+    _adopt = adopt
+
+
 def decode(payload: Payload, adopt: Adopt) -> Any:
     """The value. Its handles are made by `adopt`; its arrays are read-only and aligned, the large ones in place."""
     if payload.refs or payload.buffers:

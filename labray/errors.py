@@ -1,19 +1,15 @@
-"""The exceptions users catch, and how an error crosses a wire and comes out whole at the other end.
+"""The exceptions users catch.
 
-An error travels as an ErrorInfo: its type's name, its message and its remote traceback in plain text beside the
-pickled exception, so that what cannot be unpickled can still be told. A user's exception comes out as a
-RayTaskError that is *also* an instance of the user's class: both `except ValueError` and `except RayTaskError` work.
+A user's exception comes out of `get` as a RayTaskError that is *also* an instance of the user's class: both
+`except ValueError` and `except RayTaskError` work. Not so what means something to whoever runs the caller: a
+StopIteration would end a `map` over `get` without a word.
 """
 
 from __future__ import annotations
 
-import pickle
-import traceback
 from typing import Any
 
-import cloudpickle
-
-from labray.messages import ErrorInfo
+from labray.anatomy import args_of, bare, fields_of, fill, link, links, name_of, namespace, set_args, words_of
 
 
 class LabrayError(Exception):
@@ -111,35 +107,69 @@ class OutOfDiskError(LabrayError):
 
 
 class RayTaskError(LabrayError):
-    """The user's code raised, in a task or a method. `cause` is what it raised; str() is the remote traceback."""
+    """The user's code raised, in a task or a method. `cause` is what it raised; str() is the remote traceback.
+
+    Where it is an instance of the user's class too, that class has no say in what stands here.
+    """
 
     def __init__(self, function_name: str, traceback_str: str, cause: BaseException) -> None:
+        set_args(self, (function_name, traceback_str, cause))
         self._tell(function_name, traceback_str, cause)
 
     def _tell(self, function_name: str, traceback_str: str, cause: BaseException) -> None:
-        self.args = (function_name, traceback_str, cause)
-        self.function_name, self.traceback_str, self.cause = function_name, traceback_str, cause
+        namespace(self)["_labray"] = (function_name, traceback_str, cause)
+
+    __getattribute__ = BaseException.__getattribute__
+    __setattr__ = BaseException.__setattr__
+    __delattr__ = BaseException.__delattr__
+    __repr__ = BaseException.__repr__
+
+    @property
+    def function_name(self) -> str:
+        """Of what raised."""
+        return str(namespace(self)["_labray"][0])
+
+    @property
+    def traceback_str(self) -> str:
+        """The remote traceback, in words."""
+        return str(namespace(self)["_labray"][1])
+
+    @property
+    def cause(self) -> BaseException:
+        """What the user's code raised; a RemoteError where that could not travel."""
+        cause: BaseException = namespace(self)["_labray"][2]
+        return cause
 
     def __str__(self) -> str:
-        return self.traceback_str or f"{type(self.cause).__name__}: {self.cause}"
+        return self.traceback_str or f"{name_of(self.cause)}: {words_of(self.cause)}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _revive, (self.function_name, self.traceback_str, self.cause)
+        return _revive, namespace(self)["_labray"]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return RayTaskError.__reduce__(self)
 
     def as_instanceof_cause(self) -> RayTaskError:
-        """This error as an instance of its cause's class too; itself where that class allows no such subclass."""
-        if issubclass(RayTaskError, type(self.cause)):
+        """This error as an instance of its cause's class too.
+
+        Itself where that class allows no such subclass, or is a signal to whoever runs the caller (StopIteration,
+        KeyboardInterrupt, SystemExit, GeneratorExit, a cancellation of asyncio's).
+        """
+        cause = self.cause
+        if issubclass(RayTaskError, type(cause)) or _is_signal(type(cause)):
+            link(self, *links(cause))
             return self
         try:
-            both = _dual(type(self.cause))
-            error = both.__new__(both, *self.cause.args)
-            _fill_builtin_part(error, self.cause)
-            error._tell(self.function_name, self.traceback_str, self.cause)
-        except (
-            TypeError
-        ):  # a final class, or a __new__ that wants something else: the plain error still tells all
+            error = bare(_dual(type(cause)), args_of(cause))
+            assert isinstance(error, RayTaskError)
+            set_args(error, BaseException.args.__get__(cause))  # type: ignore[attr-defined]
+            fill(error, fields_of(cause), namespace(cause))
+            error._tell(*namespace(self)["_labray"])
+            link(error, *links(cause))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001  (a final class, or one that objects: the plain error still tells all)
             return self
-        error.args = self.cause.args
         return error
 
 
@@ -160,79 +190,23 @@ def _dual(cause: type[BaseException]) -> type[RayTaskError]:
 
 
 def _ask_cause(self: RayTaskError, name: str) -> Any:
-    if name.startswith("__") or name == "cause":
+    if name.startswith("__"):
         raise AttributeError(name)
     return getattr(self.cause, name)
 
 
-def _fill_builtin_part(error: RayTaskError, cause: BaseException) -> None:
-    """Let `errno`, `value` and the like, which live in C fields, be those of the cause."""
-    builtin: Any = next(kind for kind in type(cause).__mro__ if kind.__module__ == "builtins")
-    if builtin.__init__ is not Exception.__init__:
-        builtin.__init__(error, *builtin.__reduce__(cause)[1])  # an OSError's args lack its file name
+_SIGNALS = (StopIteration, StopAsyncIteration, GeneratorExit, KeyboardInterrupt, SystemExit)
+_FOREIGN_SIGNALS = {("asyncio.exceptions", "CancelledError"), ("greenlet", "GreenletExit")}
+
+
+def _is_signal(kind: type[BaseException]) -> bool:
+    """Whether Python, or a library, takes an exception of this class for something else than an error."""
+    return issubclass(kind, _SIGNALS) or any(
+        (each.__module__, each.__qualname__) in _FOREIGN_SIGNALS
+        for each in kind.__mro__
+        if not issubclass(each, Exception)
+    )
 
 
 def _revive(function_name: str, traceback_str: str, cause: BaseException) -> RayTaskError:
     return RayTaskError(function_name, traceback_str, cause).as_instanceof_cause()
-
-
-# ---------------------------------------------------------------- across the wire
-
-_KINDS: dict[str, type[LabrayError]] = {
-    "worker_crashed": WorkerCrashedError,
-    "actor_died": ActorDiedError,
-    "actor_unavailable": ActorUnavailableError,
-    "object_lost": ObjectLostError,
-    "owner_died": OwnerDiedError,
-    "cancelled": TaskCancelledError,
-    "unschedulable": TaskUnschedulableError,
-    "out_of_memory": OutOfMemoryError,
-    "store_full": ObjectStoreFullError,
-    "out_of_disk": OutOfDiskError,
-    "system": LabraySystemError,
-}
-
-
-def describe(error: BaseException, name: str, kind: str = "task", skip: int = 0) -> ErrorInfo:
-    """The ErrorInfo of an exception that `name` raised; leaves out the traceback's first `skip` frames."""
-    tb = error.__traceback__
-    for _ in range(skip):
-        tb = tb.tb_next if tb is not None else None
-    text = "".join(traceback.format_exception(type(error), error, tb))
-    told = error.cause if isinstance(error, RayTaskError) else error
-    try:
-        pickled = cloudpickle.dumps(told)
-    except Exception:  # noqa: BLE001  (whatever a user's __reduce__ raises: the words remain)
-        pickled = b""
-    return ErrorInfo(kind, _words(told), type(told).__qualname__, f"{name}() raised:\n{text}", pickled)
-
-
-def restore(error: ErrorInfo) -> LabrayError:
-    """The exception to raise for an ErrorInfo."""
-    if error.kind == "task":
-        name = error.traceback.partition("()")[0]
-        return RayTaskError(name, error.traceback.rstrip(), _cause(error)).as_instanceof_cause()
-    text = error.message
-    if error.traceback:
-        text = f"{text}\n{error.traceback.rstrip()}"
-    return _KINDS.get(error.kind, LabraySystemError)(text)
-
-
-def _cause(error: ErrorInfo) -> BaseException:
-    if error.pickled:
-        try:
-            cause = pickle.loads(error.pickled)
-            if isinstance(cause, BaseException):
-                return cause
-        except Exception:  # noqa: BLE001  (not importable here, or its __init__ wants other arguments)
-            return RemoteError(
-                f"{error.type_name}: {error.message} (this exception cannot be unpickled here)"
-            )
-    return RemoteError(f"{error.type_name}: {error.message} (this exception cannot be pickled)")
-
-
-def _words(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as worse:  # noqa: BLE001  (a user's __str__ may raise; its name must still arrive)
-        return f"<its __str__ raised {type(worse).__name__}>"

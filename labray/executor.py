@@ -7,17 +7,18 @@ the outcome until then: the handles of refs inside the results live in it.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from labray import codec
-from labray.errors import describe
+from labray.anatomy import name_of
 from labray.ids import ObjectID, creator, result_id
 from labray.messages import ErrorInfo, Failed, Inline, Payload, Ref, Run, Spec, Stored, Value
 from labray.process import Process
 from labray.refs import ObjectRef
+from labray.telling import describe
 from labray.unpicklable import UnpicklableError
 
 
@@ -30,21 +31,18 @@ class Outcome(Struct, frozen=True):
     held: Sequence[Sequence[ObjectRef[Any]]] = ()
 
 
-class Interrupted(BaseException):
-    """A cancelled task's interrupt, where KeyboardInterrupt itself must stay Ctrl-C."""
+def leaves(error: BaseException) -> bool:
+    """Whether a body ends its process by this, as Python would: sys.exit(), in a thread of its own choice."""
+    return issubclass(type(error), SystemExit)
 
 
 class Executor:
-    """One worker's. escapes: what a body may raise that is the world's business and not the task's."""
+    """One worker's. escapes: which of what comes out of a body is the world's business and not the task's."""
 
-    def __init__(
-        self,
-        process: Process,
-        escapes: tuple[type[BaseException], ...] = (SystemExit, KeyboardInterrupt, GeneratorExit),
-    ) -> None:
+    def __init__(self, process: Process, escapes: Callable[[BaseException], bool] = leaves) -> None:
         self.process = process
         self.escapes = escapes
-        self._functions: dict[ObjectID, Any] = {}
+        self.interrupted = False  # the running attempt is cancelled, and a KeyboardInterrupt was raised in it
         self._actors: dict[ObjectID, Any] = {}
 
     def run(self, run: Run) -> Outcome:
@@ -54,18 +52,14 @@ class Executor:
         self.process.enter(spec.id, run.attempt)
         if spec.model is not None:
             return self._pretend(spec, spec.model)
-        retry = False
+        self.interrupted = retry = False
         held: list[Sequence[ObjectRef[Any]]] = []
         try:
             values = self._results(spec, self._perform(run), held)
-        except self.escapes:
-            raise
-        except BaseException as error:  # noqa: BLE001  (what a body raises is a value)
-            info = self._told(spec, error)
-            values = (Failed(info),) * spec.returns
-            retry = not isinstance(error, KeyboardInterrupt | Interrupted) and self._retries(
-                spec.retry_on, error
-            )
+        except BaseException as error:
+            if self.escapes(error):
+                raise
+            values, retry = self._failed(spec, error, held)
         return Outcome(values, self._kept(run), retry, held)
 
     def call(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -79,7 +73,7 @@ class Executor:
     def forget_all(self) -> None:
         """The process is about to end."""
         self._actors.clear()
-        self._functions.clear()
+        self.process.code.clear()
 
     # ------------------------------------------------------------ the call
 
@@ -87,7 +81,7 @@ class Executor:
         spec = run.spec
         if spec.kind == "method":
             assert spec.actor is not None
-            target = getattr(self._actors[spec.actor.id], spec.method)
+            target = _method(self._actors[spec.actor.id], spec.method)
         else:
             assert spec.function is not None
             target = self._function(spec.function.id, run.function)
@@ -98,12 +92,12 @@ class Executor:
         return result
 
     def _function(self, id: ObjectID, code: Payload | None) -> Any:
-        function = self._functions.get(id)
+        function = self.process.code.get(id)
         if function is None:
             if code is None:
                 raise RuntimeError(f"the code of {creator(id) or id} never reached this worker")
             function = codec.decode(code, self.process.handles.adopt)
-            self._functions[id] = function
+            self.process.code[id] = function
         return function
 
     def _arguments(self, run: Run) -> tuple[Sequence[Any], dict[str, Any]]:
@@ -111,7 +105,7 @@ class Executor:
         if not run.spec.deps:
             return codec.decode_call(run.spec.args, (), adopt)
         values = [
-            codec.decode(self.process.open(dep.id, value), adopt)
+            codec.decode(self.process.deliveries.open(dep.id, value), adopt)
             for dep, value in zip(run.spec.deps, run.args, strict=True)
         ]
         return codec.decode_call(run.spec.args, values, adopt)
@@ -162,19 +156,39 @@ class Executor:
             held.append(encoded.refs)
         return self.process.pack(id, encoded)
 
-    def _told(self, spec: Spec, error: BaseException) -> ErrorInfo:
-        if isinstance(error, KeyboardInterrupt | Interrupted):
-            return ErrorInfo("cancelled", f"task {spec.id} ({spec.name}) was cancelled while it ran.")
-        info = describe(error, spec.name, skip=3)
+    def _failed(
+        self, spec: Spec, error: BaseException, held: list[Sequence[ObjectRef[Any]]]
+    ) -> tuple[tuple[Value, ...], bool]:
+        """What each result is, and whether this uses up a retry. Whatever a user's class objects to."""
+        if self.interrupted and issubclass(type(error), KeyboardInterrupt):
+            why = ErrorInfo("cancelled", f"task {spec.id} ({spec.name}) was cancelled while it ran.")
+            return (Failed(why),) * spec.returns, False
+        try:
+            info = self._told(spec, error, held)
+            retry = self._retries(spec.retry_on, error)
+        except BaseException as worse:
+            if self.escapes(worse) and not leaves(worse):
+                raise
+            name = name_of(error)
+            text = f"{spec.name}() raised:\n{name}: and telling of it raised {name_of(worse)}"
+            info, retry = ErrorInfo("task", f"telling of it raised {name_of(worse)}", name, text), False
+        return (Failed(info),) * spec.returns, retry
+
+    def _told(
+        self, spec: Spec, error: BaseException, held: list[Sequence[ObjectRef[Any]]] | None = None
+    ) -> ErrorInfo:
         if spec.kind != "actor":
-            return info
+            return describe(error, spec.name, "task", 3, held)
+        info = describe(error, spec.name, skip=3)
         message = f"The actor died in its constructor: {info.type_name}: {info.message}"
         return ErrorInfo("actor_died", message, info.type_name, info.traceback)
 
     def _retries(self, retry_on: Payload | None, error: BaseException) -> bool:
+        """As an except clause would find it: no metaclass is asked."""
         if retry_on is None:
             return False
-        return isinstance(error, codec.decode(retry_on, self.process.handles.adopt))
+        kinds = codec.decode(retry_on, self.process.handles.adopt)
+        return any(type.__subclasscheck__(kind, type(error)) for kind in kinds)
 
     def _pretend(self, spec: Spec, sizes: Sequence[int]) -> Outcome:
         """A modelled task: the time and the bytes, without the body."""
@@ -192,6 +206,17 @@ _NONE = Inline(Payload(pickle.dumps(None, 5)))
 _BUFFER = pickle.dumps(
     pickle.PickleBuffer(b""), 5, buffer_callback=lambda buffer: None
 )  # decodes to its buffer
+
+
+def _method(instance: Any, name: str) -> Any:
+    """As Python looks up what it calls itself: on the class, whatever the instance has under that name."""
+    kind = type(instance)
+    for each in kind.__mro__:
+        found = vars(each).get(name)
+        if found is not None:
+            bind = getattr(type(found), "__get__", None)
+            return found if bind is None else bind(found, instance, kind)
+    return getattr(instance, name)
 
 
 def _first(results: Iterator[Any], wanted: int) -> list[Any]:

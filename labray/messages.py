@@ -82,6 +82,8 @@ class ErrorInfo(Word, frozen=True, array_like=True, gc=False):
 
     kind: task (the user's code raised), worker_crashed, actor_died, actor_unavailable, object_lost,
     owner_died, cancelled, unschedulable, out_of_memory, store_full, out_of_disk, system.
+    pickled, refs: the exception, and the refs inside; of a task only. through: the first task that it was an argument
+    of and that therefore never ran; of the other kinds only.
     """
 
     kind: str
@@ -89,6 +91,8 @@ class ErrorInfo(Word, frozen=True, array_like=True, gc=False):
     type_name: str = ""
     traceback: str = ""
     pickled: bytes = b""
+    refs: tuple[Ref, ...] = ()
+    through: str = ""
 
 
 class Inline(Tagged, frozen=True, array_like=True, gc=False):

@@ -10,13 +10,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec.structs import replace
-
 from labray import codec, identities
 from labray import messages as m
-from labray.errors import ActorAlreadyExistsError, GetTimeoutError, restore
+from labray.deliveries import Deliveries
+from labray.errors import ActorAlreadyExistsError, GetTimeoutError
 from labray.ids import DRIVER, ObjectID, TaskID, function_id, lineage_prefix, put_id, result_id, task_id
-from labray.messages import Payload, Ref
+from labray.messages import Ref
 from labray.options import Options, seconds
 from labray.port import Channel
 from labray.questions import Questions
@@ -37,6 +36,8 @@ class Process:
         self._lock = threading.RLock()
         self.handles = HandleTable(session, self._lock)
         self.questions = Questions(channel, self.handles, self._lock)
+        self.deliveries = Deliveries(channel, self.handles, self._lock)
+        self.code: dict[ObjectID, Any] = {}  # functions and classes that were unpickled here
         self._lends: int | None = None  # the thread without which the task cannot go on
         self._prefix = ""  # of the ids of all that this attempt submits; made when first needed
         self._attempt = self._tasks = self._puts = self._functions = 0
@@ -88,6 +89,14 @@ class Process:
         self._check(encoded.refs)
         self._store(ref.id, encoded, function=True)
         return ref
+
+    def load(self, code: Ref) -> Any:
+        """The function or class that was exported as this; asked for unless a task has brought it."""
+        if code.id not in self.code:
+            with self._lock:
+                ref = self.handles.adopt(code)  # never given: the node keeps all code
+            (self.code[code.id],) = self.get([ref], None)
+        return self.code[code.id]
 
     def submit(
         self, kind: Any, name: str, function: Ref | None, options: Options,
@@ -172,7 +181,7 @@ class Process:
             return []
         if len(refs) == 1 and (kept := self.questions.kept(refs[0].id)) is not None:
             self._check(refs)
-            return [codec.decode(kept, self.handles.adopt)]
+            return [self.deliveries.decode(refs[0].id, kept)]
         places: dict[ObjectRef[Any], int] = {}
         for ref in refs:
             places.setdefault(ref, len(places))
@@ -184,31 +193,13 @@ class Process:
         reply = self.questions.ask(message, timeout)
         values = reply.values if isinstance(reply, m.Values) else ()
         if len(values) == 1 and isinstance(values[0], m.Failed):
-            raise restore(values[0].error)
+            raise self.deliveries.error(values[0].error)
         if not values:
             raise GetTimeoutError(f"get() of {_some(asked)} was not ready within {timeout} s.")
         if len(values) == 1:
             self.questions.remember(wanted[0].id, values[0])
-        found = [self.unpack(ref.id, value) for ref, value in zip(wanted, values, strict=True)]
+        found = self.deliveries.values(wanted, values)
         return found if len(found) == len(refs) else [found[places[ref]] for ref in refs]
-
-    def unpack(self, id: ObjectID, value: m.Value) -> Any:
-        """The value of a delivery that gives the refs in it."""
-        if isinstance(value, m.Failed):
-            raise restore(value.error)
-        payload = self.open(id, value)
-        try:
-            return codec.decode(payload, self.handles.adopt)
-        finally:
-            if payload.refs:
-                with self._lock:
-                    self.handles.give(payload.refs)
-
-    def open(self, id: ObjectID, value: m.Inline | m.Stored) -> Payload:
-        """The pickled value of a delivery, wherever it lies."""
-        if isinstance(value, m.Inline):
-            return value.payload
-        return replace(self.channel.load(id, value), refs=value.refs)
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None

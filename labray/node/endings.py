@@ -11,18 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from labray.ids import ClientID, ObjectID, Place, result_id
-from labray.messages import (
-    Bounced,
-    Done,
-    ErrorInfo,
-    Failed,
-    Finished,
-    Known,
-    Ref,
-    Remote,
-    Stored,
-    Value,
-)
+from labray.messages import Bounced, Done, ErrorInfo, Failed, Finished, Known, Ref, Remote, Stored, Value
 from labray.node.cancels import cancelled
 from labray.node.creations import DONE_CONSTRUCTING
 from labray.node.mind import UNDECIDED
@@ -32,6 +21,7 @@ from labray.node.residents import Resident
 from labray.node.shortage import OUT_OF_MEMORY
 from labray.node.tasks import State, TaskRecord, pinned
 from labray.schedulers.interface import TaskFinished
+from labray.telling import in_words
 
 if TYPE_CHECKING:
     from labray.node.callers import OwnedActor
@@ -82,9 +72,8 @@ class Endings:
         self, task: TaskRecord, values: tuple[Value, ...], seconds: float, retry: bool = False
     ) -> None:
         if task.mine:
-            for value in values:
-                for ref in refs_in(value):
-                    self.objects.hold(ref)
+            for ref in [ref for value in values for ref in refs_in(value)]:
+                self.objects.hold(ref)
             known = tuple([self._as_known(value) for value in values])
             locals_ = [value if type(value) is Stored else None for value in values]
             self._ended(task, known, retry, self.place, locals_)
@@ -145,6 +134,8 @@ class Endings:
     ) -> None:
         """The refs inside the values are already held."""
         if retry and self._may_retry(task):
+            for ref in [ref for value in values for ref in refs_in(value)]:
+                self.objects.release(ref.id)
             self.again(task)
             return
         spec = task.spec
@@ -227,10 +218,12 @@ class Endings:
 
     def fail(self, task: TaskRecord, error: ErrorInfo) -> None:
         """At the owner: the task ends in an error, for every one of its results."""
-        values = (Failed(error),) * max(task.spec.returns, 1)
+        values = _failures(task, error)
         if task.spec.kind == "actor":
             self.node.creations.made(task, values, self.place)
             return
+        for ref in error.refs * task.spec.returns:
+            self.objects.hold(ref)
         self._ended(task, values, False, self.place, (None,) * len(values))
 
     def end_with(self, task: TaskRecord, error: ErrorInfo) -> None:
@@ -239,7 +232,7 @@ class Endings:
             self.node.mind.withdraw(task)
         if task.spec.kind == "method":
             self.node.residents.withdraw(task)
-        self._report(task, (Failed(error),) * max(task.spec.returns, 1), 0.0)
+        self._report(task, _failures(task, error), 0.0)
 
     def lost_call(self, task: TaskRecord, error: ErrorInfo) -> None:
         if task.mine:
@@ -298,3 +291,10 @@ class Endings:
             task.hops = max(task.hops, message.hops)
             task.step(State.WAITING)
             self.custody.await_deps(task)
+
+
+def _failures(task: TaskRecord, error: ErrorInfo) -> tuple[Failed, ...]:
+    """The results. An actor's end is told in words, and so is one of a task without a result that could hold refs."""
+    if task.spec.kind == "actor" or task.spec.returns == 0:
+        error = in_words(error)
+    return (Failed(error),) * max(task.spec.returns, 1)

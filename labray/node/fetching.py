@@ -8,6 +8,7 @@ from labray.ids import ObjectID, TaskID
 from labray.messages import Bounced, Demand, Failed, Inline, Ref, Stored
 from labray.node.records import ObjectRecord
 from labray.node.tasks import State, TaskRecord
+from labray.telling import inherited
 
 if TYPE_CHECKING:
     from labray.node.node import Node
@@ -72,7 +73,7 @@ class Fetching:
             self._all_here(task)
         elif type(record.value) is Failed:
             task.fetches += 1
-            self.node.endings.end_with(task, record.value.error)
+            self.node.endings.end_with(task, inherited(record.value.error, task.spec.name))
 
     def who_waits_for(self, id: ObjectID) -> list[TaskRecord]:
         """The tasks that go on when this object is here."""
@@ -129,7 +130,7 @@ class Fetching:
         for ref in task.spec.deps:
             record = self.objects.records.get(ref.id)
             if record is not None and type(record.value) is Failed:
-                self.node.endings.end_with(task, record.value.error)
+                self.node.endings.end_with(task, inherited(record.value.error, task.spec.name))
                 return
         if task.id in self.staged and not self.complete(task):  # one had to make way for somebody's before it
             self.fetch(task, True)

@@ -75,4 +75,6 @@ def refs_in(value: Inline | Failed | Stored | Remote | None) -> tuple[Ref, ...]:
     """The refs that a value contains."""
     if type(value) is Inline:
         return value.payload.refs
+    if isinstance(value, Failed):
+        return value.error.refs
     return value.refs if isinstance(value, (Stored, Remote)) else ()

@@ -162,6 +162,8 @@ class Desks:
         for record in records:
             value = record.here
             if type(value) is Failed:
+                for ref in value.error.refs:
+                    self.give(client, ref)
                 self.desk.send(client.id, Values(request, (value,)))
                 return
             if value is not None:

@@ -35,6 +35,6 @@ def main(ray):
         results.append(error.args[0])
     try:
         ray.get(Walker.remote().walk.remote(2))
-    except StopIteration as error:
-        results.append(error.args[0])
+    except ray.exceptions.RayTaskError as error:  # itself it would end any iteration that this is part of
+        results.append(error.cause.args[0])
     return results

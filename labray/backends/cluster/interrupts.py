@@ -42,7 +42,7 @@ class InterruptibleExecutor(Executor):
     """An Executor whose bodies a SIGINT may end."""
 
     def __init__(self, process: Process, path: str) -> None:
-        super().__init__(process, (SystemExit, GeneratorExit))
+        super().__init__(process)
         self._path = path
         self._open = False
         self._seen = 0  # lines read
@@ -53,6 +53,7 @@ class InterruptibleExecutor(Executor):
         try:
             self._open = True
             if self._early and self.process.attempt in self._early:
+                self.interrupted = True
                 raise KeyboardInterrupt
             return target(*args, **kwargs)
         finally:
@@ -74,6 +75,7 @@ class InterruptibleExecutor(Executor):
         self._early.update(new)
         if self._open and self.process.attempt in new:
             self._open = False
+            self.interrupted = True
             raise KeyboardInterrupt
 
 

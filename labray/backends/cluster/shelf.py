@@ -8,8 +8,9 @@ from labray.backends.cluster.frames import Segment
 from labray.backends.cluster.memory import NoMemory
 from labray.backends.cluster.reader import Reader
 from labray.backends.cluster.store import Writer
-from labray.errors import ObjectStoreFullError, restore
+from labray.errors import ObjectStoreFullError
 from labray.messages import Granted, Payload, Room, Stored, Unused
+from labray.telling import restore
 
 if TYPE_CHECKING:
     from labray.backends.cluster.channel import WireChannel

@@ -8,27 +8,33 @@ from typing import TYPE_CHECKING, Any
 from greenlet import GreenletExit
 
 from labray.errors import LabrayError
-from labray.executor import Executor, Interrupted, Outcome
+from labray.executor import Executor, Outcome, leaves
 from labray.identities import Known
 from labray.messages import Failed, Run, Spec
 
 if TYPE_CHECKING:
+    from labray.backends.ctrl_c import Interrupts
     from labray.backends.sim.workers import Worker
     from labray.ids import ObjectID
     from labray.process import Process
 
 
-class Cancelled(KeyboardInterrupt):
-    """What a cancelled task sees; not the user's Ctrl-C, which ends the simulation's step."""
-
-
 class Body(Executor):
     """An Executor whose bodies can be interrupted while they wait."""
 
-    def __init__(self, process: Process, worker: Worker) -> None:
-        super().__init__(process, (SystemExit, KeyboardInterrupt, GeneratorExit, GreenletExit))
+    def __init__(self, process: Process, worker: Worker, interrupts: Interrupts) -> None:
+        super().__init__(process, self._is_the_worlds)
         self._worker = worker
         process.known = Known()
+        self._interrupts = interrupts
+
+    def run(self, run: Run) -> Outcome:
+        self._interrupts.rang = False  # an earlier body may have gone on all the same
+        return super().run(run)
+
+    def _is_the_worlds(self, error: BaseException) -> bool:
+        """An exit, the end of a killed worker's fiber, or the user's Ctrl-C, which ends the simulation's step."""
+        return leaves(error) or issubclass(type(error), GreenletExit) or self._interrupts.caught(error)
 
     def _pretend(self, spec: Spec, sizes: Sequence[int]) -> Outcome:
         """Its cost is the world's business."""
@@ -58,12 +64,10 @@ class Body(Executor):
     def call(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         worker = self._worker
         if worker.interrupted:
-            worker.interrupted = False
-            raise Interrupted
+            worker.interrupted, self.interrupted = False, True
+            raise KeyboardInterrupt
         worker.in_body, worker.viewed, worker.looks = True, None, 0
         try:
             return target(*args, **kwargs)
-        except Cancelled:
-            raise Interrupted from None
         finally:
             worker.in_body = worker.interrupted = False

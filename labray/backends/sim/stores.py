@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.buffers import in_place
-from labray.errors import restore
 from labray.ids import ObjectID, Place
 from labray.node.storage import left_behind
+from labray.telling import restore
 
 if TYPE_CHECKING:
     from labray.backends.sim.clients import Client

@@ -15,7 +15,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from labray import messages as m
 from labray import port
 from labray.backends.sim import loops
-from labray.backends.sim.bodies import Body, Cancelled
+from labray.backends.sim.bodies import Body
 from labray.backends.sim.clients import Client
 from labray.backends.sim.modelled import placeholder, small_values
 from labray.ids import Place, TaskID, result_id
@@ -29,7 +29,7 @@ class Worker(Client):
     """One worker process. Its fiber is made with its first body and reused for all of them."""
 
     __slots__ = (
-        "_around_s", "_begun", "_clocked", "_cpu_s", "_entered", "_exiting", "_fiber", "_queue", "_since",
+        "_around_s", "_begun", "_clocked", "_cpu_s", "_entered", "_executor", "_exiting", "_fiber", "_queue", "_since",
         "alive", "in_body", "interrupted",
     )  # fmt: skip
 
@@ -41,6 +41,7 @@ class Worker(Client):
         self._begun = self._around_s = 0.0  # what decodes and encodes is measured as part of the body
         self._since = 0.0  # when the oldest waiting post was posted
         self._fiber: greenlet | None = None
+        self._executor: Body  # on the fiber
         self._cpu_s = 0.0  # of the running body: measured here, or what the costs say
         self._entered = 0.0
         self._clocked = world.costs.clocked
@@ -203,7 +204,7 @@ class Worker(Client):
         """The worker's main function, on its fiber."""
         process = self._process = self._world.make_process(self)
         port.switch(process)
-        executor = Body(process, self)
+        executor = self._executor = Body(process, self, self._world.interrupts)
         hub = self._world.hub
         while True:
             run = self.running
@@ -242,8 +243,8 @@ class Worker(Client):
         if not self.alive:
             raise GreenletExit
         if self.interrupted and self.in_body:
-            self.interrupted = False
-            raise Cancelled
+            self.interrupted, self._executor.interrupted = False, True
+            raise KeyboardInterrupt
 
     def _resume(self, moment: Any) -> None:
         self._enter(moment)

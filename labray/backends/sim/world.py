@@ -15,13 +15,13 @@ from typing import Any
 from greenlet import getcurrent
 
 from labray import messages as m
+from labray.backends.ctrl_c import Interrupts
 from labray.backends.sim import simulated
 from labray.backends.sim.agenda import Agenda
 from labray.backends.sim.clients import Client
 from labray.backends.sim.daemon import Daemon
 from labray.backends.sim.driver import Driver
 from labray.backends.sim.fate import Fate
-from labray.backends.sim.interrupts import Interrupts
 from labray.backends.sim.machines import Machines
 from labray.backends.sim.network import Network, size_of
 from labray.backends.sim.settings import Settings

@@ -19,6 +19,7 @@ class Interrupts:
 
     def __init__(self, deferring: Callable[[], bool]) -> None:
         self.pending = False
+        self.rang = False  # it was raised just here; for worlds to forget when a body begins that is no part of another
         self.blocked = ""  # what the watchdog has to say to the body that runs
         self._deferring = deferring
         self._before: Any = None
@@ -36,13 +37,18 @@ class Interrupts:
         if blocked:
             raise LabraySystemError(blocked)
         if not self._deferring():
+            self.rang = True
             raise KeyboardInterrupt
         self.pending = True
 
-    def check(self) -> None:
-        """Between two events: raise what waited."""
+    def caught(self, error: BaseException) -> bool:
+        """Whether it is by Ctrl-C that a body ended, and not by a KeyboardInterrupt of its own."""
+        return self.rang and issubclass(type(error), KeyboardInterrupt)
+
+    def check(self, in_body: bool = False) -> None:
+        """Between two events: raise what waited, in a body's call or in the main program's."""
         if self.pending:
-            self.pending = False
+            self.pending, self.rang = False, in_body
             raise KeyboardInterrupt
 
     def take_off(self) -> None:

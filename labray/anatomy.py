@@ -1,0 +1,130 @@
+"""What an exception consists of, past whatever its class has put before it.
+
+A user's class may object to anything: a property named `args`, a `__setattr__` that raises, a `__new__` that wants two
+arguments, a metaclass. Here its parts are read and set by the slots that C gave BaseException, and no code of it runs;
+but for str(), of which nothing is expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType, TracebackType
+from typing import Any
+
+MOST_WORDS = 10_000
+"""Characters of a message; the middle of a longer one is left out."""
+
+_own: Any = vars(BaseException)
+
+
+def words_of(error: BaseException) -> str:
+    """str() of an exception, or what became of that."""
+    try:
+        return shortened(str.__str__(str(error)), MOST_WORDS)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as worse:  # noqa: BLE001  (a user's __str__ may raise; its name must still arrive)
+        return f"<its __str__ raised {name_of(worse)}>"
+
+
+def name_of(error: BaseException) -> str:
+    """The name of its class, whatever its metaclass makes of that."""
+    return shortened(vars(type)["__qualname__"].__get__(type(error)), MOST_WORDS)
+
+
+def shortened(text: str, most: int) -> str:
+    """Its beginning and its end, if it is longer; and such as UTF-8 can carry."""
+    if len(text) > most:
+        left_out = f"\n... {len(text) - most} characters are left out ...\n"
+        text = text[: most // 2] + left_out + text[-(most // 2) :]
+    return text.encode(errors="backslashreplace").decode()
+
+
+def is_exception(thing: Any) -> bool:
+    """isinstance, without asking the thing."""
+    return issubclass(type(thing), BaseException)
+
+
+# ---------------------------------------------------------------- its parts
+
+
+def namespace(error: BaseException) -> dict[str, Any]:
+    """Its __dict__, past any __getattribute__."""
+    found: dict[str, Any] = _own["__dict__"].__get__(error)
+    return found
+
+
+def set_args(error: BaseException, args: Any) -> None:
+    """Past any property and __setattr__."""
+    _own["args"].__set__(error, args)
+
+
+def args_of(error: BaseException) -> tuple[Any, ...]:
+    """What it is made of: its args, of a group its message and members."""
+    if issubclass(type(error), BaseExceptionGroup):
+        group: Any = vars(BaseExceptionGroup)
+        return group["message"].__get__(error), list(group["exceptions"].__get__(error))
+    args: tuple[Any, ...] = _own["args"].__get__(error)
+    return args
+
+
+def _slots(kind: type) -> Iterator[tuple[str, Any]]:
+    """The fields that do not lie in __dict__: those of C (errno, name, lineno ...) and those of __slots__."""
+    for each in kind.__mro__:
+        if each is BaseException or each is BaseExceptionGroup:
+            continue
+        for name, slot in vars(each).items():
+            if type(slot) in (MemberDescriptorType, GetSetDescriptorType) and not name.startswith("__"):
+                yield name, slot
+
+
+def fields_of(error: BaseException) -> dict[str, Any]:
+    """Those that are set."""
+    found: dict[str, Any] = {}
+    for name, slot in _slots(type(error)):
+        try:
+            value = slot.__get__(error)
+        except AttributeError:
+            continue
+        if value is not None:
+            found.setdefault(name, value)
+    return found
+
+
+def fill(error: BaseException, fields: dict[str, Any], attributes: dict[str, Any]) -> None:
+    """Set fields and attributes, past any __setattr__."""
+    slots = dict(reversed(list(_slots(type(error))))) if fields else {}
+    for name, value in fields.items():
+        slots[name].__set__(error, value)
+    namespace(error).update(attributes)
+
+
+def bare(kind: type[BaseException], args: Sequence[Any]) -> BaseException:
+    """An instance of a class by the __new__ that C gave it: no code of the class runs."""
+    makers = (vars(each).get("__new__") for each in kind.__mro__)
+    new = next(maker for maker in makers if type(maker) is BuiltinFunctionType)
+    error: BaseException = new(kind, *args)
+    if not issubclass(kind, BaseExceptionGroup):
+        set_args(error, tuple(args))
+    return error
+
+
+def link(
+    error: BaseException, cause: BaseException | None, context: BaseException | None, suppress: bool
+) -> None:
+    """Set what Python says was its cause."""
+    _own["__context__"].__set__(error, context)
+    _own["__cause__"].__set__(error, cause)
+    _own["__suppress_context__"].__set__(error, suppress)
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Where it was raised."""
+    found: TracebackType | None = _own["__traceback__"].__get__(error)
+    return found
+
+
+def links(error: BaseException) -> tuple[BaseException | None, BaseException | None, bool]:
+    """Its cause, its context, and whether the latter is suppressed."""
+    cause, context = _own["__cause__"].__get__(error), _own["__context__"].__get__(error)
+    return cause, context, bool(_own["__suppress_context__"].__get__(error))
