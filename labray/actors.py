@@ -96,7 +96,7 @@ class ActorClass:
         card = bytes(codec.encode(_card(thing, given)).payload.data)
         return cls(Code(thing, thing.__name__), card, _constructor(thing), given)
 
-    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
+    def remote(self, /, *args: Any, **kwargs: Any) -> ActorHandle:
         """Create an actor. What its constructor raises shows at the first call."""
         port, options = session.ensure(), self._options
         if options.get_if_exists:
@@ -122,7 +122,7 @@ class ActorClass:
         found = port.lookup(self._options.actor_name)
         return None if found is None else ActorHandle(*found)
 
-    def options(self, **given: Any) -> ActorClass:
+    def options(self, /, **given: Any) -> ActorClass:
         """The same class under other options."""
         return ActorClass(self._code, self._recarded(given), self._signature, {**self._given, **given})
 
@@ -140,16 +140,22 @@ class ActorClass:
         return bytes(codec.encode(ActorCard(card.class_name, methods, most_pending)).payload.data)
 
     def _remote(
-        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **given: Any
+        self, /, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **given: Any
     ) -> ActorHandle:
         return self.options(**given).remote(*args, **(kwargs or {}))
+
+    def __getattr__(self, name: str) -> Any:
+        """Constants, class methods and static methods of the class, here and inside its actors."""
+        if name.startswith("__") or "_code" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+        return getattr(self._code.load(), name)
 
     def __mro_entries__(self, bases: object) -> NoReturn:
         raise ActorClassInheritanceException(
             f"{self.__name__} is an actor class. Derive from the plain class, and decorate the result."
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> NoReturn:
         name = self.__name__
         raise TypeError(f"{name} is an actor class and cannot be called directly. Use {name}.remote(...).")
 
@@ -223,7 +229,7 @@ class ActorMethod:
         self._known = known
         self._options = options
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Submit a call: a ref, or as many as num_returns says.
 
         PendingCallsLimitExceeded if as many of this process as `max_pending_calls` allows are not over yet.
@@ -242,16 +248,18 @@ class ActorMethod:
             submit(port, "method", name, None, options, known.signature, args, kwargs, actor, self._name)
         )
 
-    def options(self, **given: Any) -> ActorMethod:
+    def options(self, /, **given: Any) -> ActorMethod:
         """The same method under other options."""
         return ActorMethod(
             self._handle, self._name, self._known, build("method", {**self._known.given, **given})
         )
 
-    def _remote(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **given: Any) -> Any:
+    def _remote(
+        self, /, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **given: Any
+    ) -> Any:
         return self.options(**given).remote(*args, **(kwargs or {}))
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> NoReturn:
         name = self._name
         raise TypeError(f"A method of an actor cannot be called directly. Use .{name}.remote(...).")
 

@@ -38,6 +38,13 @@ class Code:
             self._places = places  # not before: it may refer to itself
         return self._ref
 
+    def load(self) -> Any:
+        """The function or class itself, fetched if it came here by its ref alone."""
+        if self.thing is None:
+            at = port.current()
+            self.thing = at.load(self.ref(at))
+        return self.thing
+
     def __reduce__(self) -> tuple[Any, ...]:
         if not port.exists():
             return Code, (self.thing, self.name)
@@ -90,20 +97,22 @@ class RemoteFunction:
             )
         return cls(Code(function, name), Signature.of(function, name), given)
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Submit a call: a ref, or as many as num_returns says."""
         at = session.ensure()
         code, options = self._code, self._options
         return as_asked(submit(at, "task", code.name, code.ref(at), options, self._signature, args, kwargs))
 
-    def options(self, **given: Any) -> RemoteFunction:
+    def options(self, /, **given: Any) -> RemoteFunction:
         """The same function under other options."""
         return RemoteFunction(self._code, self._signature, {**self._given, **given})
 
-    def _remote(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **given: Any) -> Any:
+    def _remote(
+        self, /, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **given: Any
+    ) -> Any:
         return self.options(**given).remote(*args, **(kwargs or {}))
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> NoReturn:
         name = self.__name__
         raise TypeError(f"{name} is a remote function and cannot be called directly. Use {name}.remote(...).")
 

@@ -31,6 +31,9 @@ class Port(Protocol):
     def export(self, thing: Any, name: str) -> Ref:
         """Pickle a function or class once and store it."""
 
+    def load(self, code: Ref) -> Any:
+        """The function or class that was exported as this."""
+
     def submit(
         self, kind: str, name: str, function: Ref | None, options: Options,
         args: Sequence[Any], kwargs: Mapping[str, Any], *, actor: Ref | None = None, method: str = "",

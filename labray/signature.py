@@ -20,26 +20,31 @@ class Signature(Struct, frozen=True):
     parameters: tuple[tuple[str, int, bool], ...] | None
     least: int = 0  # so many positional arguments will do ...
     most: int = -1  # ... up to so many; -1: has to be looked at closer
+    own: str = ""  # the first parameter of a method, which nobody else may give
 
     @classmethod
     def of(cls, function: Callable[..., Any], name: str, skip: int = 0) -> Signature:
         """Of a function, without its first `skip` parameters (self)."""
         try:
-            found = list(inspect.signature(function).parameters.values())[skip:]
+            every = list(inspect.signature(function).parameters.values())
         except (ValueError, TypeError):  # some builtins do not tell
             return cls(name, None)
+        found = every[skip:]
+        own = "".join([p.name for p in every[:skip] if p.kind == p.POSITIONAL_OR_KEYWORD])
         parameters = tuple((p.name, int(p.kind), _required(p)) for p in found)
         positional = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         if any(p.kind == p.KEYWORD_ONLY and _required(p) for p in found):
-            return cls(name, parameters)
+            return cls(name, parameters, own=own)
         unbounded = any(p.kind == p.VAR_POSITIONAL for p in found)
         least = sum(_required(p) for p in positional)
-        return cls(name, parameters, least, 1 << 30 if unbounded else len(positional))
+        return cls(name, parameters, least, 1 << 30 if unbounded else len(positional), own)
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """TypeError, in Python's words, if the function cannot be called with these."""
         if (not kwargs and self.least <= len(args) <= self.most) or self.parameters is None:
             return
+        if self.own in kwargs:
+            raise TypeError(f"{self.name}() got multiple values for argument {self.own!r}")
         try:
             self._inspected().bind(*args, **kwargs)
         except TypeError as error:

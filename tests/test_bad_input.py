@@ -46,6 +46,9 @@ class Counter:
         self.n += k
         return self.n
 
+    def take(self, **named: Any) -> Any:
+        return named
+
 
 class Locked:
     """Cannot be pickled, three levels down."""
@@ -90,6 +93,7 @@ CASES: list[Case] = [
     ("a keyword twice", lambda: add.remote(1, x=2), TypeError, "'x'"),
     ("constructor's arguments", lambda: Counter.remote(1, 2), TypeError, "Counter()"),
     ("method's arguments", lambda: Counter.remote().add.remote(1, 2), TypeError, "Counter.add()"),
+    ("what is not the caller's to give", lambda: Counter.remote().take.remote(self=1), TypeError, "'self'"),
     ("unpicklable argument", lambda: add.remote(Locked()), TypeError, "argument 'x'"),
     ("unpicklable keyword", lambda: add.remote(1, y=[Locked()]), TypeError, "argument 'y'"),
     (
