@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,6 +54,44 @@ def undisturbed() -> Iterator[None]:
     apart_s = datetime.now().timestamp() - time.time()
     if abs(apart_s) > 1e-3:
         raise DisturbedError(f"datetime is {apart_s} s ahead of time")
+
+
+class AbortError(BaseException):
+    """No Exception, and nobody's signal."""
+
+
+class CarrierError(AskedError):
+    """Its constructor wants two arguments, and refs go with it."""
+
+    def __init__(self, words: str, refs: list[Any]) -> None:
+        super().__init__(words)
+        self.refs = refs
+
+
+class SealedError(Exception):
+    """Objects to all that could be done to it."""
+
+    args = property(lambda self: 1 / 0)
+
+    def __init_subclass__(cls) -> None:
+        raise AbortError("no subclass")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AbortError("no attribute")
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AbortError("no attribute")
+
+    def __reduce__(self) -> Any:
+        raise AbortError("no pickle")
+
+
+class LockedError(Exception):
+    """Cannot be pickled."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.lock = threading.Lock()
 
 
 class Fat:
@@ -144,16 +183,26 @@ def crash() -> None:
     os._exit(1)
 
 
+RAISES: dict[str, type[BaseException]] = {
+    "": AskedError, "interrupt": KeyboardInterrupt, "generator": GeneratorExit, "stop": StopIteration,
+    "abort": AbortError, "sealed": SealedError, "locked": LockedError,
+}  # fmt: skip
+"""What a task may be told to raise, beside errors that carry refs or have a cause."""
+ASKED = ("RemoteError", "CarrierError", *(kind.__name__ for kind in RAISES.values()))
+
+
 @remote(max_retries=0)
-def fail() -> None:
-    raise AskedError("as asked")
+def fail(how: str, refs: list[Any]) -> None:
+    if how == "carrier":
+        raise CarrierError("as asked", [ray.put(1), *refs])
+    raise RAISES.get(how, AskedError)("as asked") from KeyError("why") if how == "cause" else None
 
 
 @remote
 def flaky(value: int, failures: int) -> int:
     """Raises in its first attempts."""
     if int(attempt().split()[-1]) < failures:
-        raise AskedError("not yet")
+        raise CarrierError("not yet", [ray.put(value)])
     return value
 
 

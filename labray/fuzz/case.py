@@ -15,9 +15,10 @@ from typing import Any
 import labray as ray
 from labray import errors, session
 from labray.fuzz.bodies import leaf, number_in
-from labray.fuzz.driver import Driver, Wrong
+from labray.fuzz.driver import Driver
 from labray.fuzz.judging import judge_trace, nothing_left
 from labray.fuzz.oracle import Dangers, Oracle
+from labray.fuzz.outcomes import Wrong
 from labray.fuzz.plans import Case, Setup
 from labray.fuzz.program import SLOTS
 from labray.trace import Event

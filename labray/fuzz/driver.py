@@ -11,6 +11,7 @@ from labray import errors
 from labray.fuzz import bodies
 from labray.fuzz.bodies import AskedError, made, number_in
 from labray.fuzz.oracle import Oracle, Promise, kind_of, names_in
+from labray.fuzz.outcomes import Wrong, judge_carried, judge_error, judge_value
 from labray.fuzz.program import FOREVER, SECOND, Step
 
 MAKES = frozenset((
@@ -22,10 +23,6 @@ ASKS = frozenset(("keep", "kill", "crash_actor", "drop_actor"))
 WAKES_S = 0.25
 """After so long, in virtual time, a cancel has reached who sleeps, unless its messages are held up."""
 METHODS = frozenset(("call", "kept", "relay", "find"))
-
-
-class Wrong(Exception):
-    """What the run did and must not do."""
 
 
 class Driver:
@@ -110,6 +107,8 @@ class Driver:
                 return value, seconds, large
             case "flaky":
                 return value, value % 3
+            case "fail":
+                return step.how, args
         return ()
 
     def _called(self, step: Step, args: list[Any]) -> Any:
@@ -239,27 +238,10 @@ class Driver:
         except errors.LabrayError as error:
             judge_error(number, promise, error)
             self._tally[f"outcome {kind_of(error)}"] += 1
+            judge_carried(self._steps[number % SECOND], error)
             return
         judge_value(number, promise, value)
         self._tally["outcome value"] += 1
-
-
-def judge_value(number: int, promise: Promise, value: int) -> None:
-    if promise.fails:
-        raise Wrong(f"step {number} must fail, and is {value}")
-    if promise.value is not None and value != promise.value:
-        raise Wrong(f"step {number} must be {promise.value}, and is {value}")
-
-
-def judge_error(number: int, promise: Promise, error: errors.LabrayError) -> None:
-    if isinstance(error, errors.SessionError):
-        raise error
-    if isinstance(error, errors.LabraySystemError):
-        raise Wrong(f"{type(error).__name__}: {error}") from error
-    kind = kind_of(error)
-    if kind not in promise.may:
-        allowed = "a value" if not promise.may else f"a value, or {', '.join(sorted(promise.may))},"
-        raise Wrong(f"step {number} must be {allowed} and failed: {kind}: {error}") from error
 
 
 def _timeout(step: Step) -> float | None:

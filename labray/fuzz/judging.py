@@ -7,7 +7,7 @@ from math import inf
 from types import MappingProxyType
 from typing import Any
 
-from labray.fuzz.driver import Wrong
+from labray.fuzz.outcomes import Wrong
 from labray.ids import HEAD
 from labray.trace import Event
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from labray import errors
 from labray.faults import Faults
-from labray.fuzz.bodies import MODULUS
+from labray.fuzz.bodies import ASKED, MODULUS
 from labray.fuzz.program import SECOND, TOGETHER, UNLIMITED, Step
 from labray.ids import HEAD
 
@@ -42,9 +42,9 @@ def kind_of(error: BaseException) -> str:
     if isinstance(error, errors.RayTaskError):
         return kind_of(error.cause)
     for kind, name in NAMES:
-        if isinstance(error, kind):
+        if issubclass(type(error), kind):
             return name
-    return "asked" if type(error).__name__ == "AskedError" else type(error).__name__
+    return "asked" if type(error).__name__ in ASKED else type(error).__name__
 
 
 class Promise(Struct, frozen=True):

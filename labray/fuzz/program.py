@@ -49,7 +49,7 @@ class Step(Struct, frozen=True, omit_defaults=True):
 OPS: dict[str, float] = {
     # what makes a result
     "leaf": 6, "add": 6, "nest": 2, "put": 2, "pair": 1.5, "spawn": 1.5, "nap": 1.5, "carry": 0.7, "patient": 1,
-    "crash": 0.7, "fail": 0.7, "flaky": 1, "infeasible": 0.4, "call": 5, "use": 2, "kept": 0.8, "relay": 2.5,
+    "crash": 0.7, "fail": 1.5, "flaky": 1, "infeasible": 0.4, "call": 5, "use": 2, "kept": 0.8, "relay": 2.5,
     "meet": 1, "find": 0.8, "remade": 2,
     # what does not
     "get": 2, "wait": 2, "sleep": 2, "drop": 3, "cancel": 3, "keep": 1.5, "kill": 0.5, "crash_actor": 0.7,
@@ -61,9 +61,13 @@ TOGETHER = ("add", "patient", "spawn")
 """They need all their arguments in one store at once; or who looks into the list that they make does."""
 UNLIMITED = 10**9
 """Values, in a store without a capacity."""
-TAKE_MANY = ("add", "get", "wait", "drop", "spawn", "patient", "keep")
+TAKE_MANY = ("add", "get", "wait", "drop", "spawn", "patient", "keep", "fail")
 TAKE_ONE = ("call", "use", "relay", "cancel")
 NAMES = ("ann", "bob")
+FAILURES = (
+    "", "carrier", "carrier", "cause", "interrupt", "generator", "stop", "abort", "sealed", "locked",
+)  # fmt: skip
+"""What a body raises: no Exceptions, classes that object, errors that carry refs or have a cause."""
 
 
 def drawn(rng: Random, nodes: int = 1) -> tuple[Step, ...]:
@@ -155,6 +159,7 @@ _HOW: dict[str, Callable[[Random, int], str]] = {
     "spawn": lambda rng, nodes: rng.choice(["", "", "fat"]),
     "cancel": lambda rng, nodes: rng.choice(["", "", "force", "flat", "force flat"]),
     "kill": lambda rng, nodes: rng.choice(["", "", "restart"]),
+    "fail": lambda rng, nodes: rng.choice(FAILURES),
     "flaky": lambda rng, nodes: rng.choice(["", "", "all", "others"]),
     "meet": lambda rng, nodes: rng.choice(NAMES),
     "find": lambda rng, nodes: rng.choice(NAMES),

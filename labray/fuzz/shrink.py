@@ -55,7 +55,13 @@ def _with_fewer_faults(case: Case) -> Iterator[Case]:
         for at in range(len(listed)):
             yield replace(case, faults=replace(faults, **{part: listed[:at] + listed[at + 1 :]}))
     usual = Faults()
-    for name, value in (("stragglers", None), ("mtbf", None), ("spread", 0.0), ("seed", usual.seed)):
+    for name, value in (
+        ("stragglers", None),
+        ("mtbf", None),
+        ("spread", 0.0),
+        ("seed", usual.seed),
+        ("notice", usual.notice),
+    ):
         if getattr(faults, name) != value:
             yield replace(case, faults=replace(faults, **{name: value}))
     for at, death in enumerate(faults.deaths):
