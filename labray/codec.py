@@ -184,7 +184,7 @@ def _receive(id: Any, owner: Any) -> ObjectRef[Any]:
 
 
 def receiving(adopt: Adopt) -> None:
-    """From now on the refs in what is unpickled become handles by this: one table a process."""
+    """Refs become handles by this: one table a process; in the simulator nothing runs from here to the loads' end."""
     global _adopt
     _adopt = adopt
 
@@ -192,8 +192,7 @@ def receiving(adopt: Adopt) -> None:
 def decode(payload: Payload, adopt: Adopt) -> Any:
     """The value. Its handles are made by `adopt`; its arrays are read-only and aligned, the large ones in place."""
     if payload.refs or payload.buffers:
-        global _adopt
-        _adopt = adopt  # one table a process; in the simulator, nothing else runs between here and the end of loads
+        receiving(adopt)
         return pickle.loads(payload.data, buffers=to_read(payload))
     return pickle.loads(payload.data)
 
@@ -263,10 +262,7 @@ def slim(
         if left <= limit:
             break
         left -= one.size
-        if isinstance(at, int):
-            positional[at] = put(one)
-        else:
-            named[at] = put(one)
+        (positional if isinstance(at, int) else named)[at] = put(one)  # type: ignore[index]
     return encode_call(positional, named)
 
 
