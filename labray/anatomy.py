@@ -27,9 +27,9 @@ def words_of(error: BaseException) -> str:
         return f"<its __str__ raised {name_of(worse)}>"
 
 
-def name_of(error: BaseException) -> str:
+def name_of(thing: object) -> str:
     """The name of its class, whatever its metaclass makes of that."""
-    return shortened(vars(type)["__qualname__"].__get__(type(error)), MOST_WORDS)
+    return shortened(vars(type)["__qualname__"].__get__(type(thing)), MOST_WORDS)
 
 
 def shortened(text: str, most: int) -> str:

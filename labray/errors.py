@@ -156,10 +156,10 @@ class RayTaskError(LabrayError):
         KeyboardInterrupt, SystemExit, GeneratorExit, a cancellation of asyncio's).
         """
         cause = self.cause
-        if issubclass(RayTaskError, type(cause)) or _is_signal(type(cause)):
-            link(self, *links(cause))
-            return self
         try:
+            link(self, *links(cause))
+            if issubclass(RayTaskError, type(cause)) or _is_signal(type(cause)):
+                return self
             error = bare(_dual(type(cause)), args_of(cause))
             assert isinstance(error, RayTaskError)
             set_args(error, BaseException.args.__get__(cause))  # type: ignore[attr-defined]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
+from labray.anatomy import name_of, words_of
+
 _NOTHING: dict[str, Any] = {}
 
 
@@ -39,15 +41,26 @@ def culprit(value: Any, error: Exception, pickle: Callable[[Any], object]) -> tu
     """Where in a value the innermost part lies that `pickle` cannot do, and why."""
     path = ""
     for _ in range(20):  # deep enough to be of use, and it ends for cyclic values
-        for step, part in _parts(value):
-            try:
-                pickle(part)
-            except Exception as own:  # noqa: BLE001  (likewise)
-                path, value, error = path + step, part, own
-                break
-        else:
+        found = _culprit_in(value, pickle)
+        if found is None:
             break
-    return path, f"{error} (a {type(value).__qualname__})"
+        step, value, error = found
+        path += step
+    return path, f"{words_of(error)} (a {name_of(value)})"
+
+
+def _culprit_in(value: Any, pickle: Callable[[Any], object]) -> tuple[str, Any, Exception] | None:
+    """The part that cannot be pickled; none where the value objects to being looked into."""
+    parts = _parts(value)
+    while True:
+        try:
+            step, part = next(parts)
+        except Exception:  # noqa: BLE001  (the end, or whatever a user's class raises)
+            return None
+        try:
+            pickle(part)
+        except Exception as error:  # noqa: BLE001  (likewise)
+            return step, part, error
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:

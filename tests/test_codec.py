@@ -2,6 +2,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -207,3 +208,27 @@ def test_a_class_unpickled_where_it_was_made_stays_as_it_was(table):
     assert codec.decode(payload, table.adopt) is Counter
     assert Counter.count is before
     assert codec.encode(Counter, by_value=True).payload == payload
+
+
+def test_what_objects_to_being_looked_into_is_named_itself():
+    class Odd(Mapping):
+        def __reduce__(self):
+            raise StopIteration("not me")
+
+        def __iter__(self):
+            raise ZeroDivisionError
+
+        __getitem__ = __len__ = __iter__
+
+    class Mute(Exception):
+        def __str__(self):
+            raise SystemExit
+
+    class Silent:
+        def __reduce__(self):
+            raise Mute
+
+    with pytest.raises(UnpicklableError, match=r"the value\[1\] cannot be pickled: not me \(a .*Odd\)"):
+        codec.encode([1, Odd()])
+    with pytest.raises(UnpicklableError, match=r"its __str__ raised SystemExit> \(a .*Silent\)"):
+        codec.encode(Silent())
