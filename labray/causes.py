@@ -185,6 +185,10 @@ class _Unpickler(pickle.Unpickler):
         return self.number(at)
 
 
+class _Circle(Exception):  # a signal
+    """Attributes lead back to what is not made yet: they are set when all are."""
+
+
 class Together:
     """Puts an exception together again. stand_in: makes the exception that tells of one that is not to be had."""
 
@@ -199,9 +203,9 @@ class Together:
         """The exception, whatever its class objects to. The codec has been told who receives refs."""
         for at in range(len(self._parts)):
             self._error(at)
-        for at in self._unfilled:  # when all are there: attributes may lead back
+        for at in self._unfilled:
             try:
-                fill(self._made[at], *self._load(self._parts[at].state))
+                self._fill(at)
             except KeyboardInterrupt:
                 raise
             except BaseException as worse:  # noqa: BLE001  (an attribute's class is not importable here, or objects)
@@ -214,7 +218,7 @@ class Together:
     def _error(self, at: int) -> BaseException:
         if at not in self._made:
             if at in self._making:
-                return self._stand_in(f"{self._parts[at].words} (this exception contains itself)")
+                raise _Circle("it contains itself")
             self._making.add(at)
             self._make(at, self._parts[at])
         return self._made[at]
@@ -252,9 +256,15 @@ class Together:
             return False
         kind, args = self._load(part.made)
         self._made[at] = bare(kind, args)
-        if part.state:
+        try:
+            self._fill(at)
+        except _Circle:
             self._unfilled.append(at)
         return True
+
+    def _fill(self, at: int) -> None:
+        if state := self._parts[at].state:
+            fill(self._made[at], *self._load(state))
 
     def _load(self, data: bytes) -> Any:
         unpickler = _Unpickler(BytesIO(data))

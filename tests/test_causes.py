@@ -186,6 +186,10 @@ def test_what_is_passed_on_keeps_its_notes_and_gets_those_of_who_passed_it_on() 
     again = told(back)
     assert again.__notes__ == ["seen on the way"] and type(again.cause) is Two
     outer = ValueError("outer")
+    outer.__cause__ = told(of(Default, code=7))
+    assert told(outer).__cause__.code == 7
+    outer.__cause__ = told(FileNotFoundError(2, "no", "a"))
+    assert told(outer).__cause__.filename == "a"
     outer.__cause__ = again
     assert isinstance(told(outer).__cause__, Two) and isinstance(told(outer).__cause__, errors.RayTaskError)
 

@@ -13,7 +13,7 @@ _OPS = {
     "call": 6, "ask": 2, "keep": 2, "collect": 1, "bulk": 1, "kill": 0.3, "crash_actor": 0.4,
 }  # fmt: skip
 _OF_ACTORS = ("call", "ask", "keep", "collect", "bulk", "kill", "crash_actor")
-_WITH_ARGS = ("add", "relay", "drop", "wait", "keep")
+_WITH_ARGS = ("add", "relay", "drop", "wait", "keep", "fail")
 _WITH_ONE = ("call", "ask", "get")
 NUMBERS = ("leaf", "brittle", "add", "nest", "put", "burst", "crash", "fail", "unbox", "team", "ask", "bulk")
 """What makes a number, and so can be an argument of what wants one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from experiments.soak.vocabulary import CREW
-from labray.fuzz.bodies import MODULUS
+from labray.fuzz.bodies import ASKED, MODULUS
 from labray.fuzz.oracle import grown
 from labray.fuzz.program import Step
 
@@ -105,7 +105,7 @@ def _of_task(step: Step, given: tuple[Promise, ...], errors: Errors) -> Promise 
         case "crash":
             return Promise(None, CRASHED)
         case "fail":
-            return Promise(None, CRASHED | {"ValueError"})
+            return Promise(None, CRASHED | {*ASKED})
         case "box":
             return Promise(None, inner=(Promise(value, GONE), Promise(value + 1, GONE)))
         case "unbox":

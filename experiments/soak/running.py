@@ -10,7 +10,7 @@ from experiments.soak import vocabulary as v
 from experiments.soak.promises import PLAIN, RESTARTS, STURDY, Promise, promises
 from labray import errors
 from labray.fuzz.bodies import add, crash, fail, leaf, made, nest, number_in
-from labray.fuzz.program import Step
+from labray.fuzz.program import FAILURES, Step
 
 PATIENCE_S = 60.0
 """For one result. Whoever is stopped is continued within two seconds, and a lost node is replaced: this is a hang."""
@@ -91,7 +91,7 @@ class Program:
             case "crash":
                 return crash.remote()
             case "fail":
-                return fail.remote()
+                return fail.remote(FAILURES[step.value % len(FAILURES)], args)
             case "box":
                 return v.boxed.remote(step.value, step.large)
             case "unbox":
