@@ -7,6 +7,7 @@ but for str(), of which nothing is expected.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterator, Sequence
 from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import Any
@@ -15,6 +16,11 @@ MOST_WORDS = 10_000
 """Characters of a message; the middle of a longer one is left out."""
 
 _own: Any = vars(BaseException)
+_HEAP_TYPE = 1 << 9  # a type's flag: it was made by a class statement, not by C
+_HOOKS = frozenset(
+    ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
+)
+_SMALL = frozenset({int, float, bool, complex, type(None), str, bytes})
 
 
 def words_of(error: BaseException) -> str:
@@ -128,3 +134,38 @@ def links(error: BaseException) -> tuple[BaseException | None, BaseException | N
     """Its cause, its context, and whether the latter is suppressed."""
     cause, context = _own["__cause__"].__get__(error), _own["__context__"].__get__(error)
     return cause, context, bool(_own["__suppress_context__"].__get__(error))
+
+
+# ---------------------------------------------------------------- pickled as a value
+
+
+def hook_of(kind: type[BaseException]) -> Any:
+    """How a class says itself that it wants to be pickled, if it does."""
+    if kind in copyreg.dispatch_table:
+        return copyreg.dispatch_table[kind]
+    for each in kind.__mro__:
+        if each.__flags__ & _HEAP_TYPE:
+            for name, value in vars(each).items():
+                if name in _HOOKS:
+                    return value
+    return None
+
+
+def state_of(error: BaseException) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Its fields and attributes, as far as they may travel."""
+    fields = fields_of(error)
+    if issubclass(type(error), AttributeError) and type(fields.get("obj")) not in _SMALL:
+        fields.pop("obj", None)  # it may be anything: all that an actor has, or what cannot be pickled
+    return fields, dict(namespace(error))
+
+
+def reduced(error: BaseException) -> Any:
+    """For a pickler: what a class consists of that has no say in it; without causes, as pickle does."""
+    kind = type(error)
+    if hook_of(kind) is not None:
+        return NotImplemented
+    return bare, (kind, args_of(error)), state_of(error), None, None, _refill
+
+
+def _refill(error: BaseException, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    fill(error, *state)

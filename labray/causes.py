@@ -9,7 +9,6 @@ own: what cannot be pickled is told in words, it alone, and a long chain takes n
 
 from __future__ import annotations
 
-import copyreg
 import pickle
 from collections.abc import Callable
 from io import BytesIO
@@ -22,14 +21,15 @@ from labray import codec
 from labray.anatomy import (
     args_of,
     bare,
-    fields_of,
     fill,
+    hook_of,
     is_exception,
     link,
     links,
     name_of,
     namespace,
     shortened,
+    state_of,
     words_of,
 )
 from labray.refs import ObjectRef
@@ -38,12 +38,6 @@ MOST_PARTS = 1_000
 """Exceptions of one chain or tree that travel as what they are; those beyond, in words."""
 MOST_BYTES = 16 << 20
 """What is larger is told in words: an error travels inside messages."""
-
-_HEAP_TYPE = 1 << 9  # a type's flag: it was made by a class statement, not by C
-_HOOKS = frozenset(
-    ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
-)
-_SMALL = frozenset({int, float, bool, complex, type(None), str, bytes})
 
 
 class Part(Struct, frozen=True, array_like=True):
@@ -121,7 +115,7 @@ class Apart:
     def _pickles(self, error: BaseException, like: BaseException) -> tuple[bytes, bytes, bytes]:
         """By itself and by its parts, as far as either works; raises if neither does."""
         kind, refs = type(error), dict(self.refs)
-        hook = _hook(kind)
+        hook = hook_of(kind)
         ours = getattr(hook, "__module__", "").startswith("labray.")
         itself = made = state = b""
         if hook is not None:
@@ -142,9 +136,7 @@ class Apart:
         return itself, made, state
 
     def _state(self, error: BaseException, like: BaseException, refs: dict[str, ObjectRef[Any]]) -> bytes:
-        fields, attributes = fields_of(error), dict(namespace(error))
-        if issubclass(type(error), AttributeError) and type(fields.get("obj")) not in _SMALL:
-            fields.pop("obj", None)  # it may be anything: all that an actor has, or what cannot be pickled
+        fields, attributes = state_of(error)
         if "__notes__" in namespace(like):
             attributes["__notes__"] = namespace(like)["__notes__"]
         return self._dump((fields, attributes), None, refs) if fields or attributes else b""
@@ -161,18 +153,6 @@ class Apart:
         for late in self._found[found:]:
             del self._numbers[id(late)]
         del self._found[found:]
-
-
-def _hook(kind: type[BaseException]) -> Any:
-    """How a class says itself that it wants to be pickled, if it does."""
-    if kind in copyreg.dispatch_table:
-        return copyreg.dispatch_table[kind]
-    for each in kind.__mro__:
-        if each.__flags__ & _HEAP_TYPE:
-            for name, value in vars(each).items():
-                if name in _HOOKS:
-                    return value
-    return None
 
 
 # ---------------------------------------------------------------- together

@@ -18,6 +18,7 @@ import cloudpickle
 from msgspec import Struct
 
 from labray import by_value as reducing
+from labray.anatomy import reduced
 from labray.buffers import in_place as in_place
 from labray.buffers import settle as settle
 from labray.buffers import to_read
@@ -54,7 +55,7 @@ class _FastPickler(pickle.Pickler):
             raise _NeedsCloudpickle
         if kind.__name__ == "ndarray":
             return _array(obj)
-        return NotImplemented
+        return reduced(obj) if issubclass(kind, BaseException) else NotImplemented
 
 
 class _CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
@@ -73,7 +74,7 @@ class _CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle h
             return self._reduce_class(obj)
         if kind is FunctionType or kind in self.dispatch_table:
             return super().reducer_override(obj)
-        return reducing.reduce_named(obj)
+        return reduced(obj) if issubclass(kind, BaseException) else reducing.reduce_named(obj)
 
     def _reduce_class(self, kind: type) -> Any:
         if isinstance(kind, reducing.StructMeta) and not reducing.can_import(kind):

@@ -232,3 +232,33 @@ def test_what_objects_to_being_looked_into_is_named_itself():
         codec.encode([1, Odd()])
     with pytest.raises(UnpicklableError, match=r"its __str__ raised SystemExit> \(a .*Silent\)"):
         codec.encode(Silent())
+
+
+class Located(OSError):
+    __slots__ = ("column",)
+
+    def __init__(self, code, *, where):
+        super().__init__(code, f"at {where}", where)
+        self.column, self.where = 7, where
+
+    def __setattr__(self, name, value):
+        if "where" in vars(self):
+            raise AttributeError("it is fixed")
+        super().__setattr__(name, value)
+
+
+def test_an_exception_that_is_a_value_comes_back_whatever_its_constructor_takes(table):
+    class Local(ValueError):
+        def __init__(self, first, second):
+            super().__init__(f"{first} and {second}")
+            self.both = [first, second]
+
+    local, located = Local(1, 2), Located(2, where="home")
+    local.both.append(local)  # and what leads back
+    missing = AttributeError("no", name="x", obj=threading.Lock())
+    group = ExceptionGroup("g", [local, located])
+    back = codec.decode(codec.encode([group, missing, KeyError("k")]).payload, table.adopt)
+    one, other = back[0].exceptions
+    assert type(one).__name__ == "Local" and one.args == ("1 and 2",) and one.both == [1, 2, one]
+    assert (other.errno, other.filename, other.where, other.column) == (2, "home", "home", 7)
+    assert back[1].name == "x" and back[2].args == ("k",)
