@@ -208,3 +208,28 @@ def test_a_body_that_forks_and_returns_twice_answers_once() -> None:
 
     ray.init("cluster", num_cpus=1)
     assert ray.get([task.remote() for _ in range(10)]) == [3] * 10
+
+
+def test_a_body_that_takes_the_end_for_an_error_holds_it_up_and_no_more() -> None:
+    from types import SimpleNamespace
+
+    from labray.backends.cluster.worker import run_tasks
+
+    ending = SimpleNamespace(begun=False)
+    done: list[Any] = []
+
+    class Swallows:
+        def run(self, run: Any) -> Any:
+            ending.begun = True  # the signal came, and its SystemExit was caught
+            return SimpleNamespace(values=(), kept=(), retry=False)
+
+    run = SimpleNamespace(spec=SimpleNamespace(id="d-0"), attempt=0)
+    channel: Any = SimpleNamespace(take=lambda: run, answer=done.append)
+    process: Any = SimpleNamespace(flush=lambda: None)
+    try:
+        run_tasks(channel, process, Swallows(), (), ending)  # type: ignore[arg-type]
+    finally:
+        from labray.backends.cluster.worker_output import WorkerOutput
+
+        WorkerOutput.running = None
+    assert len(done) == 1

@@ -28,23 +28,26 @@ ASK = signal.SIGPWR
 
 
 class Ending:
-    """Of this process. The signal asks for it: what runs is left by SystemExit; a second time does nothing."""
+    """Of this process. The signal asks for it: what runs is left by SystemExit; a second time does nothing.
+
+    begun: for who comes after a body, or an exception's method, that has taken the SystemExit for an error.
+    """
 
     def __init__(self) -> None:
-        self._begun = False
+        self.begun = False
         self._pid = os.getpid()
         signal.signal(ASK, self._asked)
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
-        if not self._begun:
-            self._begun = True
+        if not self.begun:
+            self.begun = True
             raise SystemExit(0)
 
     def finish(self, forget: Callable[[], None], outputs: Iterable[io.TextIOBase]) -> None:
         """Do what is left to do. forget: lets go of all actors and functions."""
         if os.getpid() != self._pid:  # a child that has come out of a body
             return
-        self._begun = True
+        self.begun = True
         for step in (threading._shutdown, atexit._run_exitfuncs, forget, gc.collect, _write_buffers):  # type: ignore[attr-defined]
             try:
                 step()

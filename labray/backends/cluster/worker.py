@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from labray.backends.cluster.channel import WireChannel
 from labray.backends.cluster.end_of_worker import Ending
@@ -102,17 +102,21 @@ def serve(
     ending = Ending()
     wire.send([Hello(os.getpid())])
     try:
-        run_tasks(channel, process, executor, outputs)
+        run_tasks(channel, process, executor, outputs, ending)
     finally:
         ending.finish(executor.forget_all, outputs)
 
 
 def run_tasks(
-    channel: WireChannel, process: Process, executor: Executor, outputs: Sequence[WorkerOutput]
-) -> NoReturn:
+    channel: WireChannel,
+    process: Process,
+    executor: Executor,
+    outputs: Sequence[WorkerOutput],
+    ending: Ending,
+) -> None:
     """One after the other, until SystemExit: the pipe has ended, the body of one says so, or a signal."""
     pid = os.getpid()
-    while True:
+    while not ending.begun:
         run = channel.take()
         WorkerOutput.running = run.spec
         cpu, begun = time.thread_time(), time.monotonic()
