@@ -77,14 +77,14 @@ class Apart:
         for each in self._found:  # it grows
             self._parts.append(self._part(each, like if each is error and like is not None else each))
 
-    def packed(self) -> bytes:
-        """Empty, and without refs, if that is too much to travel."""
+    def packed(self, copies: int) -> bytes:
+        """Words alone, and no refs, if that is too much to travel so many times."""
         data = msgspec.msgpack.encode(self._parts)
-        if len(data) <= MOST_BYTES:
+        if len(data) * copies <= MOST_BYTES:
             return data
         self.refs = {}
         first = self._parts[0]
-        why = f"its {len(data)} bytes are more than the {MOST_BYTES} that an error may have"
+        why = f"its {len(data)} bytes, for each of {copies} results, are more than the {MOST_BYTES} that may travel"
         return msgspec.msgpack.encode([Part(first.words, why)])
 
     def _number(self, error: BaseException) -> int:

@@ -178,7 +178,7 @@ class Executor:
         self, spec: Spec, error: BaseException, held: list[Sequence[ObjectRef[Any]]] | None = None
     ) -> ErrorInfo:
         if spec.kind != "actor":
-            return describe(error, spec.name, "task", 3, held)
+            return describe(error, spec.name, "task", 3, held, spec.returns)
         info = describe(error, spec.name, skip=3)
         message = f"The actor died in its constructor: {info.type_name}: {info.message}"
         return ErrorInfo("actor_died", message, info.type_name, info.traceback)

@@ -55,11 +55,11 @@ _KINDS: dict[str, type[LabrayError]] = {
 
 def describe(
     error: BaseException, name: str, kind: str = "task", skip: int = 0,
-    held: list[Sequence[ObjectRef[Any]]] | None = None,
+    held: list[Sequence[ObjectRef[Any]]] | None = None, copies: int = 1,
 ) -> ErrorInfo:  # fmt: skip
     """The ErrorInfo of an exception that `name` raised; leaves out the traceback's first `skip` frames.
 
-    held: is given the handles of the refs inside, which must live until the ErrorInfo is posted.
+    held: is given the handles of the refs inside, which must live until the ErrorInfo is posted. copies: so many times.
     """
     tb = traceback_of(error)
     for _ in range(skip):
@@ -67,7 +67,7 @@ def describe(
     text = shortened(f"{name}() raised:\n{_traceback(error, tb)}", MOST_TRACEBACK)
     told = error.cause if issubclass(type(error), RayTaskError) else error  # type: ignore[attr-defined]
     apart = Apart(told, error)
-    pickled = apart.packed()
+    pickled = apart.packed(copies)
     handles = tuple(apart.refs.values())
     if handles and held is not None:
         held.append(handles)

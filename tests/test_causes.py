@@ -263,7 +263,10 @@ def test_what_is_too_large_is_told_in_words_with_both_its_ends() -> None:
     assert info.message.startswith("begin") and info.message.endswith("end")
     assert told(ValueError(text)).args == (text,)
     back = told(ValueError("x" * (causes.MOST_BYTES + 1)))
-    assert type(back.cause) is errors.RemoteError and "bytes are more than" in str(back.cause)
+    assert type(back.cause) is errors.RemoteError and "that may travel" in str(back.cause)
+    text = "x" * (causes.MOST_BYTES // 2)
+    many = telling.restore(telling.describe(ValueError(text), "work", copies=3))
+    assert type(many.cause) is errors.RemoteError  # type: ignore[attr-defined]
 
 
 def test_text_that_utf_8_cannot_carry_arrives() -> None:
