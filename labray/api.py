@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from labray import port, session
 from labray.actors import ActorClass, ActorHandle, actor_ref
 from labray.functions import RemoteFunction
-from labray.options import check, seconds, text
+from labray.options import check, seconds
 from labray.refs import ObjectRef
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def get_actor(name: str) -> ActorHandle:
     """A handle of the living actor of this name; ValueError if there is none."""
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"get_actor() takes a name, not {name!r}.")
-    found = session.ensure().lookup(text("the name", name))
+    found = session.ensure().lookup(name)
     if found is None:
         raise ValueError(f"There is no living actor named {name!r}.")
     return ActorHandle(*found)

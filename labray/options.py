@@ -98,7 +98,6 @@ def resource_amounts(name: str, value: Any) -> dict[str, int]:
             raise TypeError(f"a resource's name is a non-empty string, not {key!r}.")
         if key in ("CPU", "GPU"):
             raise ValueError(f"use num_{key.lower()}s={value[key]!r} instead of {key!r} in {name}.")
-        text(f"a resource's name in {name}", key)
     return {key: amount(f"{name}[{key!r}]", value[key]) for key in value}
 
 
@@ -129,15 +128,6 @@ def _name(name: str, value: Any) -> str:
         raise TypeError(f"{name} is a string, not {value!r}.")
     if not value.strip():
         raise ValueError(f"{name} is not empty.")
-    return text(name, value)
-
-
-def text(name: str, value: str) -> str:
-    """A string that can travel: half of a surrogate pair, as in an undecoded file name, cannot."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} is text that UTF-8 can carry, not {value!r}.") from None
     return value
 
 
@@ -163,7 +153,7 @@ def _strategy(name: str, value: Any) -> str:
     if value == "SPREAD":
         return "SPREAD"
     if isinstance(value, NodeAffinitySchedulingStrategy) and isinstance(value.node_id, str):
-        return f"{'soft' if value.soft else 'node'}:{text(name, value.node_id)}"
+        return f"{'soft' if value.soft else 'node'}:{value.node_id}"
     raise ValueError(f'{name} is "DEFAULT", "SPREAD" or a NodeAffinitySchedulingStrategy, not {value!r}.')
 
 
