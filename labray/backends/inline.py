@@ -33,7 +33,6 @@ from labray.trace import Event
 DEEPEST = 1_000
 """Tasks that wait inside one another."""
 FRAMES_A_TASK = 30
-MOST_WORKERS = 4096
 PATIENCE = 32
 """After so many calls a task is taken to be polling for what others must do first: the oldest of them runs."""
 
@@ -149,7 +148,7 @@ class InlineSession:
         self.log: list[Event] = []
         cluster = config.cluster()
         node = cluster.nodes[0]
-        most = processes(config.extra, "max_workers", 1) or MOST_WORKERS
+        most = processes(config.extra, "max_workers", 1) or 4 * DEEPEST
         self.places = {
             place: Node(
                 place, cluster, totals, config.scheduler, Random(f"{config.seed}/{place}"),
