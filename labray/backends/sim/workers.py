@@ -138,8 +138,7 @@ class Worker(Client):
             return
         run = self.running
         assert run is not None
-        spec = run.spec
-        values = self.model_values(run)
+        values, spec = self.model_values(run), run.spec
         self._hand_in(m.Finished(spec.id, run.attempt, values, self._begun, self._agenda.now, self._cpu_s))
         self._next(0.0)
 
