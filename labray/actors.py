@@ -98,7 +98,7 @@ class ActorClass:
 
     def remote(self, /, *args: Any, **kwargs: Any) -> ActorHandle:
         """Create an actor. What its constructor raises shows at the first call."""
-        port, options = session.ensure(), self._options
+        port, options = session.ensure(*args, *kwargs.values()), self._options
         if options.get_if_exists:
             return self._found(port) or self._created_or_found(port, args, kwargs)
         return self._create(port, args, kwargs)
@@ -207,6 +207,9 @@ class ActorHandle:
     def __repr__(self) -> str:
         return f"<actor {self._known.class_name} {self._actor.task_id()} of {self._actor.ref.owner}>"
 
+    def __labray_ended__(self) -> Exception:
+        return ActorHandleNotFoundError(f"{self!r} is of a session that was shut down.")
+
     def __reduce__(self) -> tuple[Any, ...]:
         return ActorHandle, (self._actor, self._card)
 
@@ -214,7 +217,7 @@ class ActorHandle:
 def actor_ref(handle: ActorHandle, port: Port) -> Any:
     """The ref of a handle; ActorHandleNotFoundError if it is of an earlier session."""
     if handle._actor.table.session != port.session:
-        raise ActorHandleNotFoundError(f"{handle!r} is of a session that was shut down.")
+        raise handle.__labray_ended__()
     return handle._actor.ref
 
 
@@ -234,7 +237,7 @@ class ActorMethod:
 
         PendingCallsLimitExceeded if as many of this process as `max_pending_calls` allows are not over yet.
         """
-        port, known = session.ensure(), self._known
+        port, known = session.of(self._handle), self._known
         if known.streams and "num_returns" not in known.given and self._options.returns == 1:
             raise ValueError(
                 f"{known.signature.name} is a generator. Streaming results are not supported yet: "

@@ -44,18 +44,19 @@ def _check_either(given: dict[str, Any]) -> None:
 def get(refs: Any, *, timeout: float | None = None) -> Any:
     """Wait for a ref's value, or a list's; raise what it failed with. timeout in seconds; 0 polls."""
     if isinstance(refs, ObjectRef):
-        return _port_of(refs).get([refs], _timeout(timeout))[0]
+        return session.of(refs).get([refs], _timeout(timeout))[0]
     if not isinstance(refs, list):
         raise ValueError(f"get() takes an ObjectRef or a list of them, not {_shown(refs)}.")
     for ref in refs:
         if not isinstance(ref, ObjectRef):
             raise ValueError(f"get() takes a list of ObjectRefs; this one holds {_shown(ref)}.")
-    return session.ensure().get(refs, _timeout(timeout))
+    limit = _timeout(timeout)
+    return session.of(refs[0]).get(refs, limit) if refs else []
 
 
 def put(value: Any) -> ObjectRef[Any]:
     """Store a copy of a value, to be passed to many tasks by its ref."""
-    return session.ensure().put(value)
+    return session.ensure(value).put(value)
 
 
 def wait(
@@ -78,14 +79,14 @@ def wait(
         raise TypeError(f"num_returns is a whole number, not {num_returns!r}.")
     if not 1 <= num_returns <= len(refs):
         raise ValueError(f"num_returns is between 1 and the number of refs ({len(refs)}), not {num_returns}.")
-    return session.ensure().wait(refs, num_returns, limit)
+    return session.of(refs[0]).wait(refs, num_returns, limit)
 
 
 def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
     """End an actor's process at once. Its running and queued calls fail with ActorDiedError."""
     if not isinstance(actor, ActorHandle):
         raise ValueError(f"kill() takes an actor's handle, not {_shown(actor)}.")
-    at = session.ensure()
+    at = session.of(actor)
     at.kill(actor_ref(actor, at), no_restart)
 
 
@@ -98,14 +99,14 @@ def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
     """
     if not isinstance(ref, ObjectRef):
         raise TypeError(f"cancel() takes an ObjectRef, not {_shown(ref)}.")
-    _port_of(ref).cancel(ref, bool(force), bool(recursive))
+    session.of(ref).cancel(ref, bool(force), bool(recursive))
 
 
 def get_actor(name: str) -> ActorHandle:
     """A handle of the living actor of this name; ValueError if there is none."""
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"get_actor() takes a name, not {name!r}.")
-    found = session.ensure().lookup(name)
+    found = port.current().lookup(name) if port.exists() else None
     if found is None:
         raise ValueError(f"There is no living actor named {name!r}.")
     return ActorHandle(*found)
@@ -151,13 +152,6 @@ def execute(graph: TaskGraph) -> Any:
 
 
 # ---------------------------------------------------------------- checks
-
-
-def _port_of(ref: ObjectRef[Any]) -> port.Port:
-    """A ref of a session that is gone is told so, and starts no new one."""
-    if not port.exists():
-        raise ValueError(f"{ref!r}: its owner is unknown. It is of a session that was shut down.")
-    return port.current()
 
 
 def _timeout(timeout: Any) -> float | None:

@@ -99,7 +99,7 @@ class RemoteFunction:
 
     def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Submit a call: a ref, or as many as num_returns says."""
-        at = session.ensure()
+        at = session.ensure(*args, *kwargs.values())
         code, options = self._code, self._options
         return as_asked(submit(at, "task", code.name, code.ref(at), options, self._signature, args, kwargs))
 

@@ -170,7 +170,7 @@ class Process:
         handles = self.handles
         for ref in [ref for ref in refs if ref.table is not handles]:
             if ref.table.session != self.session:
-                raise ValueError(f"{ref!r}: its owner is unknown. It is of a session that was shut down.")
+                raise ref.__labray_ended__()
             raise ValueError(f"{ref!r} belongs to another process. Pass it as an argument, not as a global.")
 
     # ------------------------------------------------------------ waiting

@@ -57,6 +57,10 @@ class ObjectRef(Generic[T]):
             "Pass it to a task, put it, or return it; labray pickles it then."
         )
 
+    def __labray_ended__(self) -> Exception:
+        """What to say when its session has ended."""
+        return ValueError(f"{self!r}: its owner is unknown. It is of a session that was shut down.")
+
     def __iter__(self) -> None:
         raise TypeError(f"{self!r} is not a value yet. Use labray.get(ref) first.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -16,6 +17,8 @@ from labray.ids import DRIVER
 from labray.port import Port, Session
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from labray.replaying.recording import Recorder
     from labray.trace import Event
 
@@ -33,6 +36,9 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
+
+_exiting = False
+"""Whether the end of the program has begun: nothing would end a session that starts now."""
 
 SIMULATED_CPUS = 4
 """CPUs of a simulated node unless told: a simulation must not depend on the machine it runs on."""
@@ -84,9 +90,8 @@ def init(
     if port.exists() and (_session, port.current()) != _inherited:
         if ignore_reinit_error and _session is not None:
             return Context(_config)
-        raise RuntimeError(
-            "labray is initialised already. Call shutdown() first, or give ignore_reinit_error=True."
-        )
+        raise RuntimeError("labray is initialised already. shutdown() first, or ignore_reinit_error=True.")
+    _check_time()
     backends.load(backend)
     if num_cpus is None:
         num_cpus = SIMULATED_CPUS if backend == "sim" else _own_share(nodes)
@@ -100,6 +105,11 @@ def init(
     port.switch(_session.port)
     _remember(config)
     return Context(config)
+
+
+def _check_time() -> None:
+    if _exiting or sys.is_finalizing():
+        raise NotInitializedError("The program is ending, and no session can be started any more.")
 
 
 def _policy(scheduler: Any) -> Any:
@@ -130,8 +140,8 @@ _config: Config
 def _remember(config: Config) -> None:
     global _config
     _config = config
-    atexit.unregister(_end)
-    atexit.register(_end)
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)  # the last to be registered is the first to be called
 
 
 def _mapping(resources: Any) -> Mapping[str, float]:
@@ -154,19 +164,34 @@ def shutdown() -> None:
     _end()
 
 
+def _at_exit() -> None:
+    """Wherever the program stood."""
+    global _exiting
+    _exiting = True
+    _end()
+
+
+def _at_last() -> None:
+    """After the program's own functions for its exit: one of them may have called init()."""
+    _at_exit()
+
+
+atexit.register(_at_last)
+
+
 def _end() -> None:
-    """At exit too, wherever the program stood."""
+    """Interrupted, it is to be called again: until all is closed there is a session to end."""
     global _session
-    session, _session = _session, None
+    session = _session
     if session is None or _pid != os.getpid():
         return
     try:
         if _recorder is not None:
             _recorder.write(session)
     finally:
-        try:
-            session.close()
-        finally:
+        session.close()
+        if _session is session:  # else a signal handler has ended it, and begun another
+            _session = None
             port.switch(None)
 
 
@@ -175,11 +200,38 @@ def is_initialized() -> bool:
     return port.exists()
 
 
-def ensure() -> Port:
-    """The current port, of a new session if there is none."""
+def ensure(*things: Any) -> Port:
+    """The current port, of a new session if there is none; then handles among the things are of one that has ended."""
     if not port.exists():
+        for thing in things:
+            refuse(thing)
+        if _is_finalizer(sys._getframe()):
+            raise NotInitializedError("There is no session, and none is started in a finalizer (__del__).")
         init()
     return port.current()
+
+
+def of(handle: Any) -> Port:
+    """The current port, for what must be of its session: none is started for that."""
+    if not port.exists():
+        refuse(handle)
+    return port.current()
+
+
+def refuse(thing: Any) -> None:
+    """Raise if this is the handle of an object or an actor: there is no session, so its own has ended."""
+    ended = getattr(type(thing), "__labray_ended__", None)
+    if ended is not None:
+        raise ended(thing)
+
+
+def _is_finalizer(frame: FrameType | None) -> bool:
+    """Whether this runs because an object died: that may be anywhere, and at any time."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def running() -> Session:
