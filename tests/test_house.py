@@ -26,6 +26,7 @@ FLOORS: dict[str, int] = {
     "telling": 0,
     "buffers": 0,
     "refs": 0,
+    "steps": 0,
     "signature": 0,
     "unpicklable": 0,
     "trace": 0,

@@ -1,12 +1,14 @@
 """The whole world in one process and thread: the oracle of the tests, and the place for a debugger.
 
 The same node as everywhere, with workers that are nothing but stack frames. A task runs when its turn comes
-while the caller waits in get or wait; a poll (timeout=0) lets one task run. One node, real time, no copies.
+while the caller waits in get or wait; a poll (timeout=0) lets one task run. One node, real time, no copies. It is one
+thread's, the one that called init(): tasks run on its stack, and there is only one program that is running.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import warnings
 from collections import deque
@@ -16,14 +18,14 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from labray import codec, port
 from labray import messages as m
+from labray import port
 from labray.backends.ctrl_c import Interrupts
+from labray.backends.inline_channel import InlineChannel
+from labray.backends.turns import InlineWorker, Turns, Wanted
 from labray.config import Config, processes
-from labray.errors import DeadlockError
-from labray.executor import Executor, leaves
-from labray.identities import Known
-from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID, creator
+from labray.errors import DeadlockError, LabraySystemError, SessionError
+from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID
 from labray.node import Node
 from labray.node.resources import boundless
 from labray.node.waits import story
@@ -33,8 +35,7 @@ from labray.trace import Event
 DEEPEST = 1_000
 """Tasks that wait inside one another."""
 FRAMES_A_TASK = 30
-PATIENCE = 32
-"""After so many calls a task is taken to be polling for what others must do first: the oldest of them runs."""
+MOST_WORKERS = 4096
 
 OPTIONS = ("max_workers", "object_store_memory")  # the store is Python's memory: it is not limited
 
@@ -44,88 +45,6 @@ def start(config: Config) -> InlineSession:
     if config.nodes != 1:
         raise ValueError(f'backend="inline" is one node; nodes={config.nodes} needs "sim" or "cluster".')
     return InlineSession(config)
-
-
-class InlineChannel:
-    """The wire of one client: a function call."""
-
-    def __init__(self, world: InlineSession, client: ClientID) -> None:
-        self.world = world
-        self.place = Place("n0")
-        self.client = client
-        self.replies: dict[int, m.Notice] = {}
-        self.asked = 0  # by the task that runs
-
-    def post(self, message: m.Call) -> None:
-        self.world.deliver(self.place, self.client, message)
-
-    def ask(self, message: m.Call, request: int, timeout: float | None) -> m.Notice | None:
-        world = self.world
-        until = None if timeout is None else time.monotonic() + timeout
-        wanted = tuple(creator(ref.id) for ref in getattr(message, "refs", ()))
-        self.asked += 1
-        if self.asked % PATIENCE == 0:
-            world.step(fair=True)
-        if getattr(message, "poll", False):
-            world.step(wanted)
-        self.post(message)
-        while request not in self.replies:
-            if until is not None and time.monotonic() >= until:
-                return None
-            if not world.step(wanted) and request not in self.replies:
-                world.idle(until)
-        return self.replies.pop(request)
-
-    def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
-        payload = self.world.store[object_id] = codec.in_place(payload)
-        return m.Stored(size := codec.size_of(payload), m.Block(self.client, 0, 0, (size,)), ())
-
-    def unstore(self, object_id: ObjectID, stored: m.Stored) -> None:
-        del self.world.store[object_id]
-
-    def load(self, object_id: ObjectID, stored: m.Stored) -> m.Payload:
-        """The bytes cannot change and are counted by Python itself: the pin is not needed."""
-        payload = self.world.store[object_id]
-        self.post(m.Unpin(((object_id, 1),)))
-        return payload
-
-    def reread(self, object_id: ObjectID) -> m.Payload | None:
-        return None  # asking costs nothing here
-
-    def now(self) -> float:
-        return self.world.now()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def spend(self, seconds: float) -> None:
-        until = time.thread_time() + seconds
-        while time.thread_time() < until:
-            pass
-
-
-class InlineWorker:
-    """A worker: what it was sent, and whether it is somewhere on the stack."""
-
-    def __init__(self, world: InlineSession, id: ClientID) -> None:
-        self.channel = InlineChannel(world, id)
-        self.process = Process(self.channel, world.name)
-        self.process.known = Known()
-        self.executor = Executor(self.process, lambda error: leaves(error) or world.interrupts.caught(error))
-        self.inbox: deque[m.Run] = deque()
-        self.since = 0  # when the first in the inbox got there, in turns
-        self.running = False
-
-    def put(self, run: m.Run, turn: int) -> None:
-        if not self.inbox:
-            self.since = turn
-        self.inbox.append(run)
-
-    def take(self, turn: int) -> m.Run:
-        """The next; the one behind it must wait for those that came before now."""
-        self.since = turn
-        self.channel.asked = 0
-        return self.inbox.popleft()
 
 
 class InlineSession:
@@ -139,11 +58,13 @@ class InlineSession:
         self.store: dict[ObjectID, m.Payload] = {}
         self.mail: deque[tuple[Place, str, Any]] = deque()
         self.alarms: list[tuple[float, int, Place, int]] = []
-        self.delivering, self.depth = False, 0
+        self.delivering, self.depth, self.broken = False, 0, ""
         self.python_limit = sys.getrecursionlimit()
         sys.setrecursionlimit(max(self.python_limit, DEEPEST * FRAMES_A_TASK))
         self.workers: dict[str, InlineWorker] = {}
-        self.turns = count(1)
+        self.turns = Turns()
+        self.numbers = count()
+        self.thread = threading.get_ident()
         self.warnings: list[str] = []
         self.log: list[Event] = []
         cluster = config.cluster()
@@ -179,6 +100,11 @@ class InlineSession:
                 place, source, word = self.mail.popleft()
                 for effect in self.places[place].handle(source, word, self.now()):
                     self._obey(place, effect)
+        except BaseException as error:  # a signal's, or a policy's: the node is in the middle of something
+            self.broken = (
+                f"the session has ended: {type(error).__name__} was raised while its node was at work."
+            )
+            raise
         finally:
             self.delivering = False
         self.interrupts.check(self.depth > 0)
@@ -190,14 +116,15 @@ class InlineSession:
             case m.Send(to, message):
                 self._notify(to, message)
             case m.Start(worker):
-                self.workers[worker] = InlineWorker(self, worker)
+                channel = InlineChannel(self, worker)
+                self.workers[worker] = InlineWorker(channel, self.name, self.turns)
                 self.mail.append((place, "", m.WorkerStarted(worker)))
             case m.Stop(worker):
-                del self.workers[worker]
+                self.workers.pop(worker).gone = True
             case m.Free(id):
                 self.store.pop(id, None)
             case m.Alarm(after, token):
-                heappush(self.alarms, (self.now() + after, next(self.turns), place, token))
+                heappush(self.alarms, (self.now() + after, next(self.numbers), place, token))
             case m.Warn(text):
                 self.warnings.append(text)
                 warnings.warn(text, stacklevel=2)
@@ -209,15 +136,13 @@ class InlineSession:
         worker = self.workers.get(to)
         if isinstance(message, m.Run):
             if worker is not None:
-                worker.put(message, next(self.turns))
+                worker.put(message)
         elif worker is not None and isinstance(message, m.Recall | m.Interrupt):
             at = worker.channel.place
-            wanted = message.tasks if isinstance(message, m.Recall) else (message.task,)
-            back = tuple(run.spec.id for run in worker.inbox if run.spec.id in wanted)
-            worker.inbox = deque(run for run in worker.inbox if run.spec.id not in back)
+            back = worker.give_back(message.tasks if isinstance(message, m.Recall) else (message.task,))
             self.mail.append((at, to, m.Recalled(back)))
             if isinstance(message, m.Interrupt) and message.force and worker.running and not back:
-                del self.workers[to]  # what runs, on the caller's own stack, goes on, and nobody hears of it
+                self.workers.pop(to).gone = True  # what runs, on the caller's own stack, goes on, and nobody hears of it
                 self.mail.append((at, "", m.WorkerLost(ClientID(to), "it was ended", (message.task,))))
         elif isinstance(message, m.Values | m.Ready | m.Registered | m.Found):
             channel = worker.channel if worker is not None else self.channel
@@ -225,27 +150,41 @@ class InlineSession:
 
     # ------------------------------------------------------------ running
 
-    def step(self, wanted: Sequence[TaskID] = (), fair: bool = False) -> bool:
+    def check(self) -> None:
+        """Tasks run on the stack of whoever waits: in two threads they would take each other's place."""
+        if self.broken:
+            raise SessionError(self.broken)
+        if threading.get_ident() != self.thread:
+            raise LabraySystemError(
+                'backend="inline" is one thread: labray was called in another than the one that called init(). '
+                'Use backend="cluster" for programs with threads.'
+            )
+
+    def is_open(self, task: TaskID) -> bool:
+        """Whether its end is still to come."""
+        return task in self.places[self.channel.place].custody.tasks
+
+    def step(self, wanted: Wanted | None = None, fair: bool = False) -> bool:
         """Run one task whose turn has come; whether there was one.
 
         The main program's tasks run in order. Inside a task, what it waits for comes first and then the newest, so
         that the stack is no deeper than the program's own recursion; unless it is fair: then the oldest.
         """
         self._ring()
-        ready = [worker for worker in self.workers.values() if worker.inbox and not worker.running]
-        if not ready:
-            return False
-        chosen = (max if self.depth and not fair else min)(ready, key=lambda worker: worker.since)
         if self.depth and not fair:
-            chosen = next((worker for worker in ready if worker.inbox[0].spec.id in wanted), chosen)
-        self._execute(chosen, chosen.take(next(self.turns)))
+            chosen = (wanted.worker() if wanted is not None else None) or self.turns.newest()
+        else:
+            chosen = self.turns.oldest()
+        if chosen is None:
+            return False
+        if self.depth >= DEEPEST:
+            raise RecursionError(f'{self.depth} tasks inside one another: too deep for backend="inline".')
+        self._execute(chosen, chosen.take())
         return True
 
     def _execute(self, worker: InlineWorker, run: m.Run) -> None:
-        if self.depth >= DEEPEST:
-            raise RecursionError(f'{self.depth} tasks inside one another: too deep for backend="inline".')
         self.interrupts.rang = self.interrupts.rang and self.depth > 0
-        before, worker.running = port.switch(worker.process), True
+        before = port.switch(worker.process)
         self.depth += 1
         begun, cpu = self.now(), time.thread_time()
         channel = worker.channel
@@ -253,6 +192,7 @@ class InlineSession:
             outcome = worker.executor.run(run)
         except BaseException as error:
             self.workers.pop(channel.client, None)
+            worker.gone = True
             lost = m.WorkerLost(channel.client, f"it raised {type(error).__name__}", begun=(run.spec.id,))
             self.deliver(channel.place, "", lost)
             if not isinstance(error, SystemExit):
@@ -264,7 +204,7 @@ class InlineSession:
             worker.process.flush()
         finally:
             self.depth -= 1
-            worker.running = False
+            worker.rest()
             port.switch(before)
 
     def _ring(self) -> None:

@@ -1,0 +1,94 @@
+"""The wire of a client on the backend `inline`: a function call. While the caller waits, tasks run on its stack."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from labray import codec
+from labray import messages as m
+from labray.backends.turns import Wanted, existing
+from labray.ids import ClientID, ObjectID, Place
+
+if TYPE_CHECKING:
+    from labray.backends.inline import InlineSession
+
+PATIENCE = 32
+"""After so many calls a task is taken to be polling for what others must do first: the oldest of them runs."""
+
+
+class InlineChannel:
+    """The wire of one client: a function call."""
+
+    def __init__(self, world: InlineSession, client: ClientID) -> None:
+        self.world = world
+        self.place = Place("n0")
+        self.client = client
+        self.replies: dict[int, m.Notice] = {}
+        self.asked = 0  # by the task that runs
+
+    def post(self, message: m.Call) -> None:
+        self.world.check()
+        self.world.deliver(self.place, self.client, message)
+
+    def ask(self, message: m.Call, request: int, timeout: float | None) -> m.Notice | None:
+        world = self.world
+        world.check()
+        until = None if timeout is None else time.monotonic() + timeout
+        wanted = Wanted(world.turns, getattr(message, "refs", ()), world.is_open)
+        self.asked += 1
+        if self.asked % PATIENCE == 0:
+            world.step(fair=True)
+        if getattr(message, "poll", False):
+            world.step(wanted)
+        elif isinstance(message, m.Wait) and (found := self._await(message, wanted, until)):
+            return found
+        self.post(message)
+        while request not in self.replies:
+            if until is not None and time.monotonic() >= until:
+                return None
+            if not world.step(wanted) and request not in self.replies:
+                world.idle(until)
+        return self.replies.pop(request)
+
+    def _await(self, message: m.Wait, wanted: Wanted, until: float | None) -> m.Ready | None:
+        """Run tasks before the question is put, and do not put it if that answers it.
+
+        A question that stands is put down at each of its objects, and taken off again: for who takes a thousand
+        results one by one, that is half a million times. The node is told all the same, for the trace.
+        """
+        world = self.world
+        records = world.places[world.channel.place].objects.records
+        while len(there := existing(records, message.refs, message.count)) < message.count:
+            if (until is not None and time.monotonic() >= until) or not world.step(wanted):
+                return None
+        found = tuple([message.refs[at] for at in there])
+        self.post(m.Wait(m.NO_ANSWER, found, message.count, True))
+        return m.Ready(message.request, there)
+
+    def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
+        payload = self.world.store[object_id] = codec.in_place(payload)
+        return m.Stored(size := codec.size_of(payload), m.Block(self.client, 0, 0, (size,)), ())
+
+    def unstore(self, object_id: ObjectID, stored: m.Stored) -> None:
+        del self.world.store[object_id]
+
+    def load(self, object_id: ObjectID, stored: m.Stored) -> m.Payload:
+        """The bytes cannot change and are counted by Python itself: the pin is not needed."""
+        payload = self.world.store[object_id]
+        self.post(m.Unpin(((object_id, 1),)))
+        return payload
+
+    def reread(self, object_id: ObjectID) -> m.Payload | None:
+        return None  # asking costs nothing here
+
+    def now(self) -> float:
+        return self.world.now()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def spend(self, seconds: float) -> None:
+        until = time.thread_time() + seconds
+        while time.thread_time() < until:
+            pass
