@@ -15,6 +15,7 @@ from labray.node.births import Births
 from labray.node.callers import Callers
 from labray.node.cancels import Cancels
 from labray.node.checks import check
+from labray.node.conduct import Conduct
 from labray.node.creations import Creations
 from labray.node.custody import Custody
 from labray.node.deadlocks import Inquiry, Suspicion
@@ -107,6 +108,7 @@ class Node:
         self.shortage = Shortage(self)
         self.births = Births(self)
         self.tidings = Tidings(self)
+        self.conduct = Conduct(self)
         self.alarmed = False
         self._handlers = mailboxes(self)
 
@@ -117,11 +119,14 @@ class Node:
 
         Raises SchedulerError if the policy breaks a rule, AssertionError if this node is wrong.
         """
-        if "/" in sender and sender not in self.clients.clients:
-            return left_behind(message)  # it was stopped while this was under way
         desk = self.desk
         desk.now = now
-        self._handlers[type(message)](sender, message)
+        if "/" not in sender:
+            self._handlers[type(message)](sender, message)
+        elif (client := self.clients.clients.get(ClientID(sender))) is None:
+            return left_behind(message)  # it was stopped while this was under way
+        elif not self.conduct.refuses(client, message):
+            self._handlers[type(message)](sender, message)
         pool = self.pool
         while (
             True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +137,9 @@ class Crew:
                 if client not in self._members:
                     return False
         except msgspec.MsgspecError as error:
-            complain(f"dropped a frame from {client} that cannot be decoded: {error}")
+            complain(f"{client} is ended: it has sent a frame that cannot be decoded: {error}")
+            if member.pid:  # nobody knows what it said: it is lost, as the template is about to say
+                os.kill(member.pid, signal.SIGKILL)
         except Closed:
             self._silence(member)
             return False
