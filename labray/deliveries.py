@@ -1,12 +1,12 @@
 """How a process reads what its node delivers: values that may object to being unpickled, and errors.
 
-A delivery gives refs and pins blocks: whatever becomes of its values, that is counted, or it would be held for ever.
+A delivery gives refs and pins blocks: the answer that it comes with holds them, and has counted them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from itertools import zip_longest
 from typing import Any
 
 from msgspec.structs import replace
@@ -23,59 +23,54 @@ from labray.telling import restore
 
 
 class Deliveries:
-    """Of one process; its threads share them. lock: the process's."""
+    """Of one process; its threads share them."""
 
-    def __init__(self, channel: Channel, handles: HandleTable, lock: AbstractContextManager[object]) -> None:
+    def __init__(self, channel: Channel, handles: HandleTable) -> None:
         self.channel = channel
         self.handles = handles
-        self._lock = lock
 
-    def open(self, id: ObjectID, value: m.Inline | m.Stored) -> Payload:
+    def open(self, id: ObjectID, value: m.Inline | m.Stored, pin: object | None = None) -> Payload:
         """The pickled value of a delivery, wherever it lies."""
         if isinstance(value, m.Inline):
             return value.payload
-        return replace(self.channel.load(id, value), refs=value.refs)
+        return replace(self.channel.load(id, value, pin), refs=value.refs)
 
     def decode(self, id: ObjectID, payload: Payload) -> Any:
         """The value; what its class raises is told as LabraySystemError: it could be a StopIteration, say."""
         try:
             return codec.decode(payload, self.handles.adopt)
         except Exception as error:
+            if self._is_readable(payload):  # it was a signal handler's, or another thread's
+                raise
             what = f"{name_of(error)}: {words_of(error)}"
             raise LabraySystemError(
                 f"The value of {id} exists, and cannot be unpickled here: {what}"
             ) from error
 
-    def values(self, wanted: Sequence[Ref], values: Sequence[m.Value]) -> list[Any]:
+    def _is_readable(self, payload: Payload) -> bool:
+        try:
+            codec.decode(payload, self.handles.adopt)
+        except Exception:  # noqa: BLE001  (of a user's class)
+            return False
+        return True
+
+    def values(
+        self, wanted: Sequence[Ref], values: Sequence[m.Value], pins: Sequence[object | None]
+    ) -> list[Any]:
         """All of them, of a delivery that gives the refs inside; raises when all were read, if one cannot be."""
         found: list[Any] = []
         failure: LabrayError | None = None
-        for ref, value in zip(wanted, values, strict=True):
+        for ref, value, pin in zip_longest(wanted, values, pins):
             if isinstance(value, m.Failed):
                 raise self.error(value.error)
             try:
-                found.append(self._value(ref.id, value))
+                found.append(self.decode(ref.id, self.open(ref.id, value, pin)))
             except LabraySystemError as error:
                 failure = error
         if failure is not None:
             raise failure
         return found
 
-    def _value(self, id: ObjectID, value: m.Inline | m.Stored) -> Any:
-        payload = self.open(id, value)
-        try:
-            return self.decode(id, payload)
-        finally:
-            self._give(payload.refs)
-
     def error(self, error: m.ErrorInfo) -> LabrayError:
-        """The exception of a delivery that gives the refs in it."""
-        try:
-            return restore(error, self.handles.adopt)
-        finally:
-            self._give(error.refs)
-
-    def _give(self, refs: Sequence[Ref]) -> None:
-        if refs:
-            with self._lock:
-                self.handles.give(refs)
+        """The exception of a delivery."""
+        return restore(error, self.handles.adopt)

@@ -18,17 +18,22 @@ from labray.ids import ObjectID, creator, result_id
 from labray.messages import ErrorInfo, Failed, Inline, Payload, Ref, Run, Spec, Stored, Value
 from labray.process import Process
 from labray.refs import ObjectRef
+from labray.steps import Step
 from labray.telling import describe
 from labray.unpicklable import UnpicklableError
 
 
 class Outcome(Struct, frozen=True):
-    """For Finished: its values, kept and retry. held: keeps the refs inside the values alive until it is posted."""
+    """For Finished: its values, kept and retry. held: keeps the refs inside the values alive until it is posted.
+
+    given: the step that counts what is kept, to be taken with posting it.
+    """
 
     values: tuple[Value, ...]
     kept: tuple[Ref, ...] = ()
     retry: bool = False
     held: Sequence[Sequence[ObjectRef[Any]]] = ()
+    given: Step | None = None
 
 
 def leaves(error: BaseException) -> bool:
@@ -60,7 +65,11 @@ class Executor:
             if self.escapes(error):
                 raise
             values, retry = self._failed(spec, error, held)
-        return Outcome(values, self._kept(run), retry, held)
+        kept = self._kept(run)
+        if not kept:
+            return Outcome(values, (), retry, held)
+        refs = tuple([handle.ref for handle in kept])
+        return Outcome(values, refs, retry, (*held, kept), self.process.handles.given(kept))
 
     def call(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """The body, and nothing else: what may be interrupted from outside."""
@@ -110,13 +119,13 @@ class Executor:
         ]
         return codec.decode_call(run.spec.args, values, adopt)
 
-    def _kept(self, run: Run) -> tuple[Ref, ...]:
+    def _kept(self, run: Run) -> list[ObjectRef[Any]]:
         if not run.args and not run.spec.args.refs:
-            return ()
+            return []
         refs = list(run.spec.args.refs)
         for value in run.args:
             refs.extend(value.payload.refs if isinstance(value, Inline) else value.refs)
-        return self.process.keep(refs) if refs else ()
+        return self.process.keep(refs) if refs else []
 
     # ------------------------------------------------------------ what came of it
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from labray.holdings import Held
     from labray.options import Options
     from labray.refs import ObjectRef
+    from labray.steps import Step
     from labray.trace import Event
 
 
@@ -64,6 +65,22 @@ class Port(Protocol):
     def spend(self, seconds: float) -> None: ...
 
 
+class Answer:
+    """A notice with all that it gave, counted already. Its death gives back what nobody has taken.
+
+    handles: of the refs in it. pins: of its values, in order, as far as they lie in the store; for `Channel.load`.
+    """
+
+    __slots__ = ("handles", "notice", "pins")
+
+    def __init__(
+        self, notice: Notice, handles: Sequence[ObjectRef[Any]], pins: Sequence[object | None] = ()
+    ) -> None:
+        self.notice = notice
+        self.handles = handles
+        self.pins = pins
+
+
 class Channel(Protocol):
     """What a backend supplies to a client process: a wire to its node, a clock, and its node's store.
 
@@ -77,13 +94,14 @@ class Channel(Protocol):
     @property
     def client(self) -> str: ...
 
-    def post(self, message: Call) -> None:
-        """Send without waiting. Leaves within a millisecond, in order."""
+    def post(self, message: Call, step: Step | None = None) -> None:
+        """Send without waiting. Leaves within a millisecond, in order. step: is taken with it, or neither is done."""
 
-    def ask(self, message: Call, request: int, timeout: float | None) -> Notice | None:
+    def ask(self, message: Call, request: int, timeout: float | None) -> Answer | Notice | None:
         """Send, and wait for the notice with this request number. None: the time is up.
 
-        While it waits, other notices are handled as the world sees fit (a worker gives back tasks, say).
+        While it waits, other notices are handled as the world sees fit (a worker gives back tasks, say). An Answer if
+        the channel counts what comes, a Notice if that is left to the caller.
         """
 
     def store(self, object_id: ObjectID, payload: Payload) -> Stored:
@@ -92,8 +110,11 @@ class Channel(Protocol):
     def unstore(self, object_id: ObjectID, stored: Stored) -> None:
         """Take back what was stored and the node has not been told of."""
 
-    def load(self, object_id: ObjectID, stored: Stored) -> Payload:
-        """The stored payload; its buffers are read-only views, and Unpin is posted when the last one dies."""
+    def load(self, object_id: ObjectID, stored: Stored, pin: object | None = None) -> Payload:
+        """The stored payload; its buffers are read-only views, and Unpin is posted when the last one dies.
+
+        pin: what came with it in an Answer.
+        """
 
     def reread(self, object_id: ObjectID) -> Payload | None:
         """A stored payload that this process put itself, if it can be read unasked; with Pin and Unpin."""

@@ -31,12 +31,12 @@ class Process:
         self.session = session
         self.known = identities.here  # or a world's choice, if several of its processes live in this one
         self.task: TaskID = DRIVER
-        # User code may call from several threads. Never held while something is sent, stored or awaited: a channel
-        # may have to read answers for other threads meanwhile, and a late one comes back here (discard).
+        # User code may call from several threads. Never held while something is stored or awaited: a channel may have
+        # to read answers for other threads meanwhile, and they are counted under it.
         self._lock = threading.RLock()
         self.handles = HandleTable(session, self._lock)
         self.questions = Questions(channel, self.handles, self._lock)
-        self.deliveries = Deliveries(channel, self.handles, self._lock)
+        self.deliveries = Deliveries(channel, self.handles)
         self.code: dict[ObjectID, Any] = {}  # functions and classes that were unpickled here
         self._lends: int | None = None  # the thread without which the task cannot go on
         self._prefix = ""  # of the ids of all that this attempt submits; made when first needed
@@ -87,7 +87,8 @@ class Process:
         finally:
             del self._exporting[key]
         self._check(encoded.refs)
-        self._store(ref.id, encoded, function=True)
+        # code goes to every worker once, and its node keeps it: it travels inside messages, however large
+        self.channel.post(m.Put(ref.id, m.Inline(codec.settle(encoded.payload)), self.task, True))
         return ref
 
     def load(self, code: Ref) -> Any:
@@ -115,27 +116,36 @@ class Process:
         with self._lock:
             at, self._tasks = self._tasks, self._tasks + 1
             task = task_id(self._prefix or self._named_under(), at)
-        place = self.channel.place
-        if options.actor_name:
-            self._reserve(options, Ref(result_id(task, 0), place))
+        place, own = self.channel.place, self.handles.own
+        made = [own(Ref(result_id(task, index), place)) for index in range(options.returns)]
+        if actor is not None and options.most_pending > 0:
+            self.questions.called(actor.id, task)
         spec = m.Spec(
             task, kind, options.name or name, self.task, place, function,
             codec.settle(call.encoded.payload), tuple([dep.ref for dep in call.deps]), options.returns,
             options.demand, options.lifetime, actor, method, options.retries, options.retry_on,
             options.actor_name, options.strategy, cost, options.model,
         )  # fmt: skip
-        self.channel.post(m.Submit(spec))
-        if actor is not None and options.most_pending > 0:
-            self.questions.called(actor.id, task)
-        with self._lock:
-            own = self.handles.own
-            return [own(Ref(result_id(task, index), place)) for index in range(options.returns)]
+        if options.actor_name:
+            self._submit_named(m.Submit(spec), made[0], options)
+        else:
+            self.channel.post(m.Submit(spec), self.handles.given(made))
+        return made
 
-    def _reserve(self, options: Options, actor: Ref) -> None:
-        if not self.register(options.actor_name, actor, options.card):
-            name = options.actor_name
-            text = f"An actor named {name!r} is alive. Use get_actor({name!r}), or get_if_exists=True."
-            raise ActorAlreadyExistsError(text)
+    def _submit_named(self, message: m.Submit, actor: ObjectRef[Any], options: Options) -> None:
+        """Its name is reserved first. The client has the handle from then on, and gives it up unless it submits."""
+        question = m.Register(self.questions.number(), options.actor_name, actor.ref, options.card)
+        try:
+            if not self._granted(question):
+                name = options.actor_name
+                text = f"An actor named {name!r} is alive. Use get_actor({name!r}), or get_if_exists=True."
+                raise ActorAlreadyExistsError(text)
+            self.channel.post(message, self.handles.given([actor]))
+        except ActorAlreadyExistsError:
+            raise
+        except BaseException:
+            self.questions.abandon(question)
+            raise
 
     def put(self, value: Any) -> ObjectRef[Any]:
         """Store a copy of a value."""
@@ -149,15 +159,15 @@ class Process:
     def _put(self, encoded: codec.Encoded) -> ObjectRef[Any]:
         with self._lock:
             at, self._puts = self._puts, self._puts + 1
-            ref = Ref(put_id(self._named_under(), at), self.channel.place)
-        self._store(ref.id, encoded, function=False)
-        with self._lock:
-            return self.handles.own(ref)
-
-    def _store(self, id: ObjectID, encoded: codec.Encoded, function: bool) -> None:
-        # code goes to every worker once, and its node keeps it: it travels inside messages, however large
-        value = m.Inline(codec.settle(encoded.payload)) if function else self.pack(id, encoded)
-        self.channel.post(m.Put(id, value, self.task, function))
+            ref = self.handles.own(Ref(put_id(self._named_under(), at), self.channel.place))
+        value = self.pack(ref.id, encoded)
+        try:
+            self.channel.post(m.Put(ref.id, value, self.task, False), self.handles.given([ref]))
+        except BaseException:
+            if isinstance(value, m.Stored) and not self.handles.is_given(ref):
+                self.channel.unstore(ref.id, value)
+            raise
+        return ref
 
     def pack(self, id: ObjectID, encoded: codec.Encoded) -> m.Inline | m.Stored:
         """A value as it travels: inside the message if small, else in the node's store."""
@@ -190,15 +200,16 @@ class Process:
         self.flush()
         wanted = tuple([ref.ref for ref in asked])
         message = m.Get(self.questions.number(), wanted, timeout == 0, self._waits())
-        reply = self.questions.ask(message, timeout)
-        values = reply.values if isinstance(reply, m.Values) else ()
+        answer = self.questions.ask(message, timeout)
+        values = answer.notice.values if answer is not None and isinstance(answer.notice, m.Values) else ()
         if len(values) == 1 and isinstance(values[0], m.Failed):
             raise self.deliveries.error(values[0].error)
         if not values:
             raise GetTimeoutError(f"get() of {_some(asked)} was not ready within {timeout} s.")
         if len(values) == 1:
             self.questions.remember(wanted[0].id, values[0])
-        found = self.deliveries.values(wanted, values)
+        pins = answer.pins if answer is not None else ()
+        found = self.deliveries.values(wanted, values, pins)
         return found if len(found) == len(refs) else [found[places[ref]] for ref in refs]
 
     def wait(
@@ -228,10 +239,9 @@ class Process:
         """What a late answer pinned, for Unpin: of use to a channel that does not remember what was asked."""
         return self.questions.unread(late)
 
-    def keep(self, refs: Sequence[Ref]) -> tuple[Ref, ...]:
-        """At the end of a task, for Finished: which of the refs among its arguments live on here."""
-        with self._lock:
-            return self.handles.keep(refs)
+    def keep(self, refs: Sequence[Ref]) -> list[ObjectRef[Any]]:
+        """At the end of a task: which of the refs among its arguments live on here. Finished gives them."""
+        return self.handles.living(refs)
 
     # ------------------------------------------------------------ actors
 
@@ -250,20 +260,15 @@ class Process:
 
     def _granted(self, message: m.Register | m.Cancel) -> bool:
         reply = self.questions.ask(message, None)
-        assert isinstance(reply, m.Registered), reply
-        return reply.accepted
+        assert reply is not None and isinstance(reply.notice, m.Registered), reply
+        return reply.notice.accepted
 
     def lookup(self, name: str) -> tuple[ObjectRef[Any], bytes] | None:
         """The actor of this name, and what was registered with it."""
         self.flush()
         reply = self.questions.ask(m.Lookup(self.questions.number(), name), None)
-        assert isinstance(reply, m.Found), reply
-        if reply.actor is None:
-            return None
-        with self._lock:
-            handle = self.handles.adopt(reply.actor)
-            self.handles.give((reply.actor,))
-        return handle, reply.handle
+        assert reply is not None and isinstance(reply.notice, m.Found), reply
+        return (reply.handles[0], reply.notice.handle) if reply.handles else None
 
     # ------------------------------------------------------------ time, and the end of things
 
@@ -279,11 +284,8 @@ class Process:
 
     def flush(self) -> None:
         """Tell the node which handles are gone. Every call does; a world does when a worker has ended a task."""
-        if self.handles.stirred():
-            with self._lock:
-                drops = self.handles.drops()
-            if drops:
-                self.channel.post(m.Drop(drops))
+        if self.handles.dying:
+            self.handles.drop(self.channel.post)
 
 
 def _some(refs: Sequence[ObjectRef[Any]]) -> str:

@@ -15,7 +15,7 @@ from labray import messages as m
 from labray.errors import PendingCallsLimitExceeded
 from labray.ids import ObjectID, TaskID, is_put
 from labray.messages import Payload, Ref
-from labray.port import Channel
+from labray.port import Answer, Channel
 from labray.refs import KEPT_BYTES, HandleTable, ObjectRef
 
 Question = m.Get | m.Wait | m.Register | m.Lookup | m.Cancel | m.Outstanding
@@ -38,18 +38,21 @@ class Questions:
         """For the next question."""
         return next(self._numbers)
 
-    def ask(self, message: Question, timeout: float | None) -> m.Notice | None:
+    def ask(self, message: Question, timeout: float | None) -> Answer | None:
         """The answer; None if the time is up, or with timeout 0 whatever there is."""
         try:
             reply = self.channel.ask(message, message.request, None if timeout == 0 else timeout)
         except BaseException:  # interrupted: the answer will find nobody
-            self._abandon(message)
+            self.abandon(message)
             raise
         if reply is None:
-            self._abandon(message)
+            self.abandon(message)
+        elif not isinstance(reply, Answer):
+            return Answer(reply, self.handles.give(refs_in(reply)))
         return reply
 
-    def _abandon(self, message: Question) -> None:
+    def abandon(self, message: Question) -> None:
+        """Whoever asked has gone on."""
         if isinstance(message, m.Get):
             self._abandoned[message.request] = message.refs
             while len(self._abandoned) > 64:  # an answer already under way arrives soon, or never
@@ -97,8 +100,8 @@ class Questions:
         reply = self.ask(m.Wait(self.number(), wanted, count, timeout == 0, task), timeout)
         if reply is None:  # what is there by now
             reply = self.ask(m.Wait(self.number(), wanted, count, True), None)
-        assert isinstance(reply, m.Ready), reply
-        return reply.positions
+        assert reply is not None and isinstance(reply.notice, m.Ready), reply
+        return reply.notice.positions
 
     # ------------------------------------------------------------ how much waits at an actor
 
@@ -109,9 +112,9 @@ class Questions:
         if len(calls) < limit:
             return
         reply = self.ask(m.Outstanding(self.number(), calls), None)
-        assert isinstance(reply, m.Ready), reply
+        assert reply is not None and isinstance(reply.notice, m.Ready), reply
         with self._lock:
-            for at in reply.positions:
+            for at in reply.notice.positions:
                 self._calls[actor].pop(calls[at], None)
             left = len(self._calls[actor])
         if left >= limit:
@@ -129,12 +132,7 @@ class Questions:
 
     def take_back(self, late: m.Notice) -> None:
         """An answer that nobody waits for any more: count the refs it gave, so that they are dropped."""
-        with self._lock:
-            if isinstance(late, m.Found) and late.actor is not None:
-                self.handles.give((late.actor,))
-            if isinstance(late, m.Values):
-                for value in late.values:
-                    self.handles.give(_refs_in(value))
+        self.handles.give(refs_in(late))
 
     def unread(self, late: m.Values) -> tuple[tuple[ObjectID, int], ...]:
         """What a late answer pinned, for Unpin: of use to a channel that does not remember what was asked."""
@@ -143,7 +141,14 @@ class Questions:
         return tuple((ref.id, 1) for ref, value in pairs if isinstance(value, m.Stored))
 
 
-def _refs_in(value: m.Value) -> tuple[Ref, ...]:
-    if isinstance(value, m.Inline):
-        return value.payload.refs
-    return value.error.refs if isinstance(value, m.Failed) else value.refs
+def refs_in(notice: m.Notice) -> list[Ref]:
+    """What an answer gives."""
+    if isinstance(notice, m.Found):
+        return [] if notice.actor is None else [notice.actor]
+    found: list[Ref] = []
+    for value in notice.values if isinstance(notice, m.Values) else ():
+        if isinstance(value, m.Inline):
+            found += value.payload.refs
+        else:
+            found += value.error.refs if isinstance(value, m.Failed) else value.refs
+    return found

@@ -1,40 +1,54 @@
 """ObjectRef, and the count of the handles a process holds.
 
-Creating, copying and forgetting handles happens anywhere, also inside the garbage collector: a dying handle only
-appends its id to a queue. The client half of the protocol (process.py) drains it at its next call and tells the
-node with Drop what it holds no more (docs/protocol.md, "References").
+There is one handle of an object in a process, and a watch on it. Forgetting it happens anywhere, also inside the
+garbage collector: its watch goes to a queue, by C code alone. The client half of the protocol (process.py) empties
+that at its next call and tells the node with Drop how often the object was given (docs/protocol.md, "References").
 """
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Generic, Self, TypeVar
+from itertools import repeat
+from operator import call
+from typing import Any, Generic, Self, TypeVar
 
 from labray.ids import ObjectID, TaskID, creator
-from labray.messages import Payload, Ref
+from labray.messages import Drop, Payload, Ref
+from labray.steps import Step, at_once, count, each, first
 
 T = TypeVar("T")
 
 KEPT_VALUES = 64
 KEPT_BYTES = 4096
 """What a process remembers of what it got: at most so many values of at most so many bytes each."""
+MOST_DROPS = 1000
+"""In one message."""
+
+
+class Watch(weakref.ref["ObjectRef[Any]"]):
+    """On the one handle that a process has of an object."""
+
+    __slots__ = ("id",)
+    id: ObjectID
+
+    __hash__ = object.__hash__  # of itself: a dead one is equal to nothing
+    __eq__ = object.__eq__
 
 
 class ObjectRef(Generic[T]):
     """A value that exists somewhere, or will. Equal by id; pass it to tasks, or `get` it."""
 
-    __slots__ = ("__weakref__", "_die", "id", "ref", "table")
+    __slots__ = ("__weakref__", "id", "ref", "table", "watch")
 
     def __init__(self, ref: Ref, table: HandleTable) -> None:
         self.ref = ref
         self.id = ref.id
         self.table = table
-        self._die: Callable[[ObjectID], None] = table.dying.append
-
-    def __del__(self) -> None:
-        self._die(self.id)
+        self.watch = Watch(self, table.dying.append)
+        self.watch.id = ref.id
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -46,7 +60,7 @@ class ObjectRef(Generic[T]):
         return f"ObjectRef({self.ref.id} of {self.ref.owner})"
 
     def __copy__(self) -> Self:
-        return type(self)(self.ref, self.table.count(self.ref.id))  # a copy is a handle more
+        return self
 
     def __deepcopy__(self, memo: object) -> Self:
         return self.__copy__()
@@ -74,95 +88,90 @@ class ObjectRef(Generic[T]):
 
 
 class HandleTable:
-    """How many handles of each object live in this process, and how often it was given each.
+    """The handles of a process, and how often it was given each object.
 
-    lock: the process's re-entrant lock. User code may copy and receive handles in several threads; the other
-    methods are called by the process, which holds it.
+    lock: the process's re-entrant lock. Whatever is done here may be broken off by an exception at any point, and is
+    whole before and after (steps.py). A handle that was made and not given leaves no trace.
     """
 
-    __slots__ = ("_alive", "_drops", "_given", "_lock", "dying", "existing", "session", "values")
+    __slots__ = ("_given", "_lock", "_watches", "dying", "existing", "session", "values")
 
     def __init__(self, session: str, lock: AbstractContextManager[object]) -> None:
         self.session = session
         self._lock = lock
-        self.dying: deque[ObjectID] = deque()
+        self.dying: deque[Watch] = deque()
         self.existing: dict[ObjectID, None] = {}  # what has a handle here and was heard to exist
         self.values: dict[ObjectID, Payload] = {}  # small ones that came lately; they never change
-        self._alive: dict[ObjectID, int] = {}
-        self._given: dict[ObjectID, int] = {}
-        self._drops: list[tuple[ObjectID, int]] = []
+        self._watches: dict[ObjectID, Watch] = {}
+        self._given: dict[Watch, int] = {}
 
-    def count(self, id: ObjectID) -> HandleTable:
-        """One handle more."""
+    def own(self, ref: Ref) -> ObjectRef[Any]:
+        """The handle of something about to be submitted or put. It is given by that: see `given`."""
+        handle: ObjectRef[Any] = ObjectRef(ref, self)
+        self._watches[ref.id] = handle.watch
+        return handle
+
+    def adopt(self, ref: Ref) -> ObjectRef[Any]:
+        """The handle of something found inside a payload. Whether it is given is another matter."""
         with self._lock:
-            self._alive[id] = self._alive.get(id, 0) + 1
-        return self
+            watch = self._watches.get(ref.id)
+            handle = None if watch is None else watch()
+            return self.own(ref) if handle is None else handle
 
-    def own(self, ref: Ref) -> ObjectRef[object]:
-        """A handle of something just submitted or put: given once by that."""
-        id = ref.id
-        self._alive[id] = self._alive.get(id, 0) + 1
-        self._given[id] = self._given.get(id, 0) + 1
-        return ObjectRef(ref, self)
+    def given(self, handles: Iterable[ObjectRef[Any]]) -> Step:
+        """The step that counts these as given once more, to be taken with that which gives them."""
+        return count(self._given, [handle.watch for handle in handles])
 
-    def adopt(self, ref: Ref) -> ObjectRef[object]:
-        """A handle of something found inside a payload. Whether it is given is said by `give`."""
-        return ObjectRef(ref, self.count(ref.id))
+    def is_given(self, handle: ObjectRef[Any]) -> bool:
+        """Whether it has been, and so will be dropped."""
+        return handle.watch in self._given
 
-    def give(self, refs: Iterable[Ref]) -> None:
-        """These were inside a payload delivered to this process; what found no handle is dropped again."""
-        for ref in refs:
-            self._given[ref.id] = self._given.get(ref.id, 0) + 1
-            if ref.id not in self._alive:
-                self._release(ref.id)
+    def give(self, refs: Iterable[Ref]) -> list[ObjectRef[Any]]:
+        """These were inside an answer. What finds no handle as long as the result lives is dropped again."""
+        handles = [self.adopt(ref) for ref in refs]
+        if handles:
+            at_once(self.given(handles))
+        return handles
 
-    def keep(self, refs: Iterable[Ref]) -> tuple[Ref, ...]:
-        """At the end of a task: those among its arguments that live on. They are given by being told."""
-        self.settle()
-        kept = {ref.id: ref for ref in refs if ref.id in self._alive}
-        for id in kept:
-            self._given[id] = self._given.get(id, 0) + 1
-        return tuple(kept.values())
-
-    def settle(self) -> None:
-        """Take note of the handles that died."""
-        dying, alive = self.dying, self._alive
-        while dying:
-            id = dying.popleft()
-            left = alive[id] - 1
-            if left:
-                alive[id] = left
-            else:
-                del alive[id]
-                self._release(id)
+    def living(self, refs: Iterable[Ref]) -> list[ObjectRef[Any]]:
+        """The handles of those that have one: at the end of a task, of its arguments."""
+        watches = [self._watches.get(ref.id) for ref in refs]
+        handles = [watch() for watch in watches if watch is not None]
+        return list(dict.fromkeys([handle for handle in handles if handle is not None]))
 
     def remember(self, id: ObjectID, payload: Payload) -> None:
         """A small value that contains no refs, for the next `get` of it."""
-        if id in self._alive:
+        if id in self._watches:
             values = self.values
             values[id] = payload
             if len(values) > KEPT_VALUES:
-                del values[next(iter(values))]
+                values.pop(next(iter(values)), None)
 
-    def _release(self, id: ObjectID) -> None:
-        self.existing.pop(id, None)
-        self.values.pop(id, None)
-        given = self._given.pop(id, 0)
-        if given:
-            self._drops.append((id, given))
+    def drop(self, say: Callable[[Drop, Step], None]) -> None:
+        """Take note of the handles that died: say(message, step) takes the step with saying it."""
+        dying, given = self.dying, self._given
+        while dying:
+            with self._lock:
+                dead = [dying[at] for at in range(min(len(dying), MOST_DROPS))]
+                for watch in dead:
+                    self._forget(watch)
+                drops = tuple([(watch.id, given[watch]) for watch in dead if watch in given])
+                over = (each(given.pop, dead, repeat(None)), each(call, repeat(dying.popleft, len(dead))))
+                try:
+                    if drops:
+                        say(Drop(drops), each(call, (first(dying, dead[0]), *over)))
+                    else:
+                        at_once(first(dying, dead[0]), *over)
+                except (ValueError, IndexError):  # a signal handler called labray, and has done it
+                    continue
 
-    def stirred(self) -> bool:
-        """Whether there may be something to tell the node."""
-        return bool(self.dying or self._drops)
+    def _forget(self, watch: Watch) -> None:
+        id = getattr(watch, "id", None)  # none: it was being made, and came to nothing
+        if id is not None and self._watches.get(id) is watch:
+            self.existing.pop(id, None)
+            self.values.pop(id, None)
+            self._watches.pop(id, None)
 
-    def drops(self) -> tuple[tuple[ObjectID, int], ...]:
-        """What to tell the node in a Drop; forgotten here by being asked."""
-        self.settle()
-        drops = tuple(self._drops)
-        self._drops.clear()
-        return drops
-
-    def living(self) -> int:
+    def count(self) -> int:
         """How many objects have a handle here."""
-        self.settle()
-        return len(self._alive)
+        return sum(watch() is not None for watch in list(self._watches.values()))

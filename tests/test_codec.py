@@ -1,3 +1,4 @@
+import copy
 import pickle
 import subprocess
 import sys
@@ -168,34 +169,73 @@ def test_sizes_count_buffers():
     assert codec.encode(np.zeros(1000)).size >= 8000
 
 
-def test_handles_are_counted_and_dropped_when_the_last_is_gone(table):
+def drops(table):
+    """What is told now."""
+    said = []
+
+    def say(message, step):
+        step()
+        said.extend(message.ids)
+
+    table.drop(say)
+    return said
+
+
+def test_handles_are_one_and_dropped_when_it_is_gone(table):
     ref = table.own(Ref("d-1.0", "n0"))
+    table.given([ref])()
     again = table.adopt(ref.ref)
+    assert again is ref is copy.copy(ref) is copy.deepcopy([ref])[0]
     table.give([ref.ref])
     del ref
-    assert table.drops() == ()
+    assert drops(table) == []
     del again
-    assert table.drops() == (("d-1.0", 2),)
-    assert table.living() == 0
+    assert drops(table) == [("d-1.0", 2)]
+    assert table.count() == 0
 
 
 def test_what_was_never_given_is_never_dropped(table):
     table.adopt(Ref("d-1.0", "n0"))
-    assert table.drops() == ()
+    table.own(Ref("d-2.0", "n0"))
+    assert drops(table) == []
 
 
 def test_what_was_given_but_found_no_handle_is_dropped_at_once(table):
     table.give([Ref("d-1.0", "n0")])
-    assert table.drops() == (("d-1.0", 1),)
+    assert drops(table) == [("d-1.0", 1)]
+
+
+def test_one_that_comes_again_is_another_handle(table):
+    first = table.give([Ref("d-1.0", "n0")])
+    del first
+    again = table.give([Ref("d-1.0", "n0")])
+    assert drops(table) == [("d-1.0", 1)]
+    assert table.adopt(Ref("d-1.0", "n0")) is again[0]
+    del again
+    assert drops(table) == [("d-1.0", 1)]
 
 
 def test_what_outlives_a_task_is_kept_and_given_by_that(table):
     kept, gone = Ref("d-1.0", "n0"), Ref("d-2.0", "n0")
     held = table.adopt(kept)
     table.adopt(gone)
-    assert table.keep([kept, gone, kept]) == (kept,)
-    del held
-    assert table.drops() == (("d-1.0", 1),)
+    living = table.living([kept, gone, kept])
+    assert living == [held]
+    table.given(living)()
+    del held, living
+    assert drops(table) == [("d-1.0", 1)]
+
+
+def test_a_drop_that_is_broken_off_is_told_by_the_next(table):
+    table.give([Ref("d-1.0", "n0"), Ref("d-2.0", "n0")])
+
+    def interrupted(message, step):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        table.drop(interrupted)
+    assert sorted(drops(table)) == [("d-1.0", 1), ("d-2.0", 1)]
+    assert drops(table) == []
 
 
 def test_a_class_unpickled_where_it_was_made_stays_as_it_was(table):

@@ -30,7 +30,9 @@ class FakeChannel:
         self.spent = []
         self.answer = lambda message: None
 
-    def post(self, message):
+    def post(self, message, step=None):
+        if step is not None:
+            step()
         self.posted.append(message)
 
     def ask(self, message, request, timeout):
@@ -43,7 +45,7 @@ class FakeChannel:
         self.stored[object_id] = payload
         return m.Stored(codec.size_of(payload), m.Block("w", 0, 0, ()))
 
-    def load(self, object_id, stored):
+    def load(self, object_id, stored, pin=None):
         return self.stored[object_id]
 
     def reread(self, object_id):

@@ -142,7 +142,9 @@ class InlineSession:
             back = worker.give_back(message.tasks if isinstance(message, m.Recall) else (message.task,))
             self.mail.append((at, to, m.Recalled(back)))
             if isinstance(message, m.Interrupt) and message.force and worker.running and not back:
-                self.workers.pop(to).gone = True  # what runs, on the caller's own stack, goes on, and nobody hears of it
+                self.workers.pop(
+                    to
+                ).gone = True  # what runs, on the caller's own stack, goes on, and nobody hears of it
                 self.mail.append((at, "", m.WorkerLost(ClientID(to), "it was ended", (message.task,))))
         elif isinstance(message, m.Values | m.Ready | m.Registered | m.Found):
             channel = worker.channel if worker is not None else self.channel
@@ -199,7 +201,7 @@ class InlineSession:
                 raise
         else:
             done = (run.spec.id, run.attempt, outcome.values, begun, self.now(), time.thread_time() - cpu)
-            channel.post(m.Finished(*done, outcome.kept, outcome.retry))
+            channel.post(m.Finished(*done, outcome.kept, outcome.retry), outcome.given)
             del outcome  # it keeps the refs inside the results alive
             worker.process.flush()
         finally:

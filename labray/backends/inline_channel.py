@@ -12,6 +12,7 @@ from labray.ids import ClientID, ObjectID, Place
 
 if TYPE_CHECKING:
     from labray.backends.inline import InlineSession
+    from labray.steps import Step
 
 PATIENCE = 32
 """After so many calls a task is taken to be polling for what others must do first: the oldest of them runs."""
@@ -27,8 +28,10 @@ class InlineChannel:
         self.replies: dict[int, m.Notice] = {}
         self.asked = 0  # by the task that runs
 
-    def post(self, message: m.Call) -> None:
+    def post(self, message: m.Call, step: Step | None = None) -> None:
         self.world.check()
+        if step is not None:
+            step()
         self.world.deliver(self.place, self.client, message)
 
     def ask(self, message: m.Call, request: int, timeout: float | None) -> m.Notice | None:
@@ -73,7 +76,7 @@ class InlineChannel:
     def unstore(self, object_id: ObjectID, stored: m.Stored) -> None:
         del self.world.store[object_id]
 
-    def load(self, object_id: ObjectID, stored: m.Stored) -> m.Payload:
+    def load(self, object_id: ObjectID, stored: m.Stored, pin: object | None = None) -> m.Payload:
         """The bytes cannot change and are counted by Python itself: the pin is not needed."""
         payload = self.world.store[object_id]
         self.post(m.Unpin(((object_id, 1),)))

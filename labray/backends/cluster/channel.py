@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from labray.backends.cluster.intake import Intake
     from labray.messages import Call, Notice, Payload
+    from labray.steps import Step
 
 LATE = 256
 """Questions given up whose answers may still come; each is a few hundred bytes."""
@@ -90,14 +91,14 @@ class WireChannel:
 
     # ------------------------------------------------------------ out
 
-    def post(self, message: Call) -> None:
+    def post(self, message: Call, step: Step | None = None) -> None:
         """Queue a message; it leaves within about a millisecond."""
         self._check()
-        self._outbox.add(message)
+        self._outbox.add(message, step)
 
-    def answer(self, message: Call) -> None:
+    def answer(self, message: Call, step: Step | None = None) -> None:
         """Queue a result that `take`, called next, sends: at once if no other task is there."""
-        self._outbox.put(message)
+        self._outbox.put(message, step)
 
     def _end(self, error: BaseException) -> None:
         """The wire has said that the session is over: from now on every call says so."""
@@ -250,7 +251,7 @@ class WireChannel:
         self._shelf.writer.free(stored.block)
         self.post(Unused(object_id))
 
-    def load(self, object_id: ObjectID, stored: Stored) -> Payload:
+    def load(self, object_id: ObjectID, stored: Stored, pin: object | None = None) -> Payload:
         """The stored payload as read-only views; Unpin is posted when the last one dies."""
         return self._reader.load(object_id, stored, self._unpin)
 

@@ -10,11 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from labray.backends.cluster.frames import Segment
 from labray.backends.cluster.speech import warn
 from labray.errors import LabrayError
 from labray.messages import Call
+from labray.steps import Step, at_once
 
 BATCH = 64
 FLUSH_S = 0.001
@@ -42,13 +44,16 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def put(self, message: Call | Segment) -> None:
-        """To leave with the next flush, which the caller sees to."""
-        self._messages.append(message)
+    def put(self, message: Call | Segment, step: Step | None = None) -> None:
+        """To leave with the next flush, which the caller sees to. step: is taken with it, or neither is done."""
+        if step is None:
+            self._messages.append(message)
+        else:
+            at_once(step, partial(self._messages.append, message))
 
-    def add(self, message: Call | Segment) -> None:
+    def add(self, message: Call | Segment, step: Step | None = None) -> None:
         """To leave soon."""
-        self._messages.append(message)
+        self.put(message, step)
         if len(self._messages) >= BATCH and self._sending.acquire(blocking=False):
             try:
                 self._send_all()

@@ -130,7 +130,8 @@ def run_tasks(
         channel.answer(
             Finished(
                 run.spec.id, run.attempt, outcome.values, begun, ended, used, outcome.kept, outcome.retry
-            )
+            ),
+            outcome.given,
         )
         del run, outcome
         process.flush()  # a handle that ended with the task must not wait for the next one

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from labray.backends.sim.daemon import Daemon
     from labray.backends.sim.world import World
     from labray.process import Process
+    from labray.steps import Step
 
 PATIENT_LOOKS = 1_000
 """So many looks at clocks in a row cost what one costs each, the next thousand twice as much, and so on."""
@@ -94,9 +95,11 @@ class Client(ABC):
 
     # ------------------------------------------------------------ Channel
 
-    def post(self, message: m.Call) -> None:
+    def post(self, message: m.Call, step: Step | None = None) -> None:
         self.check()
         self.looks = 0
+        if step is not None:
+            step()
         self.outbox.append((self.place, self.client, message))
         self.charges.posts(self._agenda.now + self.debt_s)
         self.charge(self.charges.call(message))
@@ -138,7 +141,7 @@ class Client(ABC):
         self.shelf.take_back(object_id, stored.size)
         self.post(m.Unused(object_id))
 
-    def load(self, object_id: ObjectID, stored: m.Stored) -> m.Payload:
+    def load(self, object_id: ObjectID, stored: m.Stored, pin: object | None = None) -> m.Payload:
         payload = self.daemon.stores[object_id]
         if self.viewed is None:
             self.looks_away((object_id,))

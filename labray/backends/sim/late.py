@@ -10,6 +10,7 @@ from labray import messages as m
 if TYPE_CHECKING:
     from labray.backends.sim.stores import Shelf
     from labray.process import Process
+    from labray.steps import Step
 
 
 def given_back(process: Process | None, late: Sequence[m.Notice], shelf: Shelf) -> Iterator[m.Call]:
@@ -22,5 +23,11 @@ def given_back(process: Process | None, late: Sequence[m.Notice], shelf: Shelf) 
         if type(notice) is m.Granted:
             yield shelf.too_late(notice)
         process.questions.take_back(notice)
-    if drops := process.handles.drops():
-        yield m.Drop(drops)
+    said: list[m.Drop] = []
+
+    def say(message: m.Drop, step: Step) -> None:
+        step()
+        said.append(message)
+
+    process.handles.drop(say)
+    yield from said

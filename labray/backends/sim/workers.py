@@ -219,6 +219,8 @@ class Worker(Client):
                 run.spec.id, run.attempt, outcome.values, self._begun, self._agenda.now, self._cpu_s,
                 outcome.kept, outcome.retry,
             )  # fmt: skip
+            if outcome.given is not None:
+                outcome.given()
             self._hand_in(finished)
             del finished, outcome, run  # what the results refer to lived until they were posted
             if not self._queue:
