@@ -75,6 +75,10 @@ class Executor:
         """The body, and nothing else: what may be interrupted from outside."""
         return target(*args, **kwargs)
 
+    def failed(self, run: Run, error: BaseException) -> tuple[Value, ...]:
+        """The results of a run that was broken off outside of its body."""
+        return (Failed(self._told(run.spec, error)),) * run.spec.returns
+
     def forget(self, actor: ObjectID) -> None:
         """The actor has ended, and this process lives on."""
         self._actors.pop(actor, None)

@@ -18,8 +18,9 @@ from labray.ids import DRIVER, ObjectID, TaskID, function_id, lineage_prefix, pu
 from labray.messages import Ref
 from labray.options import Options, seconds
 from labray.port import Channel
-from labray.questions import Questions
+from labray.questions import Questions, refs_in
 from labray.refs import HandleTable, ObjectRef
+from labray.steps import Step
 from labray.unpicklable import UnpicklableError
 
 
@@ -230,10 +231,12 @@ class Process:
         chosen = set(positions)
         return [refs[at] for at in positions], [ref for at, ref in enumerate(refs) if at not in chosen]
 
-    def discard(self, late: m.Notice) -> None:
-        """An answer that nobody waits for any more: give back the refs it gave. Its pins are the channel's."""
-        self.questions.take_back(late)
-        self.flush()
+    def received(self, notice: m.Notice) -> tuple[list[ObjectRef[Any]], Step | None]:
+        """Of an answer as it comes in: handles of what it gives, and the step that counts these."""
+        if not isinstance(notice, m.Values | m.Found):
+            return [], None
+        handles = [self.handles.adopt(ref) for ref in refs_in(notice)]
+        return handles, self.handles.given(handles) if handles else None
 
     def unread(self, late: m.Values) -> tuple[tuple[ObjectID, int], ...]:
         """What a late answer pinned, for Unpin: of use to a channel that does not remember what was asked."""

@@ -152,7 +152,7 @@ class HandleTable:
         dying, given = self.dying, self._given
         while dying:
             with self._lock:
-                dead = [dying[at] for at in range(min(len(dying), MOST_DROPS))]
+                dead = list(dying)[:MOST_DROPS]
                 for watch in dead:
                     self._forget(watch)
                 drops = tuple([(watch.id, given[watch]) for watch in dead if watch in given])
@@ -162,7 +162,7 @@ class HandleTable:
                         say(Drop(drops), each(call, (first(dying, dead[0]), *over)))
                     else:
                         at_once(first(dying, dead[0]), *over)
-                except (ValueError, IndexError):  # a signal handler called labray, and has done it
+                except LookupError:  # a signal handler called labray, and has done it
                     continue
 
     def _forget(self, watch: Watch) -> None:

@@ -7,8 +7,8 @@ of a client share (docs/protocol.md, "Interrupts"):
 
 * A change is one step: an `at_once` of functions written in C (bound methods of deque, dict and list, partials of them,
   constructors of Structs), made ready before. Before it nothing has happened, after it all has.
-* What must not happen twice begins with `first(queue, item)`: a signal handler may itself call labray in between, and
-  have done it.
+* What must not happen twice begins with a step that fails if it has (`first`, or a dict's pop): a signal handler may
+  itself call labray in between, and have done it.
 * What must be let go of is held by an object whose end says so (`Owed`), not by a line further down.
 * `with` a lock, and the first call in a `finally`, are safe; acquire() is if release() is that call.
 """
@@ -42,8 +42,8 @@ def count(counts: dict[Any, int], things: Iterable[Any]) -> Step:
 
 
 def first(queue: deque[Any], item: object) -> Step:
-    """A step that raises ValueError unless the queue begins with this."""
-    return partial(queue.index, item, 0, 1)
+    """A step that raises LookupError unless this very item is the first in the queue. It can be done once."""
+    return each({id(item): item}.__getitem__, map(id, map(queue.__getitem__, (0,))))
 
 
 class Owed:

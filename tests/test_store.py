@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ def map_of(reader: Reader, segments: Segments, writer: str, directory: Path) -> 
     fd = os.memfd_create("a segment", os.MFD_CLOEXEC)
     os.write(fd, b"abc".ljust(4096))
     segments.hold(writer, 0, fd)
-    reader.load(ObjectID(writer), Stored(3, Block(writer, 0, 0, (3,))), lambda id: None)
+    reader.load(ObjectID(writer), Stored(3, Block(writer, 0, 0, (3,))), None)
     os.unlink(link(str(directory), writer, 0))
 
 
@@ -55,8 +54,8 @@ def test_a_reader_lets_go_of_segments_that_are_gone_unless_there_is_a_view(tmp_p
         segments.hold(writer, 0, fd)
         return Stored(3, Block(writer, 0, 0, (3,)))
 
-    def read(writer: str, unpin: Callable[[ObjectID], None] = lambda id: None) -> Payload:
-        return reader.load(ObjectID(writer), written(writer), unpin)
+    def read(writer: str) -> Payload:
+        return reader.load(ObjectID(writer), written(writer), None)
 
     kept = read("n0/w0")
     read("n0/w1")

@@ -128,9 +128,7 @@ class Node:
         elif not self.conduct.refuses(client, message):
             self._handlers[type(message)](sender, message)
         pool = self.pool
-        while (
-            True
-        ):  # what follows from any input: decisions, then work for idle workers, until nothing more does
+        while True:  # what follows from any input: decisions, then work, until nothing more does
             while desk.later:
                 act, arguments = desk.later.popleft()
                 act(*arguments)
@@ -196,6 +194,8 @@ class Node:
         if worker is None or task is None or worker.actor is not None:
             return False
         self.pool.block(worker, task, request.order)
+        if worker.blocked > 1:  # a signal handler asks, while its body does
+            return True
         task.step(State.BLOCKED)
         self.desk.note("blocked", task.id)
         if task.fact is not None:
@@ -207,6 +207,8 @@ class Node:
         task = worker.find(id)
         assert task is not None, f"{id} was blocked at {client}, and is not there"
         self.pool.unblock(worker)
+        if worker.blocked:
+            return
         task.step(State.PIPED)
         self.desk.note("unblocked", task.id)
         if task.fact is not None:

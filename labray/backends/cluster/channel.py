@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from functools import partial
+from operator import call
+from typing import TYPE_CHECKING, Any
 
-from labray.backends.cluster.frames import Segment, Withdrawn
+from labray.backends.cluster.inbox import Inbox, Received
 from labray.backends.cluster.outbox import Outbox
 from labray.backends.cluster.own import Own
 from labray.backends.cluster.shelf import Shelf, payload_bytes
@@ -21,42 +24,21 @@ from labray.backends.cluster.waiter import Waiter
 from labray.errors import LabrayError
 from labray.ids import ObjectID, Place, is_put
 from labray.messages import (
-    Get,
-    Granted,
     Reclaim,
-    Room,
     Run,
     Stored,
     Trim,
-    Unpin,
     Unused,
-    Values,
     Warned,
 )
+from labray.port import Answer
+from labray.steps import Owed, at_once, each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from labray.backends.cluster.intake import Intake
-    from labray.messages import Call, Notice, Payload
+    from labray.backends.cluster.wires import Wire
+    from labray.messages import Call, Payload
     from labray.steps import Step
-
-LATE = 256
-"""Questions given up whose answers may still come; each is a few hundred bytes."""
-
-
-class Wire(Protocol):
-    """Carries batches of words. `send` from any thread; `receive` from one thread at a time."""
-
-    def send(self, messages: Sequence[Call | Segment], fd: int = -1) -> None: ...
-
-    def receive(self, timeout: float | None) -> Sequence[Notice | Withdrawn]:
-        """What is there, waiting up to `timeout` seconds (None: for ever). Raises if the session is over."""
-
-    def interrupt(self, reason: BaseException) -> None:
-        """Make this and every later `receive` raise."""
-
-    def close(self) -> None: ...
 
 
 class WireChannel:
@@ -69,25 +51,26 @@ class WireChannel:
         self.client = client
         self._wire = wire
         self._pid = os.getpid()
-        self._outbox = Outbox(wire.send, self._end)
-        self._baton = threading.Lock()
-        self._waiters: dict[int, Waiter] = {}
+        self._outbox = Outbox(wire.queue, wire.push, self._end, lambda: self._own.settle())
+        self._baton = threading.RLock()  # a signal handler may call while its thread reads
+        self._reading = False  # whether somebody has it
         self._taking = Waiter()
-        self._taker: Waiter | None = None  # the same, while it waits
+        self._over: Step = partial(setattr, self._taking, "answer", None)
         self._intake = intake  # of a worker: what it has read and not begun
-        self._late: dict[int, Call | Segment] = {}
-        self._discard_refs: Callable[[Notice], None] | None = None
         self._closed: BaseException | None = None
         self._shelf = Shelf(self, directory)
         self._reader = self._shelf.reader
-        self._own = Own(self._reader, self._shelf.writer, self._outbox.add, self._unpin)
-        self._on: dict[type, Callable[..., None]] = {
-            Run: lambda notice: None,  # the intake has it
-            Withdrawn: lambda notice: None,
-            Reclaim: self._own.reclaim,
-            Trim: lambda notice: self._shelf.writer.trim(),
-            Warned: lambda notice: warn(notice.text),
+        self._own = Own(self._reader, self._shelf.writer, self._outbox)
+        on: dict[type, Callable[..., None]] = {
+            Reclaim: lambda notice: self._own.reclaim(notice, self._inbox.off(notice)),
+            Trim: self._trim,
+            Warned: self._warn,
         }
+        self._inbox = Inbox(self._outbox, on)
+
+    def on_answer(self, received: Received) -> None:
+        """Who makes handles of what an answer gives, and says how they are counted."""
+        self._inbox.received = received
 
     # ------------------------------------------------------------ out
 
@@ -97,8 +80,9 @@ class WireChannel:
         self._outbox.add(message, step)
 
     def answer(self, message: Call, step: Step | None = None) -> None:
-        """Queue a result that `take`, called next, sends: at once if no other task is there."""
-        self._outbox.put(message, step)
+        """Queue the result of what `take` gave; the next `take` sends it: at once if no other task is there."""
+        over = self._over
+        self._outbox.put(message, over if step is None else each(call, (step, over)))
 
     def _end(self, error: BaseException) -> None:
         """The wire has said that the session is over: from now on every call says so."""
@@ -106,129 +90,132 @@ class WireChannel:
 
     # ------------------------------------------------------------ in
 
-    def ask(self, message: Any, request: int, timeout: float | None, fd: int = -1) -> Notice | None:
+    def ask(self, message: Any, request: int, timeout: float | None, fd: int = -1) -> Answer | None:
         """Send and wait for the answer to this request. None: the time is up. fd: goes with it."""
         self._check()
-        waiter = self._waiters[request] = Waiter()
+        waiter = Waiter(message)
+        inbox = self._inbox
+        leave = partial(inbox.left.append, request)
         try:
-            self._outbox.hand(message, fd)
-            answer = self._wait(waiter, timeout)
-        finally:
-            self._waiters.pop(request, None)
+            self._outbox.hand(message, partial(inbox.waiters.__setitem__, request, waiter), fd)
+            self._wait(waiter, timeout)
+        except BaseException:
+            leave()
             self._wake_next()
-            if waiter.notice is None:
-                self._late[request] = message
-                if len(self._late) > LATE:
-                    del self._late[next(iter(self._late))]
+            raise
+        if waiter.answer is None:
+            inbox.late.append(request)
+        self._wake_next()
+        answer: Answer | None = waiter.answer
         return answer
 
     def take(self) -> Run:
-        """The next task for this worker's main thread. A worker ends with its wire, not by word."""
+        """The next task for this worker's main thread, until it is answered. A worker ends with its wire, unasked."""
         taker = self._taking
-        taker.notice = None
-        self._taker = taker
-        try:
+        if taker.answer is None:
+            self._inbox.see_to_those_who_left()
             self._offer()
-            if taker.notice is None and self._outbox and self._baton.acquire(blocking=False):
-                try:
-                    while taker.notice is None and self._read(0):
-                        pass
-                finally:
-                    self._pass_baton()
-            if taker.notice is not None:
+            if taker.answer is None and self._outbox:
+                self._read_what_is_there(taker)
+            if taker.answer is not None:
                 self._outbox.arm()  # results wait for company while the next task runs, but not for long
             else:
                 self._outbox.flush()
                 self._wait(taker, None)
-        finally:
-            self._taker = None
             self._wake_next()
-        run = taker.notice
+        run = taker.answer
         assert isinstance(run, Run)
         return run
 
-    def _wait(self, waiter: Waiter, timeout: float | None) -> Notice | None:
+    def is_owed(self, run: Run) -> bool:
+        """Whether it was taken, and has not been answered."""
+        return self._taking.answer is run
+
+    def _wait(self, waiter: Waiter, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
-        while waiter.notice is None:
+        while waiter.answer is None:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                return None
-            if self._baton.acquire(blocking=False):
-                try:
-                    while waiter.notice is None:
-                        self._read(left)
-                        if deadline is not None:
-                            left = deadline - time.monotonic()
-                            if left <= 0:
-                                break
-                finally:
-                    self._pass_baton()
-            else:
+                return
+            if not self._read_until(waiter, deadline, left):
                 waiter.pause(left)
                 self._check()
-        return waiter.notice
 
-    def _pass_baton(self) -> None:
-        self._baton.release()
+    def _read_until(self, waiter: Waiter, deadline: float | None, left: float | None) -> bool:
+        """Read for all until this one is served; whether it was for this thread to read."""
+        mine, below = False, self._baton._is_owned()  # type: ignore[attr-defined]
+        try:
+            mine = self._baton.acquire(blocking=False)
+            if mine:
+                self._reading = True
+            while mine and waiter.answer is None:
+                self._read(left)
+                if deadline is not None:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        break
+        finally:
+            try:  # the first call in here: what was acquired is released, whatever is raised
+                self._baton.release()
+                self._reading = False
+            except RuntimeError:
+                mine = False
+        if below:  # this is a signal handler; what it interrupted waits on the wire, and may have been served meanwhile
+            self._wire.nudge()
+        self._wake_next()
+        return mine
+
+    def _read_what_is_there(self, taker: Waiter | None = None) -> None:
+        """Without waiting, if nobody else reads; no more than makes this taker go on."""
+        try:
+            if self._baton.acquire(blocking=False):
+                while (taker is None or taker.answer is None) and self._read(0) and taker is not None:
+                    pass
+        finally:
+            try:  # noqa: SIM105  (the first call in here, see `_read_until`)
+                self._baton.release()
+            except RuntimeError:  # another thread has it
+                pass
         self._wake_next()
 
     def _wake_next(self) -> None:
         """Somebody who still waits must read. Whoever stops waiting calls this: it may have been the one chosen."""
-        if self._waiters and not self._baton.locked():
-            for waiter in list(self._waiters.values()):
-                if waiter.notice is None:
+        if self._reading:  # a guess: if it is wrong, they look up by themselves after a while
+            return
+        if self._inbox.waiters:
+            for waiter in list(self._inbox.waiters.values()):
+                if waiter.answer is None:
                     waiter.wake()
                     return
-        taker = self._taker
-        if taker is not None and taker.notice is None and not self._baton.locked():
-            taker.wake()
+        elif self._intake is not None and self._taking.answer is None:
+            self._taking.wake()
 
     def _read(self, timeout: float | None) -> bool:
+        """Under the baton: read a frame, and see to all that is in it. What an interrupted one has left comes first."""
+        inbox = self._inbox
         try:
-            notices = self._wire.receive(timeout)
+            if not inbox.notices and not self._wire.receive(timeout, inbox.notices):
+                self._offer()
+                return False
         except LabrayError as error:
             self._end(error)
             raise
-        for notice in notices:
-            handle = self._on.get(type(notice))
-            if handle is None:
-                self._answer(notice)  # type: ignore[arg-type]  # a Withdrawn has its handler
-            else:
-                handle(notice)
+        inbox.see_to_all()
         self._offer()  # whatever was read: nothing begins while anything is unread
-        return bool(notices)
+        return True
 
-    def _answer(self, notice: Notice) -> None:
-        request: int = notice.request  # type: ignore[union-attr]
-        waiter = self._waiters.get(request)
-        if waiter is None:
-            self._discard(notice, self._late.pop(request, None))
-        else:
-            waiter.notice = notice
-            waiter.wake()
+    def _trim(self, notice: Trim) -> None:
+        self._shelf.writer.trim()
+        self._inbox.off(notice)()
+
+    def _warn(self, notice: Warned) -> None:
+        self._inbox.off(notice)()
+        warn(notice.text)
 
     def _offer(self) -> None:
         """There may be something to begin, if the main thread waits for that."""
-        taker = self._taker
-        if taker is not None and self._intake is not None:
-            self._intake.offer(taker)
-
-    # ------------------------------------------------------------ answers that came too late
-
-    def on_late(self, discard: Callable[[Notice], None]) -> None:
-        """Who gives back the refs inside an answer that nobody waits for any more."""
-        self._discard_refs = discard
-
-    def _discard(self, notice: Notice, asked: Call | Segment | None) -> None:
-        """Give back what an answer that nobody waits for has pinned, lent or granted."""
-        if type(notice) is Granted and type(asked) is Room:
-            self.post(Unused(asked.id))
-        if type(notice) is Values and type(asked) is Get:
-            pinned = [(r.id, 1) for r, v in zip(asked.refs, notice.values, strict=False) if type(v) is Stored]
-            if pinned:
-                self.post(Unpin(tuple(pinned)))
-        if self._discard_refs is not None:
-            self._discard_refs(notice)
+        if self._intake is not None and self._taking.answer is None:
+            self._intake.offer(self._taking)
 
     # ------------------------------------------------------------ the store
 
@@ -236,11 +223,10 @@ class WireChannel:
         """Write a large payload into this node's store."""
         self._check()
         size = payload_bytes(payload)
-        if not self._shelf.writer.has_room(size) and self._baton.acquire(blocking=False):
-            try:  # blocks given back may be waiting on the wire: warm pages are ten times faster than fresh
-                self._read(0)
-            finally:
-                self._pass_baton()
+        self._own.settle()
+        if not self._shelf.writer.has_room(size):
+            # blocks given back may be waiting on the wire: warm pages are ten times faster than fresh
+            self._read_what_is_there()
         stored = self._shelf.store(object_id, payload)
         if is_put(object_id):
             self._own.wrote(object_id, stored)
@@ -253,16 +239,15 @@ class WireChannel:
 
     def load(self, object_id: ObjectID, stored: Stored, pin: object | None = None) -> Payload:
         """The stored payload as read-only views; Unpin is posted when the last one dies."""
-        return self._reader.load(object_id, stored, self._unpin)
+        if pin is None:
+            pin = Owed()
+            at_once(pin.arm(*self._inbox.unpinning(object_id)))
+        return self._reader.load(object_id, stored, pin)
 
     def reread(self, object_id: ObjectID) -> Payload | None:
         """What this process put itself, if it still lies where it was written."""
         self._check()
         return self._own.read(object_id)
-
-    def _unpin(self, object_id: ObjectID) -> None:
-        if self._closed is None and os.getpid() == self._pid:
-            self._outbox.add(Unpin(((object_id, 1),)))
 
     # ------------------------------------------------------------ the rest
 
@@ -284,12 +269,13 @@ class WireChannel:
             self._closed = reason
         self._wire.interrupt(reason)
         self._outbox.close()
-        for waiter in list(self._waiters.values()):
+        for waiter in list(self._inbox.waiters.values()):
             waiter.wake()
         self._shelf.writer.close()
         self._reader.close()
 
     def _check(self) -> None:
+        self._inbox.see_to_those_who_left()
         if self._closed is not None:
             raise self._closed
         if os.getpid() != self._pid:

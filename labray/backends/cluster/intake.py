@@ -9,14 +9,18 @@ import os
 import select
 import threading
 from collections import deque
+from functools import partial
+from operator import call
 from typing import TYPE_CHECKING
 
 from labray.backends.cluster.frames import Withdrawn
 from labray.messages import Run
+from labray.steps import at_once, each
 
 if TYPE_CHECKING:
     from labray.backends.cluster.waiter import Waiter
     from labray.messages import Notice
+    from labray.steps import Step
 
 
 class Intake:
@@ -27,26 +31,33 @@ class Intake:
     """
 
     def __init__(self, end: int, permits: int) -> None:
-        self.lock = threading.Lock()
-        self._permits = permits
+        self.lock = threading.RLock()
         self._unread = select.poll()
         self._unread.register(end, select.POLLIN)
         self._runs: deque[Run] = deque()
-        self._permitted = False  # to begin one more
+        self._permitted: list[None] = []  # one, if it may begin one more
+        self._permit = partial(os.eventfd_read, permits), partial(self._permitted.append, None)
 
-    def add(self, notice: Notice | Withdrawn) -> None:
-        """Under the lock: what was read."""
+    def adding(self, notice: Notice | Withdrawn) -> Step | None:
+        """Under the lock: the step that adds what was read; None if it is nothing that is taken in."""
+        runs = self._runs
         if type(notice) is Run:
-            self._runs.append(notice)
-        elif type(notice) is Withdrawn and notice.tasks:
-            self._runs = deque(run for run in self._runs if run.spec.id not in notice.tasks)
+            return partial(runs.append, notice)
+        if type(notice) is Withdrawn:
+            return each(runs.remove, [run for run in runs if run.spec.id in notice.tasks])
+        return None
 
     def offer(self, taker: Waiter) -> None:
         """Hand the main thread what it may begin, if there is anything and it has not got it yet."""
+        if taker.answer is not None or not self._runs:
+            return
         with self.lock:
-            if taker.notice is None and self._may_begin():
-                self._permitted = False
-                taker.notice = self._runs.popleft()
+            while taker.answer is None and self._may_begin():
+                hand = each(setattr, (taker,), ("answer",), map(call, (self._runs.popleft,)))
+                try:
+                    at_once(self._permitted.pop, hand)
+                except LookupError:  # a signal handler called labray, and has done it
+                    continue
                 taker.wake()
 
     def _may_begin(self) -> bool:
@@ -55,8 +66,7 @@ class Intake:
             if not self._runs:
                 return False
             try:
-                os.eventfd_read(self._permits)
+                at_once(*self._permit)
             except BlockingIOError:  # taken back
                 return False
-            self._permitted = True
         return bool(self._runs) and not self._unread.poll(0)  # what is unread may withdraw the first

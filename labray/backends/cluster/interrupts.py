@@ -13,8 +13,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from labray.backends.cluster.channel import WireChannel
+from labray.backends.cluster.end import Ready
 from labray.backends.cluster.waiter import Waiter
-from labray.backends.cluster.worker import PipeWire
 from labray.executor import Executor
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ LATER_S = 0.05
 """The same, where the system lacked what it takes."""
 
 PAUSES = frozenset(
-    (PipeWire.wait.__code__, WireChannel.sleep.__code__, WireChannel.spend.__code__, Waiter.pause.__code__)
+    (Ready.wait.__code__, WireChannel.sleep.__code__, WireChannel.spend.__code__, Waiter.pause.__code__)
 )
 """Where they do nothing but wait."""
 

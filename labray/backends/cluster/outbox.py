@@ -1,7 +1,8 @@
 """What a client process has to say and has not sent yet, and the thread that sees that it leaves.
 
 `add` never waits, since finalizers call it, in whatever thread and state. What is there leaves with the next `flush`,
-at 64 messages, or within about a millisecond by a thread that sleeps while there is nothing for long.
+at 64 messages, or within about a millisecond by a thread that sleeps while there is nothing for long. A message is in
+`messages`, then in a frame, then gone, each in one step: whatever is raised in between, it is said, and once.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from itertools import repeat
+from operator import call
+from queue import SimpleQueue
 
-from labray.backends.cluster.frames import Segment
+from labray.backends.cluster.frames import Segment, encode
 from labray.backends.cluster.speech import warn
 from labray.errors import LabrayError
 from labray.messages import Call
-from labray.steps import Step, at_once
+from labray.steps import Step, at_once, each
 
 BATCH = 64
 FLUSH_S = 0.001
@@ -25,117 +29,151 @@ LINGER = 20
 
 
 class Outbox:
-    """send(messages) raises a LabrayError once the session is over; ended(error) is told of that."""
+    """queue(frame): the step that gives the wire a frame; push: sends all. ended(error): the session is over.
+
+    turn: is called in each turn of the thread. ring: a step that wakes it.
+    """
 
     def __init__(
-        self, send: Callable[[list[Call | Segment], int], None], ended: Callable[[LabrayError], None]
+        self,
+        queue: Callable[[bytes, int], Step],
+        push: Callable[[], None],
+        ended: Callable[[LabrayError], None],
+        turn: Callable[[], None],
     ) -> None:
-        self._send = send
+        self.messages: deque[Call | Segment] = deque()
+        self._queue = queue
+        self._batch: dict[int, None] = {0: None}  # the number of the next
+        self._push = push
         self._ended = ended
-        self._messages: deque[Call | Segment] = deque()
-        self._sending = threading.Lock()
+        self._turn = turn
+        self._sending = threading.RLock()  # a signal handler may call while its thread is sending
         self._armed = False
         self._closed = False
-        self._alarm = threading.Lock()
-        self._alarm.acquire()
+        self._alarm: SimpleQueue[None] = SimpleQueue()
+        self.ring: Step = partial(self._alarm.put, None)
         self._flusher = threading.Thread(target=self._flush_soon, name="labray-flush", daemon=True)
         self._flusher.start()
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self.messages)
 
     def put(self, message: Call | Segment, step: Step | None = None) -> None:
         """To leave with the next flush, which the caller sees to. step: is taken with it, or neither is done."""
         if step is None:
-            self._messages.append(message)
+            self.messages.append(message)
         else:
-            at_once(step, partial(self._messages.append, message))
+            at_once(step, partial(self.messages.append, message))
 
     def add(self, message: Call | Segment, step: Step | None = None) -> None:
         """To leave soon."""
         self.put(message, step)
-        if len(self._messages) >= BATCH and self._sending.acquire(blocking=False):
-            try:
-                self._send_all()
-            finally:
-                self._sending.release()
-        else:
+        if len(self.messages) < BATCH or not self._try_to_flush():
             self.arm()
 
     def flush(self) -> None:
         with self._sending:
             self._send_all()
 
-    def hand(self, message: Call | Segment, fd: int) -> None:
+    def hand(self, message: Call | Segment, step: Step, fd: int) -> None:
         """Now, with all that is there. fd: a descriptor goes with it (-1: none), and then it goes alone."""
         if fd < 0:
-            self._messages.append(message)
+            self.put(message, step)
         with self._sending:
-            self._send_all()
             if fd >= 0:
-                self._say([message], fd)
+                self._pack()
+                at_once(step, self._queue(encode([message]), fd))
+            self._send_all()
+
+    def _try_to_flush(self) -> bool:
+        """Unless another thread is at it."""
+        mine = False
+        try:
+            mine = self._sending.acquire(blocking=False)
+            if mine:
+                self._send_all()
+        finally:
+            try:  # the first call in here: what was acquired is released, whatever is raised
+                self._sending.release()
+            except RuntimeError:
+                mine = False
+        return mine
 
     def _send_all(self) -> None:
-        messages = self._messages
-        batch = []
-        while messages:
-            batch.append(messages.popleft())
-        if batch:
-            self._say(batch, -1)
-
-    def _say(self, batch: list[Call | Segment], fd: int) -> None:
+        self._pack()
         try:
-            self._send(batch, fd)
+            self._push()
         except LabrayError as error:
             self._ended(error)
             raise
-        except (OverflowError, TypeError, ValueError, MemoryError):  # of one: the others leave
-            if len(batch) == 1:
-                raise
-            self._say_each(batch)
 
-    def _say_each(self, batch: list[Call | Segment]) -> None:
-        failed: list[Exception] = []
-        for message in batch:
-            try:
-                self._say([message], -1)
-            except LabrayError:
-                raise
-            except Exception as error:  # noqa: BLE001  (it is raised below: the first of them)
-                failed.append(error)
-        if failed:
-            raise failed[0]
+    def _pack(self) -> None:
+        """All that there is to say into a frame; what no frame can hold is dropped, with its error."""
+        messages = self.messages
+        while messages:
+            (number,) = self._batch
+            batch = list(messages)
+            frames, failed = _frames(batch)
+            said, next_one = each(call, repeat(messages.popleft, len(batch))), number + 1
+            steps = [self._queue(frame, -1) for frame in frames]
+            try:  # if it is not the next any more, a signal handler called labray, and has said it
+                at_once(
+                    partial(self._batch.pop, number), partial(self._batch.setdefault, next_one), said, *steps
+                )
+            except KeyError:
+                continue
+            if failed is not None:
+                raise failed
 
     def arm(self) -> None:
         """Have the thread flush in a millisecond."""
-        if self._armed and not self._closed:
-            return
-        self._armed = True
-        try:
-            self._alarm.release()
-        except RuntimeError:  # armed by two threads at once: it is awake already
-            return
+        if not self._armed or self._closed:
+            self.ring()
+            self._armed = True
 
     def _flush_soon(self) -> None:
         while True:
-            self._alarm.acquire()
+            if self._is_over():  # looked at again: the alarm that told of it may have been taken for another
+                return
+            self._alarm.get()
             idle = 0
             while idle < LINGER:
-                if self._closed:
+                if self._is_over():
                     return
                 time.sleep(FLUSH_S)
-                idle = 0 if self._messages else idle + 1
+                idle = 0 if self.messages else idle + 1
+                while not self._alarm.empty():
+                    self._alarm.get()
+                self._turn()
                 try:
-                    self.flush()
+                    self._try_to_flush()  # whoever is sending may be a thread that waits for this one to end
                 except LabrayError:  # the session is over; whoever calls next is told
                     return
                 except Exception as error:  # noqa: BLE001  (who stops to send stops all who wait for an answer)
                     warn(f"a message to the node could not be sent: {type(error).__name__}: {error}")
             self._armed = False
-            if self._messages:  # said while we were about to lie down
+            if self.messages:  # said while we were about to lie down
                 self.arm()
+
+    def _is_over(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
         self._closed = True
-        self.arm()
-        self._flusher.join()
+        self.ring()
+        if threading.current_thread() is not self._flusher:
+            self._flusher.join()
+
+
+def _frames(batch: list[Call | Segment]) -> tuple[list[bytes], Exception | None]:
+    """One, but if some of it cannot be said: then one each, and the first error."""
+    try:
+        return [encode(batch)], None
+    except (OverflowError, TypeError, ValueError, MemoryError) as error:
+        frames, failed = [], error
+        for message in batch:
+            try:
+                frames.append(encode([message]))
+            except (OverflowError, TypeError, ValueError, MemoryError):
+                continue
+        return frames, failed

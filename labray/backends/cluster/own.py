@@ -7,39 +7,31 @@ it as it is until the last view is gone.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from labray.messages import Pin
+from labray.messages import Pin, Unpin
+from labray.steps import Owed, at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from labray.backends.cluster.outbox import Outbox
     from labray.backends.cluster.reader import Reader
     from labray.backends.cluster.store import Writer
     from labray.ids import ObjectID
     from labray.messages import Payload, Reclaim, Stored
+    from labray.steps import Step
 
 Key = tuple[int, int]
 """Segment and offset of a block."""
 
 
 class Own:
-    """say: to the node, soon. unpin: tell it that the last view of an object is gone.
+    """There is no lock: views die in the middle of anything, and exceptions are raised there; so every step is one."""
 
-    There is no lock: views die in the middle of anything, so every step is atomic.
-    """
-
-    def __init__(
-        self,
-        reader: Reader,
-        writer: Writer,
-        say: Callable[[Pin], None],
-        unpin: Callable[[ObjectID], None],
-    ) -> None:
+    def __init__(self, reader: Reader, writer: Writer, outbox: Outbox) -> None:
         self._reader = reader
         self._writer = writer
-        self._say = say
-        self._unpin = unpin
+        self._outbox = outbox
         self._known: dict[ObjectID, Stored] = {}
         self._ids: dict[Key, ObjectID] = {}
         self._views: dict[Key, list[None]] = {}
@@ -58,34 +50,34 @@ class Own:
         if stored is None:
             return None
         key = (stored.block.segment, stored.block.offset)
-        self._views.setdefault(key, []).append(None)
-        if self._known.get(id) is not stored:  # given back in this very moment
-            self._let_go(key)
+        views, pin = self._views.setdefault(key, []), Owed()
+        say, ring = self._outbox.messages.append, self._outbox.ring
+        begin = partial(views.append, None), partial(say, Pin((id,)))
+        end = views.pop, partial(say, Unpin(((id, 1),))), ring
+        try:  # what has been given back in this very moment is known no more
+            at_once(partial(self._known.__getitem__, id), *begin, pin.arm(*end))
+        except KeyError:
             return None
-        self._say(Pin((id,)))
-        return self._reader.load(id, stored, lambda _: self._died(id, key))
+        self._outbox.arm()
+        return self._reader.load(id, stored, pin)
 
-    def reclaim(self, notice: Reclaim) -> None:
+    def reclaim(self, notice: Reclaim, taken: Step) -> None:
         """The node needs the block no more: it may be written again once no view of ours is left."""
         key = (notice.block.segment, notice.block.offset)
-        id = self._ids.pop(key, None)
-        if id is not None:
-            self._known.pop(id, None)
-        self._owed[key] = notice
-        if not self._views.get(key):
-            self._settle(key)
+        id = self._ids.get(key)
+        known = (
+            (partial(self._known.pop, id, None), partial(self._ids.pop, key, None)) if id is not None else ()
+        )
+        at_once(taken, partial(self._owed.__setitem__, key, notice), *known)
+        self.settle()
 
-    def _died(self, id: ObjectID, key: Key) -> None:
-        self._unpin(id)
-        self._let_go(key)
-
-    def _let_go(self, key: Key) -> None:
-        views = self._views[key]
-        views.pop()
-        if not views:
-            self._settle(key)
-
-    def _settle(self, key: Key) -> None:
-        notice = self._owed.pop(key, None)
-        if notice is not None:
-            self._writer.free(notice.block, notice.keep)
+    def settle(self) -> None:
+        """See which blocks that are wanted back are looked at no more."""
+        for key, notice in list(self._owed.items()):
+            if not self._views.get(key):
+                try:
+                    at_once(partial(self._owed.pop, key), *self._writer.freeing(notice.block, notice.keep))
+                except KeyError:  # another thread was faster
+                    continue
+                self._views.pop(key, None)
+        self._writer.see_to_trimming()

@@ -24,9 +24,9 @@ SHORT = frozenset((errno.ENOBUFS, errno.ENOMEM))
 PAUSE_S = 0.001
 """When the kernel has no memory for a message: the socket says that it is writable all the same."""
 
-_BEGINS = 0xC1  # no msgpack begins so: the length of a frame follows, and then the frame in pieces
-_HEAD_BYTES = 9
-_FD_BYTES = socket.CMSG_SPACE(4)
+BEGINS = 0xC1  # no msgpack begins so: the length of a frame follows, and then the frame in pieces
+HEAD_BYTES = 9
+FD_BYTES = socket.CMSG_SPACE(4)
 
 
 class Closed(Exception):
@@ -91,13 +91,13 @@ class Pipe:
             except BlockingIOError:
                 return False
             except OSError as error:
-                return _again(error)
+                return again(error)
             return True
         return self._attempt(lambda: socket.send_fds(self.socket, [frame], [fd]))
 
     def _offer_large(self, frame: bytes) -> bool:
         assert len(frame) < LARGEST_BYTES, f"a message of {len(frame)} bytes: more than {LARGEST_BYTES}"
-        head = bytes([_BEGINS]) + len(frame).to_bytes(_HEAD_BYTES - 1, "little")
+        head = bytes([BEGINS]) + len(frame).to_bytes(HEAD_BYTES - 1, "little")
         if not self._attempt(lambda: self.socket.send(head)):
             return False
         self._unsent = memoryview(frame)
@@ -115,7 +115,7 @@ class Pipe:
         try:
             send()
         except OSError as error:
-            return _again(error)
+            return again(error)
         return True
 
     def receive(self) -> memoryview | None:
@@ -123,13 +123,13 @@ class Pipe:
         while True:
             room = self._view if self._large is None else self._large[self._filled :]
             try:
-                count, extra, _, _ = self.socket.recvmsg_into([room], _FD_BYTES, socket.MSG_CMSG_CLOEXEC)
+                count, extra, _, _ = self.socket.recvmsg_into([room], FD_BYTES, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return None
             except ConnectionResetError:  # told once; what it said before it left is still here
                 continue
             except OSError as error:
-                _again(error)
+                again(error)
                 return None
             if extra or self.passed >= 0:
                 self._keep(extra)
@@ -140,7 +140,7 @@ class Pipe:
                 if self._filled == len(self._large):
                     whole, self._large = self._large, None
                     return whole
-            elif count != _HEAD_BYTES or self._room[0] != _BEGINS:
+            elif count != HEAD_BYTES or self._room[0] != BEGINS:
                 return self._view[:count]
             else:
                 self._begin(int.from_bytes(self._view[1:count], "little"))
@@ -169,7 +169,7 @@ class Pipe:
         self.socket.close()
 
 
-def _again(error: OSError) -> bool:
+def again(error: OSError) -> bool:
     """False, perhaps after a moment, if to try again may help. Raises Closed at the end, and what is unheard of."""
     if error.errno in GONE:
         raise Closed(str(error)) from error

@@ -5,13 +5,11 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import weakref
-from collections.abc import Callable
-from typing import Any
 
 from labray.backends.cluster.allocator import aligned, extent
 from labray.backends.cluster.descriptors import OUT, described
 from labray.backends.cluster.store import link
+from labray.backends.cluster.viewed import numpy, viewed
 from labray.ids import ObjectID
 from labray.messages import Block, Payload, Stored
 
@@ -22,47 +20,30 @@ def _why(error: OSError) -> str:
     return described(error)
 
 
-class _Watch(weakref.ref[Any]):
-    """On the array behind an object's views. (weakref.finalize does as much, at four times the cost.)"""
-
-    __slots__ = ("object_id", "unpin")
-    object_id: ObjectID
-    unpin: Callable[[ObjectID], None]
-
-    __hash__ = object.__hash__  # of itself: an array has no hash, and a dead one is equal to nothing
-    __eq__ = object.__eq__
-
-
 class Reader:
     """Read-only views on the blocks of a node. Mappings are kept: mapping again costs a fault for every page."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._maps: dict[tuple[str, int], mmap.mmap] = {}
-        self._watches: set[_Watch] = set()
 
     def view(self, block: Block) -> memoryview:
         """The bytes of a block as it lies in the store, padding included."""
         room = self._map(block)
         return memoryview(room)[block.offset : block.offset + extent(block.sizes)]
 
-    def load(self, object_id: ObjectID, stored: Stored, unpin: Callable[[ObjectID], None]) -> Payload:
-        """The payload without a copy; unpin(object_id) is called when the last view on it has died."""
-        import numpy as np  # here: a program that stores nothing large should not pay for the import
-
-        block = stored.block
+    def load(self, object_id: ObjectID, stored: Stored, pin: object) -> Payload:
+        """The payload without a copy; the pin is let go of when the last view on it has died."""
+        np, block = numpy(), stored.block
         try:
             room = self._map(block)
         except OSError as error:
-            unpin(object_id)
             raise OSError(error.errno, f"object {object_id} cannot be read: {_why(error)}") from error
-        whole = np.frombuffer(room, np.uint8, extent(block.sizes), block.offset)
         # A memoryview of a memoryview hangs on the first exporter, not on the view between: only an array that
         # is itself the exporter lives exactly as long as the last view.
-        watch = _Watch(whole, self._died)
-        watch.object_id, watch.unpin = object_id, unpin
-        self._watches.add(watch)
-        view = memoryview(whole)  # type: ignore[arg-type]
+        whole = np.frombuffer(room, np.uint8, extent(block.sizes), block.offset).view(viewed())
+        whole.pin = pin
+        view = memoryview(whole)
         parts, offset = [], 0
         for size in block.sizes:
             parts.append(view[offset : offset + size])
@@ -72,10 +53,6 @@ class Reader:
     def close(self) -> None:
         """Let go of all memory that no view is on."""
         self._maps.clear()
-
-    def _died(self, watch: _Watch) -> None:
-        self._watches.discard(watch)
-        watch.unpin(watch.object_id)
 
     def _map(self, block: Block) -> mmap.mmap:
         key = (block.writer, block.segment)
@@ -93,11 +70,8 @@ class Reader:
         return room
 
     def _open(self, key: tuple[str, int]) -> mmap.mmap:
-        fd = os.open(link(self._directory, *key), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-        finally:
-            os.close(fd)
+        with open(link(self._directory, *key), "rb", buffering=0) as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _let_go(self) -> None:
         """Of segments that are gone with their writer: a mapping holds a descriptor, and what pages it has touched."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -65,7 +67,7 @@ class ClusterSession:
 
     def __init__(self, config: Config) -> None:
         self._pid = os.getpid()
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()  # a signal handler may call while its thread is here
         self._closed = False
         self._past: list[Event] = []
         need(START_FDS)
@@ -87,7 +89,7 @@ class ClusterSession:
             self._wire.greet(BOOT_S)
             self.channel = WireChannel(self._wire, first, self._boot.driver, self._boot.directory)
             process = Process(self.channel, self._boot.session)
-            self.channel.on_late(process.discard)
+            self.channel.on_answer(process.received)
             self.port: Port = process
         except BaseException:
             self._end()
@@ -157,9 +159,9 @@ class ClusterSession:
         with self._closing:
             if self._closed or os.getpid() != self._pid:
                 return
-            self._closed = True
-        self.channel.close(NotInitializedError("this session was shut down: call labray.init() first."))
-        self._end()
+            self.channel.close(NotInitializedError("this session was shut down: call labray.init() first."))
+            self._end()
+            self._closed = True  # interrupted before, it is done again
 
     def _end(self) -> None:
         with contextlib.suppress(OSError):  # it has gone already
@@ -169,15 +171,28 @@ class ClusterSession:
         self._control.close()
         template = getattr(self, "_template", None)
         if template is not None:
-            try:
-                template.wait(END_S)
-            except subprocess.TimeoutExpired:  # the kernel ends its children with it
-                template.send_signal(signal.SIGKILL)
-                template.wait()
+            _await(template)
         self._ear.close()
         self._wire.close()
         for directory in self._directories:
             directory.remove()
+
+
+def _await(template: subprocess.Popen[bytes]) -> None:
+    """Its end; by force, if it takes too long. Not with Popen.wait, whose lock an interrupt in it keeps."""
+    deadline, pause = time.monotonic() + END_S, 0.0005
+    while template.returncode is None:
+        try:
+            if os.waitpid(template.pid, os.WNOHANG)[0]:
+                template.returncode = 0
+        except ChildProcessError:  # it was seen to end before
+            template.returncode = 0
+        if time.monotonic() > deadline:  # the kernel ends its children with it
+            os.kill(template.pid, signal.SIGKILL)
+            deadline = math.inf
+        if template.returncode is None:
+            time.sleep(pause)
+            pause = min(2 * pause, 0.02)
 
 
 def _boot(config: Config) -> tuple[Boot, Sequence[Directory]]:

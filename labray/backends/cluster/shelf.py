@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from labray.backends.cluster.frames import Segment
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class Shelf:
     def __init__(self, channel: WireChannel, directory: str) -> None:
         self._channel = channel
-        self._questions = 0
+        self._numbers = count(-1, -1)  # the questions of the process module count upwards
         self.writer = Writer(channel.client, self._publish, self._ask)
         self.reader = Reader(directory)
 
@@ -37,24 +38,20 @@ class Shelf:
             raise
         return Stored(size, block, payload.refs)
 
-    def _number(self) -> int:
-        self._questions -= 1  # below zero: the questions of the process module count upwards
-        return self._questions
-
     def _publish(self, number: int, fd: int) -> None:
-        request = self._number()
+        request = next(self._numbers)
         answer = self._channel.ask(Segment(request, number), request, None, fd)
-        assert isinstance(answer, Granted)
-        if answer.error is not None:
-            raise restore(answer.error)
+        assert answer is not None and isinstance(answer.notice, Granted)
+        if answer.notice.error is not None:
+            raise restore(answer.notice.error)
 
     def _ask(self, id: ObjectID, size: int, more: int, most: int) -> int:
-        request = self._number()
+        request = next(self._numbers)
         answer = self._channel.ask(Room(request, id, size, more, most), request, None)
-        assert isinstance(answer, Granted)
-        if answer.error is not None:
-            raise restore(answer.error)
-        return answer.room
+        assert answer is not None and isinstance(answer.notice, Granted)
+        if answer.notice.error is not None:
+            raise restore(answer.notice.error)
+        return answer.notice.room
 
 
 def payload_bytes(payload: Payload) -> int:

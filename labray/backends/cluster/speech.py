@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 import warnings
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from labray.backends.cluster.worker_output import SIZE_BYTES, Line
+from labray.steps import at_once
 
 WINDOW_S = 1.0
 REMEMBERED = 10_000
@@ -63,6 +65,7 @@ class Ear:
     def __init__(self) -> None:
         self._fd, self.theirs = os.pipe2(os.O_CLOEXEC)
         self._bell = os.eventfd(0, os.EFD_CLOEXEC)
+        self._closed = False
         self._folder = Folder()
         self._told = False
         self._thread = threading.Thread(target=self._listen, name="labray-output", daemon=True)
@@ -79,8 +82,9 @@ class Ear:
             self._thread.join()
         elif self._thread.ident is None:  # the start failed
             os.close(self.theirs)
-        os.close(self._fd)
-        os.close(self._bell)
+        if not self._closed:
+            over = partial(setattr, self, "_closed", True)
+            at_once(partial(os.close, self._fd), partial(os.close, self._bell), over)
 
     def _listen(self) -> None:
         poll = select.poll()

@@ -17,14 +17,17 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Protocol
 
 from labray.backends.cluster.allocator import Allocator, aligned, extent
 from labray.backends.cluster.descriptors import OUT, described
 from labray.backends.cluster.memory import NoMemory, Segment
+from labray.errors import LabraySystemError
 from labray.ids import ObjectID
 from labray.messages import Block
+from labray.steps import Step, at_once
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -58,10 +61,12 @@ class Writer:
         self._made = 0  # some of them for nobody: who waits for an answer may be interrupted
         self._freed: deque[Block] = deque()
         self._trimming = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call while its thread writes: that is refused
 
     def has_room(self, size: int) -> bool:
         """Whether it can be written without asking, and mostly into warm pages."""
+        if self._is_writing():
+            return True
         with self._lock:
             self._settle()
             place = self._allocator.find(size)
@@ -71,13 +76,17 @@ class Writer:
         """Copy contiguous buffers, each to an aligned address. Raises if there is no room."""
         views = [PickleBuffer(part).raw() for part in parts]  # raw: flat bytes, whatever the shape and order
         sizes = tuple(view.nbytes for view in views)
-        segment, start = self._claim(id, extent(sizes))
-        room = memoryview(self._segments[segment].room)
-        offset = start
-        for view in views:
-            room[offset : offset + view.nbytes] = view
-            offset += aligned(view.nbytes)
-        return Block(self._name, segment, start, sizes)
+        claimed: deque[Block] = deque()
+        try:
+            block, room = self._claim(id, sizes, claimed)
+            offset = 0
+            for view in views:
+                room[offset : offset + view.nbytes] = view
+                offset += aligned(view.nbytes)
+            return block
+        except BaseException:
+            self._freed.extend(claimed)
+            raise
 
     def write_whole(self, id: ObjectID, data: bytes, sizes: tuple[int, ...]) -> Block:
         """Copy a block as it lies in another node's store."""
@@ -87,25 +96,40 @@ class Writer:
 
     def room(self, id: ObjectID, sizes: tuple[int, ...]) -> tuple[Block, memoryview]:
         """A new block, to be filled."""
-        size = extent(sizes)
-        segment, start = self._claim(id, size)
-        view = memoryview(self._segments[segment].room)[start : start + size]
-        return Block(self._name, segment, start, sizes), view
+        return self._claim(id, sizes, deque())
 
     def free(self, block: Block, keep: bool = True) -> None:
         """The block may be written again, or its pages are wanted. Never waits: whoever reads the wire calls this."""
-        self._freed.append(block)
-        if not keep:
-            self.trim()
+        at_once(*self.freeing(block, keep))
+        self.see_to_trimming()
+
+    def freeing(self, block: Block, keep: bool) -> tuple[Step, ...]:
+        """The steps of that."""
+        freed = partial(self._freed.append, block)
+        return (freed,) if keep else (freed, partial(setattr, self, "_trimming", True))
 
     def trim(self) -> None:
         """Give back the pages at the ends of segments; if somebody is about to write, after that. Never waits."""
         self._trimming = True
-        if self._lock.acquire(blocking=False):
-            try:
+        self.see_to_trimming()
+
+    def see_to_trimming(self) -> None:
+        """If it is wanted, and nobody is writing."""
+        if not self._trimming or self._is_writing():
+            return
+        try:
+            if self._lock.acquire(blocking=False):
                 self._settle()
-            finally:
+        finally:
+            try:  # noqa: SIM105  (the first call in here: what was acquired is released, whatever is raised)
                 self._lock.release()
+            except RuntimeError:  # another thread has it
+                pass
+
+    def _is_writing(self) -> bool:
+        """Whether this very thread is in the middle of something here."""
+        mine: bool = self._lock._is_owned()  # type: ignore[attr-defined]
+        return mine
 
     def close(self) -> None:
         """Let go of all memory; nothing is written any more."""
@@ -113,32 +137,42 @@ class Writer:
             os.close(self._segments.popitem()[1].fd)
 
     def _settle(self) -> None:
-        while self._freed:
-            block = self._freed.popleft()
-            self._allocator.free(block.segment, block.offset)
+        freed = self._freed
+        while freed:
+            block = freed[0]
+            self._allocator.free(block.segment, block.offset, freed.popleft)
         if self._trimming:
-            self._trimming = False
             for number, segment in self._segments.items():
                 segment.trim(self._allocator.end(number))
+            self._trimming = False
 
-    def _claim(self, id: ObjectID, size: int) -> tuple[int, int]:
+    def _claim(self, id: ObjectID, sizes: tuple[int, ...], claimed: deque[Block]) -> tuple[Block, memoryview]:
+        """A block; it is in `claimed` from the step on in which it is taken."""
+        if self._is_writing():
+            raise LabraySystemError(
+                "a signal handler cannot store a large value while its thread is storing one."
+            )
+        size = extent(sizes)
         with self._lock:
             self._settle()
-            place = self._allocator.allocate(size)
+            place = self._take(sizes, claimed)
             if place is None:
                 self._grow(max(SEGMENT_BYTES, size), self._ask(id, size, size, max(size, STEP_BYTES)))
-                place = self._allocator.allocate(size)
+                place = self._take(sizes, claimed)
                 assert place is not None
             segment, end = self._segments[place[0]], place[1] + size
-            try:
-                if end > segment.granted:
-                    most = min(end + STEP_BYTES, segment.size) - segment.granted
-                    segment.granted += self._ask(id, size, end - segment.granted, most)
-                segment.back(end)
-            except BaseException:
-                self._allocator.free(*place)
-                raise
-        return place
+            if end > segment.granted:
+                most = min(end + STEP_BYTES, segment.size) - segment.granted
+                segment.granted += self._ask(id, size, end - segment.granted, most)
+            segment.back(end)
+        return claimed[0], memoryview(segment.room)[place[1] : end]
+
+    def _take(self, sizes: tuple[int, ...], claimed: deque[Block]) -> tuple[int, int] | None:
+        size = extent(sizes)
+        place = self._allocator.find(size)
+        if place is None:
+            return None
+        return self._allocator.allocate(size, partial(claimed.append, Block(self._name, *place, sizes)))
 
     def _grow(self, size: int, granted: int) -> None:
         size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

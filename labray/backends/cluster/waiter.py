@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labray.messages import Notice
+    from labray.steps import Step
+
+LOOK_S = 0.2
+"""After which who waits for a nudge looks up by itself: whoever should have given it may have been interrupted."""
 
 
 class Waiter:
-    """A thread that waits: for an answer, or (a worker's main thread) for something to run."""
+    """A thread that waits: for the answer to what it asked, or (a worker's main thread) for something to run.
 
-    __slots__ = ("notice", "nudge")
+    answer: what came, and stays until it is done with.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("answer", "asked", "nudge")
+
+    def __init__(self, asked: Any = None) -> None:
         self.nudge = threading.Lock()
         self.nudge.acquire()
-        self.notice: Notice | None = None
+        self.asked = asked
+        self.answer: Any = None
 
     def pause(self, seconds: float | None) -> None:
-        self.nudge.acquire(timeout=-1 if seconds is None else seconds)
+        self.nudge.acquire(timeout=LOOK_S if seconds is None else min(seconds, LOOK_S))
+
+    @property
+    def woken(self) -> Step:
+        """The step that wakes it. RuntimeError, harmless, if it is awake: so it is the last."""
+        return self.nudge.release
 
     def wake(self) -> None:
         if self.nudge.locked():

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import os
+import contextlib
 import select
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, NoReturn
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import zmq
 
 from labray.backends.cluster.descriptors import described
-from labray.backends.cluster.frames import decode_notices, encode
-from labray.backends.cluster.pipe import Closed, Pipe
+from labray.backends.cluster.end import Bell, End, Ready
+from labray.backends.cluster.frames import decode_notices
+from labray.backends.cluster.pipe import Closed
 from labray.errors import SessionError
+from labray.steps import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from labray.backends.cluster.frames import Segment
-    from labray.messages import Call, Notice
-
+    from labray.steps import Step
 
 LAST_WORDS_S = 5.0
 """To say why a session has ended; what says nothing so long hangs."""
@@ -71,6 +70,30 @@ def _last_words(template: socket.socket) -> str:
     return told.decode(errors="replace") or SILENT
 
 
+class Wire(Protocol):
+    """Carries batches of words. `push` and `receive` are called by one thread at a time each."""
+
+    def queue(self, frame: bytes, fd: int = -1) -> Step:
+        """The step that puts a frame behind those that are to be sent. fd: a descriptor that goes with it."""
+
+    def push(self) -> None:
+        """Send them all."""
+
+    def receive(self, timeout: float | None, inbox: deque[Any]) -> bool:
+        """Put what is there into the inbox, waiting up to `timeout` seconds (None: for ever); whether there was any.
+
+        Raises if the session is over.
+        """
+
+    def nudge(self) -> None:
+        """Make a `receive` that waits return."""
+
+    def interrupt(self, reason: BaseException) -> None:
+        """Make this and every later `receive` raise."""
+
+    def close(self) -> None: ...
+
+
 class LineWire:
     """From the driver to its daemon, over a socket pair. Each direction has one thread at a time.
 
@@ -78,54 +101,52 @@ class LineWire:
     """
 
     def __init__(self, end: socket.socket, template: socket.socket) -> None:
-        self._pipe = Pipe(end)
-        self._sending = threading.Lock()
+        self._end = End(end)
+        self.queue = self._end.queue
         self._template = template
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._bell = Bell()
         self._over: BaseException | None = None
-        self._failing = threading.Lock()
-        self._readable = select.poll()
-        self._writable = select.poll()
-        self._writable.register(end, select.POLLOUT)
-        for fd in (end.fileno(), self._bell, template.fileno()):
-            self._readable.register(fd, select.POLLIN)
+        self._failing = threading.RLock()
+        self._writable = Ready((end.fileno(), select.POLLOUT))
+        fds = end.fileno(), self._bell.fd, template.fileno()
+        self._readable = Ready(*[(fd, select.POLLIN) for fd in fds])
 
     def greet(self, timeout: float) -> None:
         """Wait for the daemon's first word."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
-            self._wait(left)
-            try:
-                if self._pipe.receive() is not None:
-                    return
-            except Closed:
-                self._fail()
+            if self.receive(left, deque()):
+                return
         raise SessionError(f"the first node did not answer within {timeout:g} s")
 
-    def send(self, messages: Sequence[Call | Segment], fd: int = -1) -> None:
-        with self._sending:
-            if self._over:
-                raise self._over
-            try:
-                self._pipe.deliver(encode(messages), self._writable.poll, fd)
-            except Closed:
-                self._fail()
+    def push(self) -> None:
+        if self._over:
+            raise self._over
+        try:
+            self._end.send(self._writable.wait)
+        except Closed:
+            self._fail()
 
-    def receive(self, timeout: float | None) -> list[Notice]:
-        if timeout != 0:  # waiting first: to try in vain costs as much, and it mostly would be
+    def receive(self, timeout: float | None, inbox: deque[Any]) -> bool:
+        if timeout != 0 and not self._end.has_frame:  # to try in vain costs as much, and it mostly would be
             self._wait(timeout)
         if self._over:
             raise self._over
         try:
-            frame = self._pipe.receive()
+            got = self._end.receive()
         except Closed:
             self._fail()
-        return [] if frame is None else decode_notices(frame)
+        if got is None:
+            return False
+        frame, taken = got
+        with contextlib.suppress(LookupError):  # a signal handler called labray, and has taken it
+            at_once(*taken, partial(inbox.extend, decode_notices(frame)))
+        return True
 
     def _wait(self, timeout: float | None) -> None:
-        for fd, _ in self._readable.poll(None if timeout is None else math.ceil(timeout * 1000)):
-            if fd == self._bell:
-                os.eventfd_read(self._bell)
+        for fd, _ in self._readable.wait(timeout):
+            if fd == self._bell.fd:
+                self._bell.hush()
             elif fd == self._template.fileno():
                 self._fail()
 
@@ -138,8 +159,11 @@ class LineWire:
 
     def interrupt(self, reason: BaseException) -> None:
         self._over = self._over or reason
-        os.eventfd_write(self._bell, 1)
+        self._bell.ring()
+
+    def nudge(self) -> None:
+        self._bell.ring()
 
     def close(self) -> None:
-        self._pipe.close()
-        os.close(self._bell)
+        self._end.close()
+        self._bell.close()

@@ -6,31 +6,34 @@ and so does the worker (end_of_worker.py).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import sys
-import threading
 import time
 import traceback
-from typing import TYPE_CHECKING
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from labray.backends.cluster.channel import WireChannel
+from labray.backends.cluster.end import Bell, End, Ready
 from labray.backends.cluster.end_of_worker import Ending
 from labray.backends.cluster.frames import Hello, decode_notice, encode
 from labray.backends.cluster.intake import Intake
-from labray.backends.cluster.pipe import Closed, Pipe
+from labray.backends.cluster.pipe import Closed
 from labray.backends.cluster.worker_output import WorkerOutput
 from labray.ids import Place
 from labray.messages import Finished
 from labray.port import switch
+from labray.steps import at_once
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from labray.backends.cluster.frames import Segment, Withdrawn
     from labray.executor import Executor
-    from labray.messages import Call, Notice
+    from labray.messages import Run
     from labray.process import Process
 
 
@@ -39,43 +42,50 @@ class PipeWire:
 
     def __init__(self, end: socket.socket, permits: int) -> None:
         self.intake = Intake(end.fileno(), permits)
-        self._pipe = Pipe(end)
-        self._readable = select.poll()
-        self._readable.register(end, select.POLLIN)
-        self._writable = select.poll()
-        self._writable.register(end, select.POLLOUT)
-        self._sending = threading.Lock()
+        self._end = End(end)
+        self.queue = self._end.queue
+        self._bell = Bell()
+        self._readable = Ready((end.fileno(), select.POLLIN), (self._bell.fd, select.POLLIN))
+        self._writable = Ready((end.fileno(), select.POLLOUT))
 
-    def send(self, messages: Sequence[Call | Segment | Hello], fd: int = -1) -> None:
-        with self._sending:
-            try:
-                self._pipe.deliver(encode(messages), self._writable.poll, fd)
-            except Closed:  # nobody hears it; who waits for an answer learns that
-                return
-
-    def receive(self, timeout: float | None) -> list[Notice | Withdrawn]:
+    def push(self) -> None:
         try:
-            if timeout != 0:  # waiting first: to try in vain costs as much, and it mostly would be
-                self.wait(timeout)
+            self._end.send(self._writable.wait)
+        except Closed:  # nobody hears it; who waits for an answer learns that
+            return
+
+    def receive(self, timeout: float | None, inbox: deque[Any]) -> bool:
+        try:
+            if timeout != 0 and not self._end.has_frame:  # trying in vain costs as much, and mostly would be
+                self._wait(timeout)
             with self.intake.lock:
-                frame = self._pipe.receive()
-                if frame is None:
-                    return []
+                got = self._end.receive()
+                if got is None:
+                    return False
+                frame, taken = got
                 notice = decode_notice(frame)
-                self.intake.add(notice)
+                add = self.intake.adding(notice)
+                try:
+                    at_once(*taken, partial(inbox.append, notice) if add is None else add)
+                except LookupError:  # a signal handler called labray, and has taken it
+                    return True
         except Closed:
             raise SystemExit(0) from None  # out of whatever runs
-        return [notice]
+        return True
 
-    def wait(self, timeout: float | None) -> None:
-        """Until there is something to read, or the time is up."""
-        self._readable.poll(None if timeout is None else timeout * 1000)
+    def _wait(self, timeout: float | None) -> None:
+        for fd, _ in self._readable.wait(timeout):
+            if fd == self._bell.fd:
+                self._bell.hush()
+
+    def nudge(self) -> None:
+        self._bell.ring()
 
     def interrupt(self, reason: BaseException) -> None:
         os._exit(0)
 
     def close(self) -> None:
-        self._pipe.close()
+        self._end.close()
 
 
 def serve(
@@ -88,7 +98,8 @@ def serve(
         from labray.backends.cluster.wishes import wishes
         from labray.process import Process
     except BaseException:
-        wire.send([Hello(os.getpid(), traceback.format_exc())])
+        wire.queue(encode([Hello(os.getpid(), traceback.format_exc())]))()
+        wire.push()
         raise
 
     outputs = WorkerOutput(speech, False), WorkerOutput(speech, True)
@@ -96,11 +107,12 @@ def serve(
     os.set_inheritable(speech, False)
     channel = WireChannel(wire, Place(place), client, directory, wire.intake)
     process = Process(channel, session)
-    channel.on_late(process.discard)
+    channel.on_answer(process.received)
     switch(process)
     executor = InterruptibleExecutor(process, wishes(directory, client))
     ending = Ending()
-    wire.send([Hello(os.getpid())])
+    wire.queue(encode([Hello(os.getpid())]))()
+    wire.push()
     try:
         run_tasks(channel, process, executor, outputs, ending)
     finally:
@@ -116,22 +128,56 @@ def run_tasks(
 ) -> None:
     """One after the other, until SystemExit: the pipe has ended, the body of one says so, or a signal."""
     pid = os.getpid()
+    begun: list[Run] = []
     while not ending.begun:
-        run = channel.take()
+        try:
+            run_one(channel, executor, outputs, begun, pid)
+            process.flush()  # a handle that ended with the task must not wait for the next one
+        except SystemExit:
+            raise
+        except BaseException:  # noqa: BLE001  (of a signal that came when no task ran: it is nobody's)
+            _tell_of_stray()
+
+
+def run_one(
+    channel: WireChannel, executor: Executor, outputs: Sequence[WorkerOutput], begun: list[Run], pid: int
+) -> None:
+    """Take a task, run it and answer. Whatever is raised in between: what is taken is run once, and answered once."""
+    run = channel.take()
+    start = time.monotonic()
+    if begun and begun[0] is run:
+        _fail(channel, executor, run, start, RuntimeError("it was interrupted at its end, and then again"))
+        return
+    try:
+        begun[:] = [run]
         WorkerOutput.running = run.spec
-        cpu, begun = time.thread_time(), time.monotonic()
+        cpu = time.thread_time()
         outcome = executor.run(run)
         if os.getpid() != pid:  # the body has forked, and this is the child
             os._exit(0)
-        ended = time.monotonic()
-        used = time.thread_time() - cpu
+        ended, used = time.monotonic(), time.thread_time() - cpu
         for output in outputs:
             output.end_line()
-        channel.answer(
-            Finished(
-                run.spec.id, run.attempt, outcome.values, begun, ended, used, outcome.kept, outcome.retry
-            ),
-            outcome.given,
-        )
-        del run, outcome
-        process.flush()  # a handle that ended with the task must not wait for the next one
+        values, kept, retry, given = outcome.values, outcome.kept, outcome.retry, outcome.given
+        channel.answer(Finished(run.spec.id, run.attempt, values, start, ended, used, kept, retry), given)
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001  (the task's alarm, after its body and before its end was told)
+        _fail(channel, executor, run, start, error)
+    begun.clear()
+
+
+def _fail(channel: WireChannel, executor: Executor, run: Run, start: float, error: BaseException) -> None:
+    while channel.is_owed(run):
+        try:
+            values = executor.failed(run, error)
+            channel.answer(Finished(run.spec.id, run.attempt, values, start, time.monotonic(), 0.0))
+        except SystemExit:
+            raise
+        except BaseException as another:  # noqa: BLE001  (another of them)
+            error = another
+
+
+def _tell_of_stray() -> None:
+    with contextlib.suppress(BaseException):
+        traceback.print_exc()
