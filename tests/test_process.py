@@ -209,7 +209,12 @@ def test_an_answer_that_comes_too_late_gives_back_what_it_gave(process, channel)
     channel.posted.clear()
     inner = m.Ref("x-0.0", "n1")
     late = m.Values(1, (m.Stored(5, m.Block("w", 0, 0, ()), (inner,)),))
-    process.discard(late)
+    handles, counted = process.received(late)
+    counted()
+    process.flush()
+    assert channel.posted == []  # as long as the answer lives
+    del handles
+    process.flush()
     assert channel.posted == [m.Drop((("x-0.0", 1),))]
     assert process.unread(late) == ((ref.ref.id, 1),)
 

@@ -5,6 +5,9 @@ of; and in the end no process has grown. The exit code says whether all that is 
 
 With --healthy nothing is killed or stopped: nested tasks, calls, waits and cancels on 1, 2 and 4 CPUs in turn, and
 every value, and the order of every actor's calls, must be right.
+
+With --interrupts exceptions are raised at any instruction inside labray, in drivers, workers and threads; afterwards
+everything must go on, and nothing be held.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from rich.markdown import Markdown
 from experiments.provenance import origin
 from experiments.soak.healthy import Calm, Seen, soak
 from experiments.soak.healthy import words as healthy_words
+from experiments.soak.interrupting import soak as interrupt_all
 from experiments.soak.killing import Rates
 from experiments.soak.rounds import Found, Plan, Soak
 from experiments.soak.summary import fine, save, words
@@ -33,6 +37,7 @@ GRACE_S = 300.0
 @click.option("--minutes", type=click.FloatRange(min=0.1), default=10.0, show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Of the programs and of what goes wrong.")
 @click.option("--healthy", is_flag=True, help="Nothing is killed or stopped.")
+@click.option("--interrupts", is_flag=True, help="Exceptions at any instruction, on one node.")
 @click.option("--nodes", type=click.IntRange(1), help="Default: 3; --healthy has one.")
 @click.option(
     "--num-cpus", type=click.IntRange(1), help="Of each node. Default: 2; --healthy: 1, 2 and 4 in turn."
@@ -47,12 +52,14 @@ GRACE_S = 300.0
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results/soak"),
               show_default=True)  # fmt: skip
 def main(
-    minutes: float, seed: int, healthy: bool, nodes: int | None, num_cpus: int | None, threads: int, scheduler: str,
-    faults: float | None, max_workers: int | None, only: int | None, out: Path,
+    minutes: float, seed: int, healthy: bool, interrupts: bool, nodes: int | None, num_cpus: int | None,
+    threads: int, scheduler: str, faults: float | None, max_workers: int | None, only: int | None, out: Path,
 ) -> None:  # fmt: skip
     faulthandler.dump_traceback_later(
         minutes * 60 + GRACE_S, exit=True
     )  # the last resort: the exit code is 1
+    if interrupts:
+        sys.exit(_interrupted(minutes * 60, seed, out))
     if healthy:
         if nodes is not None or faults is not None:
             raise click.UsageError(
@@ -94,6 +101,18 @@ def _healthy(plan: Calm, out: Path) -> bool:
     (out / "healthy.md").write_text(text + "\n", encoding="utf-8")
     console.print(Markdown(text))
     return bool(seen.failures)
+
+
+def _interrupted(seconds: float, seed: int, out: Path) -> bool:
+    """The same of one with exceptions at any instruction."""
+    console = Console()
+    with console.status("a soak of interrupts") as status:
+        lines, wrong = interrupt_all(seconds, seed, status.update)
+    text = "\n".join(["# Interrupts", "", f"    {_command()}", "", *lines])
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "interrupts.md").write_text(text + "\n", encoding="utf-8")
+    console.print(Markdown(text))
+    return wrong
 
 
 def _under_fire(plan: Plan, out: Path) -> bool:

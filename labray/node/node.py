@@ -106,9 +106,8 @@ class Node:
         self.suspicion = Suspicion(self, suspect_s)
         self.inquiry = Inquiry(self)
         self.shortage = Shortage(self)
-        self.births = Births(self)
+        self.births, self.conduct = Births(self), Conduct(self)
         self.tidings = Tidings(self)
-        self.conduct = Conduct(self)
         self.alarmed = False
         self._handlers = mailboxes(self)
 
