@@ -122,8 +122,18 @@ def encode(value: Any, *, by_value: bool = False) -> Encoded:
     except RecursionError:
         raise UnpicklableError("", "it is nested too deeply") from None
     except Exception as error:  # whatever a user's __reduce__ raises
+        if _is_picklable(value, by_value):  # it was a signal handler's, or another thread's
+            raise
         path, reason = culprit(value, error, pickled)
         raise UnpicklableError(path, reason) from error
+
+
+def _is_picklable(value: Any, by_value: bool = False) -> bool:
+    try:
+        _encode(value, by_value)
+    except Exception:  # noqa: BLE001  (of a user's class)
+        return False
+    return True
 
 
 def _encode(value: Any, by_value: bool) -> Encoded:
@@ -232,6 +242,8 @@ def encode_call(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
     try:
         encoded = _encode((tuple(sent), named or None, tuple(slots)), False)
     except Exception as error:
+        if _is_picklable((sent, named)):  # it was a signal handler's, or another thread's
+            raise
         raise _blame_argument(args, kwargs, error) from error
     return Call(encoded, tuple(deps))
 
