@@ -593,6 +593,13 @@ def test_call_under_way_when_its_actor_dies_is_not_made_twice_and_those_behind_i
     assert bench.finish(W1, actor, attempt=1) == [run(W1, second)]
 
 
+def test_constructor_that_never_began_in_a_lost_process_loses_no_attempt() -> None:
+    bench, actor, (call,) = actor_bench(1)
+    bench.submit(call)
+    assert bench.hear("", m.WorkerLost(W0, "gone", begun=())) == [run(W1, actor, attempt=0)]
+    assert bench.finish(W1, actor) == [run(W1, call)]
+
+
 def test_constructor_that_fails_is_told_at_every_call() -> None:
     bench, actor, calls = actor_bench(2)
     failed = m.Failed(m.ErrorInfo("actor_died", "no"))

@@ -61,6 +61,10 @@ def worker_lost(
     """
     pipe = list(worker.pipe)
     lost, unbegun = parted(pipe, begun)
+    if any(
+        task.spec.kind == "actor" for task in unbegun
+    ):  # a constructor: then that is a task like any other
+        node.residents.give_back(worker, unbegun)
     for task in lost if worker.actor is None else ():
         if task.fact is not None:  # before word of the room that it leaves
             node.desk.tell_agent(TaskFinished(task.fact, 0.0))
