@@ -221,10 +221,10 @@ def test_a_body_that_takes_the_end_for_an_error_holds_it_up_and_no_more() -> Non
     class Swallows:
         def run(self, run: Any) -> Any:
             ending.begun = True  # the signal came, and its SystemExit was caught
-            return SimpleNamespace(values=(), kept=(), retry=False)
+            return SimpleNamespace(values=(), kept=(), retry=False, given=())
 
     run = SimpleNamespace(spec=SimpleNamespace(id="d-0"), attempt=0)
-    channel: Any = SimpleNamespace(take=lambda: run, answer=done.append)
+    channel: Any = SimpleNamespace(take=lambda: run, answer=lambda finished, given: done.append(finished))
     process: Any = SimpleNamespace(flush=lambda: None)
     try:
         run_tasks(channel, process, Swallows(), (), ending)  # type: ignore[arg-type]

@@ -30,6 +30,8 @@ ASK = signal.SIGPWR
 class Ending:
     """Of this process. The signal asks for it: what runs is left by SystemExit; a second time does nothing.
 
+    A handler of the user's for SIGTERM, by which other systems ask, is called first.
+
     begun: for who comes after a body, or an exception's method, that has taken the SystemExit for an error.
     """
 
@@ -41,6 +43,8 @@ class Ending:
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if not self.begun:
             self.begun = True
+            if callable(signal.getsignal(signal.SIGTERM)):
+                signal.raise_signal(signal.SIGTERM)
             raise SystemExit(0)
 
     def finish(self, forget: Callable[[], None], outputs: Iterable[io.TextIOBase]) -> None:
