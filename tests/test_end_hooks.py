@@ -101,7 +101,7 @@ def within(seconds: float, holds: Callable[[], bool]) -> bool:
     return holds()
 
 
-@pytest.mark.parametrize("end", [leave, shutdown])
+@pytest.mark.parametrize("end", [scope, leave, shutdown])
 @pytest.mark.parametrize("kind", [Rows, Dies, Hook, Threads])
 def test_an_actor_that_ends_does_what_it_has_left_for_its_end(
     tmp_path: Path, kind: type, end: Callable[[list[Any]], None]

@@ -35,7 +35,6 @@ from labray.trace import Event
 DEEPEST = 1_000
 """Tasks that wait inside one another."""
 FRAMES_A_TASK = 30
-MOST_WORKERS = 4096
 
 OPTIONS = ("max_workers", "object_store_memory")  # the store is Python's memory: it is not limited
 

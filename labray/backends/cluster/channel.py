@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 from operator import call
 from typing import TYPE_CHECKING, Any
@@ -71,6 +71,10 @@ class WireChannel:
     def on_answer(self, received: Received) -> None:
         """Who makes handles of what an answer gives, and says how they are counted."""
         self._inbox.received = received
+
+    def watch_handles(self, dying: Sized, tell: Callable[[], None]) -> None:
+        """tell the node of dead handles also while the program makes no call."""
+        self._outbox.watch(dying, tell)
 
     # ------------------------------------------------------------ out
 

@@ -7,14 +7,15 @@ at 64 messages, or within about a millisecond by a thread that sleeps while ther
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 from itertools import repeat
 from operator import call
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from labray.backends.cluster.frames import Segment, encode
 from labray.backends.cluster.speech import warn
@@ -26,6 +27,8 @@ BATCH = 64
 FLUSH_S = 0.001
 LINGER = 20
 """Turns without work before the thread sleeps: waking it for every message was a quarter of a round trip."""
+LOOK_S = 0.25
+"""How often a thread that sleeps looks for handles that have died."""
 
 
 class Outbox:
@@ -50,6 +53,8 @@ class Outbox:
         self._sending = threading.RLock()  # a signal handler may call while its thread is sending
         self._armed = False
         self._closed = False
+        self._dying: Sized | None = None
+        self._tell: Callable[[], None] = lambda: None
         self._alarm: SimpleQueue[None] = SimpleQueue()
         self.ring: Step = partial(self._alarm.put, None)
         self._flusher = threading.Thread(target=self._flush_soon, name="labray-flush", daemon=True)
@@ -70,6 +75,11 @@ class Outbox:
         self.put(message, step)
         if len(self.messages) < BATCH or not self._try_to_flush():
             self.arm()
+
+    def watch(self, dying: Sized, tell: Callable[[], None]) -> None:
+        """Look whether there are dead handles, and tell the node of them: nobody else does while no call is made."""
+        self._tell, self._dying = tell, dying
+        self.ring()
 
     def flush(self) -> None:
         with self._sending:
@@ -135,7 +145,7 @@ class Outbox:
         while True:
             if self._is_over():  # looked at again: the alarm that told of it may have been taken for another
                 return
-            self._alarm.get()
+            self._sleep()
             idle = 0
             while idle < LINGER:
                 if self._is_over():
@@ -146,6 +156,8 @@ class Outbox:
                     self._alarm.get()
                 self._turn()
                 try:
+                    if self._dying:
+                        self._tell()
                     self._try_to_flush()  # whoever is sending may be a thread that waits for this one to end
                 except LabrayError:  # the session is over; whoever calls next is told
                     return
@@ -154,6 +166,15 @@ class Outbox:
             self._armed = False
             if self.messages:  # said while we were about to lie down
                 self.arm()
+
+    def _sleep(self) -> None:
+        """Until there is something to do."""
+        while True:
+            with contextlib.suppress(Empty):
+                self._alarm.get(timeout=None if self._dying is None else LOOK_S)
+                return
+            if self._dying:
+                return
 
     def _is_over(self) -> bool:
         return self._closed

@@ -89,6 +89,7 @@ class ClusterSession:
             self._wire.greet(BOOT_S)
             self.channel = WireChannel(self._wire, first, self._boot.driver, self._boot.directory)
             process = Process(self.channel, self._boot.session)
+            self.channel.watch_handles(process.handles.dying, process.flush)
             self.channel.on_answer(process.received)
             self.port: Port = process
         except BaseException:
