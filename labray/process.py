@@ -19,7 +19,7 @@ from labray.messages import Ref
 from labray.options import Options, seconds
 from labray.port import Channel
 from labray.questions import Questions, refs_in
-from labray.refs import HandleTable, ObjectRef
+from labray.refs import HandleTable, ObjectRef, outlive
 from labray.steps import Step
 from labray.unpicklable import UnpicklableError
 
@@ -131,6 +131,7 @@ class Process:
             self._submit_named(m.Submit(spec), made[0], options)
         else:
             self.channel.post(m.Submit(spec), self.handles.given(made))
+        outlive(call)
         return made
 
     def _submit_named(self, message: m.Submit, actor: ObjectRef[Any], options: Options) -> None:
@@ -204,13 +205,16 @@ class Process:
         answer = self.questions.ask(message, timeout)
         values = answer.notice.values if answer is not None and isinstance(answer.notice, m.Values) else ()
         if len(values) == 1 and isinstance(values[0], m.Failed):
-            raise self.deliveries.error(values[0].error)
+            error = self.deliveries.error(values[0].error)
+            outlive(answer)
+            raise error
         if not values:
             raise GetTimeoutError(f"get() of {_some(asked)} was not ready within {timeout} s.")
         if len(values) == 1:
             self.questions.remember(wanted[0].id, values[0])
         pins = answer.pins if answer is not None else ()
         found = self.deliveries.values(wanted, values, pins)
+        outlive(answer)
         return found if len(found) == len(refs) else [found[places[ref]] for ref in refs]
 
     def wait(

@@ -175,3 +175,7 @@ class HandleTable:
     def count(self) -> int:
         """How many objects have a handle here."""
         return sum(watch() is not None for watch in list(self._watches.values()))
+
+
+def outlive(*things: object) -> None:
+    """Hold these until here: compiled code lets go of a variable that it does not mention any more."""

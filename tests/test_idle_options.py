@@ -67,6 +67,7 @@ EFFECTS: dict[str, tuple[dict[str, Any], Any]] = {
     "host_cores": ({}, 1),
     "speeds": ({}, {"n1": 0.5}),
     "max_events": ({}, 50),
+    "max_workers": ({}, 1),
     "network": ({}, "simple"),
     "core_Bps": ({}, 1e8),
     "fair_to": ({"core_Bps": 1e8}, "pairs"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
@@ -17,7 +18,7 @@ from greenlet import getcurrent, greenlet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labray.backends.cluster import intake, member, pipe
+from labray.backends.cluster import end, intake, member, pipe
 from labray.backends.cluster.member import Member
 from labray.backends.cluster.pipe import Pipe, pair
 from labray.backends.cluster.waiter import Waiter
@@ -89,14 +90,16 @@ class Wired:
         self.member.pipe.socket.setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, 1
         )  # a few frames are all there is room for
-        self.wire = PipeWire(self.member.theirs, os.dup(self.member.permits))
+        self.permits = os.dup(self.member.permits)
+        self.wire = PipeWire(self.member.theirs, self.permits)
         self.wire.intake.lock = Turns(self.pause)  # type: ignore[assignment]
         self.baton = Turns(self.pause)
         self.taker = Waiter()
-        self.taker.notice = Trim()  # anything: it does not wait yet
+        self.inbox: deque[Any] = deque()
+        self.taker.answer = Trim()  # anything: it does not wait yet
 
     def close(self) -> None:
-        os.close(self.wire.intake._permits)
+        os.close(self.permits)
         self.member.close()
 
     def pause(self) -> None:
@@ -156,11 +159,11 @@ class Wired:
     def main(self) -> None:
         """What WireChannel.take does."""
         while True:
-            self.taker.notice = None
+            self.taker.answer = None
             self.wire.intake.offer(self.taker)
-            while self.taker.notice is None:
+            while self.taker.answer is None:
                 self.read()
-            self.begun.append(self.taker.notice.spec.id)  # type: ignore[union-attr]
+            self.begun.append(self.taker.answer.spec.id)  # type: ignore[union-attr]
             for _ in range(self.rng.randint(0, 3)):
                 self.pause()
             self.ended.append(self.begun[-1])
@@ -174,7 +177,7 @@ class Wired:
         self.pause()
         if self.baton.acquire():
             try:
-                if self.wire.receive(0):
+                if self.wire.receive(0, self.inbox):
                     self.wire.intake.offer(self.taker)
             finally:
                 self.baton.release()
@@ -184,14 +187,15 @@ class Wired:
 def wired_up(seed: int, runs: int, sizes: tuple[int, ...]) -> Iterator[Wired]:
     """Both sides, with the module `os` and the pipe that stop them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            pipe, "LARGEST_FRAME_BYTES", 1500
-        )  # a larger one goes in pieces, and there is room for few
-        wired = Wired(Random(seed), runs, sizes)
+        for module in (pipe, end):  # a larger one goes in pieces, and there is room for few
+            patch.setattr(module, "LARGEST_FRAME_BYTES", 1500)
+        made: list[Wired] = []
         for module in (member, intake):
-            patch.setattr(module, "os", Stopping(wired.pause))
-        for name in ("offer", "receive"):
-            patch.setattr(Pipe, name, stopped_before(getattr(Pipe, name), wired.pause))
+            patch.setattr(module, "os", Stopping(lambda: made[0].pause() if made else None))
+        wired = Wired(Random(seed), runs, sizes)
+        made.append(wired)
+        for kind, name in ((Pipe, "offer"), (Pipe, "receive"), (end.End, "receive")):
+            patch.setattr(kind, name, stopped_before(getattr(kind, name), wired.pause))
         yield wired
     wired.close()
 
@@ -280,18 +284,19 @@ def test_who_looked_for_a_permit_in_vain_is_told_when_there_are_some_again() -> 
     for run in runs:
         asked.say(run)
     asked.catch_up()
-    while wire.receive(0):
+    inbox: deque[Any] = deque()
+    while wire.receive(0, inbox):
         pass
     wire.intake.offer(taker)
-    assert taker.notice == runs[0]
+    assert taker.answer == runs[0]
     assert asked.take_back({runs[0].spec.id}) == ()  # too late; and until it is known, nothing else begins
-    taker.notice = None
+    taker.answer = None
     wire.intake.offer(taker)
-    assert taker.notice is None
+    assert taker.answer is None
     asked.catch_up()
-    assert wire.receive(0) != []
+    assert wire.receive(0, inbox)
     wire.intake.offer(taker)
-    assert taker.notice == runs[1]
+    assert taker.answer == runs[1]
     asked.close()
 
 

@@ -18,10 +18,12 @@ from experiments.simspeed.__main__ import append, last, main
 from experiments.simspeed.timing import Timing
 from labray import session, trace
 from labray.backends.sim import World
+from labray.ids import Place
 from labray.node import Node
 from labray.options import Options
 from labray.port import current
 from labray.schedulers import BottomUp, Centralized, LeastLoaded, PowerOfD, Scheduler
+from labray.schedulers.interface import NodeInfo
 
 TASKS = 400
 
@@ -109,7 +111,7 @@ def test_all_nodes_share_one_table_of_places() -> None:
 def test_places_that_join_are_one_value_for_all_who_hear_of_them() -> None:
     with ray.init("sim", nodes=2, num_cpus=1, trace=False):
         here, there = [node.cluster for node in world().every_node()][:2]
-    more = here.nodes[0]
+    more = NodeInfo(Place("n2"), here.nodes[0].totals)
     assert here.joined(more) is there.joined(more)
     assert here.joined(more).nodes == (*here.nodes, more)
 
@@ -184,14 +186,14 @@ def test_ten_thousand_tasks_block_in_get_at_once() -> None:
         ]
         return sum(map(bool, blocked))
 
-    with ray.init("sim", nodes=4, num_cpus=16, trace=False):
+    with ray.init("sim", nodes=4, num_cpus=16, max_workers=10_000, trace=False):
         opens = [gate.remote()]
         seen = ray.get([waits.remote(opens) for _ in range(10_000)])
     assert seen == [10_000] * 10_000
 
 
 def test_calls_may_be_a_thousand_deep() -> None:
-    with ray.init("sim", nodes=2, num_cpus=2, trace=False):
+    with ray.init("sim", nodes=2, num_cpus=2, max_workers=1000, trace=False):
         assert cases.recursion(1000) == 1000
 
 

@@ -738,7 +738,7 @@ def test_a_large_run_is_sent_to_its_end_and_what_withdraws_it_comes_after_it() -
     theirs = Pipe(member.theirs)
     task = task_id("d", 0)
     run = Run(Spec(task, "task", "f", DRIVER, Place("n0"), None, Payload(bytes(5_000_000))), 0)
-    member.backlog.append(run)
+    member.say(run)
     assert not member.catch_up()  # it has begun to leave
     assert member.take_back({task}) == (task,)
     heard: list[Any] = []

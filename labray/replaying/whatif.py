@@ -11,7 +11,7 @@ from msgspec.structs import asdict, replace
 
 from labray import port, trace
 from labray.config import MOST_NODES, Config
-from labray.errors import DeadlockError, LabrayError
+from labray.errors import DeadlockError, LabrayError, RayTaskError
 from labray.graphs.execution import execute
 from labray.graphs.skeleton import Skeleton
 from labray.graphs.taskgraph import TaskGraph
@@ -77,7 +77,7 @@ def predict(program: Program, on: Cluster) -> Outcome:
             else:
                 lost = len(acting.perform(program, on.durations, on.nodes).lost)
         except (DeadlockError, LabrayError) as error:
-            return Outcome(on.nodes, on.num_cpus, on.scheduler, why=str(error).strip().partition("\n")[0])
+            return Outcome(on.nodes, on.num_cpus, on.scheduler, why=_reason(error))
         except MemoryError:
             why = "it puts more into the store than fits into this machine's memory."
             return Outcome(on.nodes, on.num_cpus, on.scheduler, why=why)
@@ -206,3 +206,10 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return value if 0 <= value < float("inf") else None
+
+
+def _reason(error: LabrayError) -> str:
+    """The first line of what stands at the beginning: of an argument that was never there, why it was not."""
+    while isinstance(error, RayTaskError) and isinstance(error.cause, LabrayError):
+        error = error.cause
+    return str(error).strip().partition("\n")[0]

@@ -105,7 +105,7 @@ def dump(graph: TaskGraph) -> str:
 
 def _suits(costs: list[float]) -> float:
     """A unit, in seconds, in which these are whole numbers that the reader takes, or nearly."""
-    possible = [unit for unit in UNITS if max(costs, default=0.0) / unit < 10**DIGITS] or [UNITS[0]]
+    possible = [unit for unit in UNITS if round(max(costs, default=0.0) / unit) < 10**DIGITS] or [UNITS[0]]
     for unit in possible:
         if all(abs(round(cost / unit) * unit - cost) <= CLOSE * cost for cost in costs):
             return unit
