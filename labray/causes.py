@@ -56,7 +56,7 @@ class Part(Struct, frozen=True, array_like=True):
 # ---------------------------------------------------------------- apart
 
 
-class _Pickler(codec._CloudPickler):
+class _Pickler(codec.CloudPickler):
     """Leaves out every exception but the one it is about."""
 
     about: BaseException | None

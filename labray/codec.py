@@ -58,7 +58,9 @@ class _FastPickler(pickle.Pickler):
         return reduced(obj) if issubclass(kind, BaseException) else NotImplemented
 
 
-class _CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    """For what must go by value. refs: is given the handles inside."""
+
     refs: dict[str, ObjectRef[Any]]
 
     def reducer_override(self, obj: Any) -> Any:
@@ -151,7 +153,7 @@ def _encode(value: Any, by_value: bool) -> Encoded:
     except (_NeedsCloudpickle, pickle.PicklingError, TypeError, AttributeError):
         # cloudpickle knows more kinds of things; what it cannot do either, it says
         file, buffers, refs = BytesIO(), [], {}
-        cloud = _CloudPickler(file, 5, buffer_callback=buffers.append)
+        cloud = CloudPickler(file, 5, buffer_callback=buffers.append)
         cloud.refs = refs
         cloud.dump(value)
     if not buffers and not refs:
@@ -164,7 +166,7 @@ def _encode(value: Any, by_value: bool) -> Encoded:
 def dumps(thing: Any) -> bytes:
     """In one piece, by value where its module cannot be imported: for a process that has no handles."""
     file = BytesIO()
-    cloud = _CloudPickler(file, 5)
+    cloud = CloudPickler(file, 5)
     cloud.refs = {}
     cloud.dump(thing)
     return file.getvalue()

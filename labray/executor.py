@@ -37,7 +37,7 @@ class Outcome(Struct, frozen=True):
 
 
 def leaves(error: BaseException) -> bool:
-    """Whether a body ends its process by this, as Python would: sys.exit(), in a thread of its own choice."""
+    """Whether a body that raises this ends its process, as sys.exit() ends a program."""
     return issubclass(type(error), SystemExit)
 
 

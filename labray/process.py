@@ -242,10 +242,6 @@ class Process:
         handles = [self.handles.adopt(ref) for ref in refs_in(notice)]
         return handles, self.handles.given(handles) if handles else None
 
-    def unread(self, late: m.Values) -> tuple[tuple[ObjectID, int], ...]:
-        """What a late answer pinned, for Unpin: of use to a channel that does not remember what was asked."""
-        return self.questions.unread(late)
-
     def keep(self, refs: Sequence[Ref]) -> list[ObjectRef[Any]]:
         """At the end of a task: which of the refs among its arguments live on here. Finished gives them."""
         return self.handles.living(refs)
@@ -260,10 +256,6 @@ class Process:
         self._check([ref])
         if not self._granted(m.Cancel(self.questions.number(), ref.ref, force, recursive)):
             raise ValueError("force=True would kill the actor: use labray.kill(), or force=False.")
-
-    def register(self, name: str, actor: Ref, handle: bytes) -> bool:
-        """Reserve a name for an actor that is about to be created."""
-        return self._granted(m.Register(self.questions.number(), name, actor, handle))
 
     def _granted(self, message: m.Register | m.Cancel) -> bool:
         reply = self.questions.ask(message, None)

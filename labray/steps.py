@@ -47,15 +47,10 @@ def first(queue: deque[Any], item: object) -> Step:
 
 
 class Owed:
-    """What is done when this dies, if it has been armed and not been settled."""
+    """What is done when this dies, if it has been armed."""
 
     __slots__ = ("__del__",)
 
     def arm(self, *steps: Step) -> Step:
         """A step from which on this is owed."""
         return partial(setattr, self, "__del__", each(call, steps))
-
-    @property
-    def settle(self) -> Step:
-        """A step from which on it is owed no more."""
-        return partial(setattr, self, "__del__", int)

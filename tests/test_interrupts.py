@@ -83,11 +83,6 @@ def test_what_is_owed_is_done_at_the_end_once_it_is_armed() -> None:
     assert told == []
     del owed
     assert told == [1, 2]
-    owed = Owed()
-    at_once(owed.arm(partial(told.append, 3)))
-    at_once(owed.settle)
-    del owed
-    assert told == [1, 2]
 
 
 # ---------------------------------------------------------------- every place

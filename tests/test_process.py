@@ -216,7 +216,7 @@ def test_an_answer_that_comes_too_late_gives_back_what_it_gave(process, channel)
     del handles
     process.flush()
     assert channel.posted == [m.Drop((("x-0.0", 1),))]
-    assert process.unread(late) == ((ref.ref.id, 1),)
+    assert process.questions.unread(late) == ((ref.ref.id, 1),)
 
 
 def test_only_while_the_main_thread_waits_a_task_cannot_go_on(process, channel):

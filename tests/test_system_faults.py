@@ -34,6 +34,7 @@ from labray import trace
 from labray.backends.cluster import descriptors, pipe, spool, wires
 from labray.backends.cluster.boot import end_with
 from labray.backends.cluster.disk import Disk
+from labray.backends.cluster.end import End as ClientEnd
 from labray.backends.cluster.errands import Errand, Outgoing, receive
 from labray.backends.cluster.frames import Segment, Withdrawn, decode_calls, decode_notice, encode
 from labray.backends.cluster.loop import Loop
@@ -47,6 +48,7 @@ from labray.errors import GetTimeoutError, ObjectStoreFullError, RayTaskError, S
 from labray.ids import DRIVER, ClientID, ObjectID, Place, task_id
 from labray.messages import Payload, Run, Spec, Unpin
 from labray.replaying import recording
+from labray.steps import at_once
 
 PATIENCE_S = 20.0
 
@@ -305,11 +307,13 @@ def test_a_frame_of_impossible_size_is_an_end_and_takes_no_memory() -> None:
 
 
 def test_a_descriptor_travels_with_its_frame_and_one_that_nobody_takes_is_closed() -> None:
-    ours, theirs = (Pipe(end) for end in pair())
+    end, other = pair()
+    ours, theirs = ClientEnd(end), Pipe(other)
     before = len(os.listdir("/proc/self/fd"))
     fd = os.memfd_create("a segment", os.MFD_CLOEXEC)
     for number in range(2):
-        ours.deliver(encode([Segment(1, number)]), lambda: None, fd)
+        at_once(ours.queue(encode([Segment(1, number)]), fd))
+    ours.send(lambda: None)
     os.write(fd, b"abc")
     os.close(fd)
     assert theirs.receive() is not None
@@ -340,8 +344,10 @@ def no_more_descriptors() -> Iterator[None]:
 
 
 def test_a_descriptor_that_finds_no_room_is_missed_and_the_frame_is_not() -> None:
-    ours, theirs = (Pipe(end) for end in pair())
-    ours.deliver(b"frame", lambda: None, ours.fileno())
+    end, other = pair()
+    ours, theirs = ClientEnd(end), Pipe(other)
+    at_once(ours.queue(b"frame", end.fileno()))
+    ours.send(lambda: None)
     large = os.urandom(3 * LARGEST_FRAME_BYTES)
     with no_more_descriptors():
         frame = theirs.receive()

@@ -1,8 +1,8 @@
-"""One end of the wire between a daemon and a client: a Unix socket pair that keeps message boundaries.
+"""The daemon's end of the wire to a client (its own is end.py): a Unix socket pair that keeps message boundaries.
 
 Each end has one reader: frames arrive in the order in which they were sent. Frames too large for the socket travel in
 pieces, not as files: whoever is out of descriptors can neither make nor receive one, and what is lost so is lost
-without a word. A descriptor travels with the one frame that is about it (a Segment).
+without a word. A client's descriptor travels with the one frame that is about it (a Segment).
 """
 
 from __future__ import annotations
@@ -72,28 +72,19 @@ class Pipe:
             self.backlog.popleft()
         return not self.backlog and (self._unsent is None or self._attempt(self._send_pieces))
 
-    def deliver(self, frame: bytes, wait: Callable[[], object], fd: int = -1) -> None:
-        """Send all of it, waiting as often as there is no room. fd: a descriptor to go with it, if it is small."""
-        while not (self.flush() and self.offer(frame, fd)):
-            wait()
-        while not self.flush():
-            wait()
-
-    def offer(self, frame: bytes, fd: int = -1) -> bool:
+    def offer(self, frame: bytes) -> bool:
         """Send now, or not at all; whether it was sent. Of a large one the rest leaves before anything else does."""
         if self._unsent is not None and not self._attempt(self._send_pieces):
             return False
         if len(frame) > LARGEST_FRAME_BYTES:
             return self._offer_large(frame)
-        if fd < 0:
-            try:
-                self.socket.send(frame)
-            except BlockingIOError:
-                return False
-            except OSError as error:
-                return again(error)
-            return True
-        return self._attempt(lambda: socket.send_fds(self.socket, [frame], [fd]))
+        try:
+            self.socket.send(frame)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            return again(error)
+        return True
 
     def _offer_large(self, frame: bytes) -> bool:
         assert len(frame) < LARGEST_BYTES, f"a message of {len(frame)} bytes: more than {LARGEST_BYTES}"

@@ -18,7 +18,7 @@ def given_back(process: Process | None, late: Sequence[m.Notice], shelf: Shelf) 
     if process is None or not late:
         return
     for notice in late:
-        if type(notice) is m.Values and (pins := process.unread(notice)):
+        if type(notice) is m.Values and (pins := process.questions.unread(notice)):
             yield m.Unpin(pins)
         if type(notice) is m.Granted:
             yield shelf.too_late(notice)
