@@ -42,6 +42,21 @@ def test_what_is_pending_costs_nothing(inline: None) -> None:
     assert one_by_one(1600) < 40 * few
 
 
+def all_together(count: int) -> float:
+    """CPU seconds."""
+    refs = [same.remote(i) for i in range(count)]
+    began = time.process_time()
+    assert len(ray.wait(refs, num_returns=count)[0]) == count
+    return time.process_time() - began
+
+
+def test_what_exists_is_looked_at_once_by_who_waits_for_all(inline: None) -> None:
+    """A square would be 64 times as long."""
+    all_together(50)
+    few = min(all_together(200) for _ in range(3))
+    assert all_together(1600) < 40 * few
+
+
 order: list[int] = []
 
 

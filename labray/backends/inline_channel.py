@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from labray import codec
 from labray import messages as m
-from labray.backends.turns import Wanted, existing
+from labray.backends.turns import Wanted, enough, existing
 from labray.ids import ClientID, ObjectID, Place
 
 if TYPE_CHECKING:
@@ -62,9 +62,11 @@ class InlineChannel:
         """
         world = self.world
         records = world.places[world.channel.place].objects.records
-        while len(there := existing(records, message.refs, message.count)) < message.count:
+        left, spare = list(message.refs[::-1]), len(message.refs) - message.count
+        while not enough(records, left, spare):
             if (until is not None and time.monotonic() >= until) or not world.step(wanted):
                 return None
+        there = existing(records, message.refs, message.count)
         found = tuple([message.refs[at] for at in there])
         self.post(m.Wait(m.NO_ANSWER, found, message.count, True))
         return m.Ready(message.request, there)

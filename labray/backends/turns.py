@@ -35,6 +35,20 @@ def existing(records: Mapping[ObjectID, ObjectRecord], refs: Sequence[Ref], most
     return tuple(found)
 
 
+def enough(records: Mapping[ObjectID, ObjectRecord], left: list[Ref], spare: int) -> bool:
+    """Whether at most `spare` of these do not exist. What does at the end of the list is taken off."""
+    missing = 0
+    for ref in reversed(left):
+        record = records.get(ref.id)
+        if record is None or record.value is None:
+            missing += 1
+            if missing > spare:
+                return False
+        elif not missing:
+            left.pop()
+    return True
+
+
 class InlineWorker:
     """A worker: what it was sent, and whether it is somewhere on the stack."""
 
