@@ -409,6 +409,15 @@ def test_bottom_up_head_counts_room_in_tasks_and_not_in_whole_cpus():
     assert sorted(decision.to for decision in sent) == [N0, N1, N1, N1]
 
 
+def test_bottom_up_head_keeps_no_more_of_a_shape_that_nobody_asks_for():
+    agent = chooser(1, 1)
+    for at in range(50):
+        feed(agent, *arrivals(f"t{at}", demand=(("CPU", UNIT // (at + 1)),), hops=1))
+    feed(agent, *(heard(N0) for _ in range(1000)))
+    assert sum(map(len, agent._agent._heaps.values())) < 50 * 100
+    assert len(feed(agent, *arrivals("last", hops=1))) == 1
+
+
 def test_bottom_up_gives_a_node_that_joins_its_share_by_way_of_the_head():
     agent, view = keeper(BottomUp(), 1)
     view.queued = [task(name) for name in "abc"]

@@ -176,7 +176,7 @@ class Chooser:
     def _shortest(self, demand: Demand) -> Peer:
         """An entry that is less than the node's wait is put right here; one that is more has a newer one before it."""
         heap = self._heaps.get(demand)
-        if heap is None or len(heap) > 4 * len(self._by_index) + 64:
+        if heap is None:
             heap = self._heaps[demand] = [(peer.wait(demand), peer.index) for peer in self._peers.values()]
             heapify(heap)
         while True:
@@ -201,8 +201,13 @@ class Chooser:
         self._push(peer)
 
     def _push(self, peer: Peer) -> None:
-        for demand, heap in self._heaps.items():
-            heappush(heap, (peer.wait(demand), peer.index))
+        """Into every heap. One that nobody has asked for long would grow with every heartbeat: it is made anew then."""
+        most = 4 * len(self._by_index) + 64
+        for demand, heap in list(self._heaps.items()):
+            if len(heap) < most:
+                heappush(heap, (peer.wait(demand), peer.index))
+            else:
+                del self._heaps[demand]
 
 
 def remote_bytes(task: Task, place: Place) -> int:
