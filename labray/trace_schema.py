@@ -52,6 +52,7 @@ DETAILS: dict[str, Any] = {
     "freed": None,
     "lost": str,
     "actor": tuple[str, str | None],
+    "cut": tuple[Count, str],
 }
 
 

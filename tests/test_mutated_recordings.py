@@ -166,6 +166,15 @@ def test_a_recording_in_which_somebody_waits_for_an_actor_is_refused(written, tm
     assert "nobody waits for an actor" in run("whatif", path).output
 
 
+@pytest.mark.parametrize("detail", [None, [], ["many", "why"], [3]])
+def test_a_place_that_does_not_say_what_it_cut_is_refused(written, tmp_path, detail):
+    document = copy.deepcopy(written)
+    document["events"].append([9.0, "cut", "n0", "n0", detail])
+    path = save(tmp_path / "m.lab", document)
+    assert judge(path) == [1, 1, 1, 1]
+    assert "'cut'" in run("whatif", path).output
+
+
 def test_a_task_that_is_an_object_too_is_refused(written, tmp_path):
     document = copy.deepcopy(written)
     taker = next(event for event in document["events"] if event[1] == "submitted" and event[4][3])
