@@ -23,6 +23,8 @@ UNIT = 10_000
 """Resources are counted in integers of 1e-4, so that 0.1 + 0.2 is 0.3."""
 
 Demand = tuple[tuple[str, int], ...]
+ONE_CPU: Demand = (("CPU", UNIT),)
+"""What a task asks for unless it says otherwise."""
 """Resource name and amount in 1e-4, sorted by name, no zeros. Hashable: it is the shape of a request."""
 
 
@@ -136,7 +138,7 @@ class Spec(Word, frozen=True, array_like=True, gc=False):
     args: Payload
     deps: tuple[Ref, ...] = ()  # top-level refs among the arguments: resolved before it starts
     returns: int = 1
-    demand: Demand = (("CPU", UNIT),)
+    demand: Demand = ONE_CPU
     lifetime: Demand = ()  # what an actor holds once its constructor is done
     actor: Ref | None = None  # for a method: the actor, named by its creation's result
     method: str = ""

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from labray import codec
-from labray.messages import UNIT, Demand, Payload
+from labray.messages import ONE_CPU, UNIT, Demand, Payload
 
 
 class NodeAffinitySchedulingStrategy(Struct, frozen=True):
@@ -32,7 +32,7 @@ class Options(Struct, frozen=True):
     most_pending: calls of one process that may wait at an actor or run; 0 or less: any number.
     """
 
-    demand: Demand = (("CPU", UNIT),)
+    demand: Demand = ONE_CPU
     lifetime: Demand = ()
     returns: int = 1
     retries: int = 0

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from labray.ids import DRIVER
-from labray.messages import UNIT, Demand
+from labray.messages import ONE_CPU, Demand
 from labray.trace import Event, Run, Submission, runs, submissions
 
 
@@ -155,7 +155,7 @@ class _Reading:
         if run is not None and moments:
             _, seconds = _cut(moments, run.begun, 1.0, run.ended)
             steps, _ = _cut(moments, run.begun, min(1.0, cpu / seconds) if seconds > 0 else 1.0, run.ended)
-        usual = () if one.kind == "method" else (("CPU", UNIT),)
+        usual = () if one.kind == "method" else ONE_CPU
         demand, lifetime = self.needs.get(one.task, (usual, ()))
         count = len(self.sizes.get(one.task, {0: 0}))
         return Part(

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
-from labray.messages import UNIT, Demand
+from labray.messages import ONE_CPU, UNIT, Demand
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from labray.trace import Event, Run
 
-CPU: Demand = (("CPU", UNIT),)
 ORDERING = ("data", "stateful")
 
 
@@ -54,7 +53,7 @@ class TaskGraph:
         inputs: Iterable[str] = (),
         outputs: Sequence[int] = (0,),
         name: str = "task",
-        demand: Demand = CPU,
+        demand: Demand = ONE_CPU,
         kind: str = "task",
     ) -> str:
         """Add a task; gives its id. Its outputs (sizes in bytes) are the objects `<id>.0`, `<id>.1`, ...

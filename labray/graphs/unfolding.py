@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from labray.graphs.skeleton import sizes
-from labray.graphs.taskgraph import CPU, GraphError, TaskGraph
+from labray.graphs.taskgraph import GraphError, TaskGraph
 from labray.ids import DRIVER
+from labray.messages import ONE_CPU
 from labray.trace import Event, Run, Submission, runs, submissions
 
 
@@ -36,7 +37,7 @@ class Unfolding:
         run = self._ran.get(submission.task)
         seconds = cost(run) if run else submission.cost or 0.0
         # A call runs on what its actor holds already.
-        demand = () if submission.kind == "method" else self._needs.get(submission.task, (CPU, ()))[0]
+        demand = () if submission.kind == "method" else self._needs.get(submission.task, (ONE_CPU, ()))[0]
         outputs = tuple(self._results.get(submission.task, {0: 0}).values())
         self.graph.task(
             submission.task,

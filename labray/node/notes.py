@@ -6,18 +6,17 @@ Written only where it differs from the usual, so that the usual task pays nothin
 from __future__ import annotations
 
 from labray.ids import result_id
-from labray.messages import UNIT, Inline, Spec, Value
+from labray.messages import ONE_CPU, Inline, Spec, Value
 from labray.node.desk import Desk
 from labray.node.records import size_of
 
-USUAL_DEMAND = (("CPU", UNIT),)
 NOTED_BYTES = 1024
 """Smaller values weigh less than the messages that carry them."""
 
 
 def note_needs(desk: Desk, spec: Spec) -> None:
     """What a task or actor asks for, if that is not one CPU to run on and nothing to live on."""
-    if spec.lifetime or (spec.demand != USUAL_DEMAND and spec.kind != "method"):
+    if spec.lifetime or (spec.demand != ONE_CPU and spec.kind != "method"):
         desk.note("needs", spec.id, (spec.demand, spec.lifetime))
 
 

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from msgspec import Struct
 
 from labray.ids import ObjectID, Place, TaskID
-from labray.messages import UNIT, Demand
+from labray.messages import ONE_CPU, Demand
 
 if TYPE_CHECKING:
     from random import Random
 
 
-ONE_CPU: Demand = (("CPU", UNIT),)
+MOST_HOPS = 14
+"""A policy leaves a task where it is that has moved so often: its node refuses one that is passed round."""
 OVERTAKEN = 64
 """So often what has no room is overtaken before room is kept for it at its node. Fewer, and more cores idle."""
 

@@ -12,14 +12,12 @@ from math import ceil
 
 from labray.ids import Place
 from labray.messages import Demand
-from labray.schedulers.interface import NodeInfo, Task, View, Wake
+from labray.schedulers.interface import MOST_HOPS, NodeInfo, Task, View, Wake
 
 MOMENT_S = 0.1
 """A heartbeat: far longer than a task is on its way, and nothing beside the time in which a node starts."""
 TOKEN = 1
 """Of the alarm: agents that set others too have given them 0."""
-MOST_HOPS = 14
-"""A task that has moved so often is left where it is: the node refuses one that is passed round."""
 
 
 class Newcomers:

@@ -13,8 +13,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from labray.messages import UNIT, Demand
-from labray.schedulers.interface import ONE_CPU
+from labray.messages import ONE_CPU, UNIT, Demand
 
 Edge = tuple[int, int, float]
 """Position of the task that makes it, of the one that takes it, and the size in bytes."""

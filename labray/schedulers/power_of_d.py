@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 from msgspec import Struct
 
 from labray.ids import Place, TaskID
-from labray.messages import Demand
+from labray.messages import ONE_CPU, Demand
 from labray.schedulers.interface import (
-    ONE_CPU,
     Agent,
     Cluster,
     Decision,

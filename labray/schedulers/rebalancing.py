@@ -20,6 +20,7 @@ from labray.schedulers.benches import Bench, levels_out
 from labray.schedulers.centralized import Porter
 from labray.schedulers.desks import Room
 from labray.schedulers.interface import (
+    MOST_HOPS,
     Agent,
     Cluster,
     Decision,
@@ -52,9 +53,6 @@ from labray.schedulers.transfers import Transfers
 
 if TYPE_CHECKING:
     from random import Random
-
-MOST_HOPS = 14
-"""A task that has moved so often is left where it is: the node refuses one that is passed round."""
 
 
 class GiveBack(Struct, frozen=True, array_like=True, tag=True, gc=False):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from labray.ids import DRIVER, TaskID, lineage_prefix, order_of, task_id
-from labray.schedulers.interface import ONE_CPU
+from labray.messages import ONE_CPU
 from labray.schedulers.plans import Workload
 
 if TYPE_CHECKING:

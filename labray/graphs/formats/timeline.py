@@ -10,7 +10,8 @@ worker of its own, so the calls in the worker that ran `A.__init__` are that act
 from __future__ import annotations
 
 from labray.graphs.formats.reading import Cursor, acyclic, add
-from labray.graphs.taskgraph import CPU, TaskGraph
+from labray.graphs.taskgraph import TaskGraph
+from labray.messages import ONE_CPU
 
 A_SECOND = 1e6
 
@@ -70,7 +71,7 @@ class _Timeline:
         kind = "task"
         if actor:
             kind = "actor" if name.endswith("__init__") else "method"
-        demand = () if kind == "method" else CPU
+        demand = () if kind == "method" else ONE_CPU
         seconds = event["dur"].number(per=A_SECOND)
         add(self.graph, event, id, cost=seconds, name=name, kind=kind, demand=demand)
         node = self.graph.nx.nodes[id]

@@ -15,8 +15,8 @@ from typing import Any
 from msgspec import Struct
 
 from labray.graphs.formats.reading import Cursor, FormatError, acyclic, add, link
-from labray.graphs.taskgraph import CPU, GraphError, TaskGraph
-from labray.messages import UNIT, Demand
+from labray.graphs.taskgraph import GraphError, TaskGraph
+from labray.messages import ONE_CPU, UNIT, Demand
 
 VERSIONS = ("1.4", "1.5", "1.6")
 DEMAND = "labray.demand"
@@ -93,7 +93,7 @@ def _jobs_of_15(workflow: Cursor) -> tuple[list[Job], dict[str, int]]:
                 [file for _, file in _names(task, "inputFiles")],
                 [file for _, file in _names(task, "outputFiles")],
                 run["runtimeInSeconds"].number() if run is not None else 0.0,
-                _demand(run, "coreCount") if run is not None else CPU,
+                _demand(run, "coreCount") if run is not None else ONE_CPU,
             )
         )
     return jobs, sizes
