@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -138,8 +136,7 @@ class Crew:
                     return False
         except msgspec.MsgspecError as error:
             complain(f"{client} is ended: it has sent a frame that cannot be decoded: {error}")
-            if member.pid:  # nobody knows what it said: it is lost, as the template is about to say
-                os.kill(member.pid, signal.SIGKILL)
+            self.kill(client)  # nobody knows what it said: it is lost, as the template is about to say
         except Closed:
             self._silence(member)
             return False
