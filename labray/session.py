@@ -40,6 +40,7 @@ os.register_at_fork(after_in_child=_forked)
 _exiting = False
 """Whether the end of the program has begun: nothing would end a session that starts now."""
 
+TWICE = "labray is initialised already. Call shutdown() first, or give ignore_reinit_error=True."
 SIMULATED_CPUS = 4
 """CPUs of a simulated node unless told: a simulation must not depend on the machine it runs on."""
 
@@ -90,7 +91,7 @@ def init(
     if port.exists() and (_session, port.current()) != _inherited:
         if ignore_reinit_error and _session is not None:
             return Context(_config)
-        raise RuntimeError("labray is initialised already. shutdown() first, or ignore_reinit_error=True.")
+        raise RuntimeError(TWICE)
     _check_time()
     backends.load(backend)
     if num_cpus is None:

@@ -64,9 +64,9 @@ def checked(events: Iterable[Event]) -> list[Event]:
         try:
             detail = msgspec.convert(noted, DETAILS[kind]) if kind in DETAILS else _frozen(noted)
             if not -LARGEST <= time <= LARGEST or (kind in ("waited", "gave_up") and detail[0] > time):
-                raise ValueError("its time is none")
+                raise ValueError("its time is out of bounds, or before what it tells of began")
             if not subject:
-                raise ValueError("it is of nothing")
+                raise ValueError("it has no subject")
             if kind == "ran" and detail[2] > detail[3]:
                 raise ValueError("it ended before it began")
             if kind == "needs" and detail[1] not in ((), detail[0]):

@@ -59,6 +59,8 @@ def main(
         minutes * 60 + GRACE_S, exit=True
     )  # the last resort: the exit code is 1
     if interrupts:
+        if healthy or only is not None or {nodes, num_cpus, faults, max_workers} != {None}:
+            raise click.UsageError("with --interrupts go --minutes, --seed and --out only.")
         sys.exit(_interrupted(minutes * 60, seed, out))
     if healthy:
         if nodes is not None or faults is not None:
