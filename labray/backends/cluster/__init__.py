@@ -1,15 +1,15 @@
 """The real world: a daemon process for each logical node, forked workers, shared memory, Unix sockets.
 
-session.py   start and end, from the driver        template.py  the process all others are forked from
-channel.py, waiter.py  what a client posts and asks          daemon.py    the loop around a Node
-wires.py, line.py, pipe.py, frames.py, errands.py, post.py  what travels, and how
-store.py, reader.py, allocator.py, shelf.py, stock.py, disk.py, room.py  shared memory, and what had to leave it
-descriptors.py                                     how many files there may be
-worker.py, crew.py                                 a worker, and a daemon's view of it
-interrupts.py, wishes.py                           how a cancelled task is interrupted
-enquiries.py, answers.py                           what a driver asks beside its program
-watches.py, directories.py                         what is watched, and for how long; what is removed at the end
-speech.py, worker_output.py                        what tasks print
+Of all: session (start and end, from the driver), boot, template (what all are forked from), undertaker (how they are
+ended), directories, descriptors, watches, stopped (who counts as dead), frames and errands (what is said).
+
+Of a client: channel (what it posts and asks), outbox, inbox, waiter, wires, end (its end of a pipe), shelf and own
+(what it writes into the store), store, allocator, memory, reader, viewed (what it reads there), enquiries. A worker has
+also worker, intake (what it may begin), interrupts, worker_output and end_of_worker; the driver speech, which shows
+what workers print.
+
+Of a daemon: household, daemon (the loop around a Node), loop, alarms, rounds, memory_watch; crew and member (its
+workers), wishes; line, pipe (its end of one), post; stock, disk, room (its store), sharing, answers, spool (the trace).
 """
 
 from __future__ import annotations

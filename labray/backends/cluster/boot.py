@@ -1,4 +1,7 @@
-"""What the processes of a session must know to begin, and the few kernel calls that Python does not have."""
+"""What the processes of a session must know to begin, and how a child of the template becomes one of them.
+
+The few kernel calls that this takes and Python does not have are here too.
+"""
 
 from __future__ import annotations
 

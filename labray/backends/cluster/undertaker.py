@@ -1,7 +1,7 @@
-"""How processes are ended: first asked (TERM), and killed when a moment has passed. Used by the template alone.
+"""How processes are ended: first asked (a worker by ASK, others by TERM), and killed when their time is up.
 
-A worker leads a process group of its own, so what it has started is ended with it, also when it died by itself. Most
-processes end at the word; nobody waits for the grace that the others are given.
+Used by the template alone. A worker leads a process group of its own, so what it has started is ended with it, also
+when it died by itself. Most processes end at the word; nobody waits for the grace that the others are given.
 """
 
 from __future__ import annotations
