@@ -22,6 +22,8 @@ from labray import port
 LARGE_BYTES = 150_000
 """Larger than what travels inside messages: such values live in stores and move by pull."""
 MODULUS = 1_000_003
+SIMULATED_PID = 1 << 22
+"""The least number of a simulated process (docs/simulator.md)."""
 remote: Callable[..., Callable[[Any], Any]] = ray.remote
 
 
@@ -45,7 +47,10 @@ class DisturbedError(Exception):
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Around what waits: chance and clocks are the process's own."""
+    """Around what waits: chance and clocks are the simulated process's own. (All of `inline` have the real one's.)"""
+    if os.getpid() < SIMULATED_PID:
+        yield
+        return
     random.random()
     before = random.getstate()
     yield
