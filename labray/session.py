@@ -192,8 +192,8 @@ def _end() -> None:
     finally:
         session.close()
         if _session is session:  # else a signal handler has ended it, and begun another
+            port.switch(None)  # first: as long as there is a port there is a session to end
             _session = None
-            port.switch(None)
 
 
 def is_initialized() -> bool:
