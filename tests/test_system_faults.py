@@ -348,16 +348,17 @@ def test_a_descriptor_that_finds_no_room_is_missed_and_the_frame_is_not() -> Non
     ours, theirs = ClientEnd(end), Pipe(other)
     at_once(ours.queue(b"frame", end.fileno()))
     ours.send(lambda: None)
+    daemon = Pipe(end)
     large = os.urandom(3 * LARGEST_FRAME_BYTES)
     with no_more_descriptors():
         frame = theirs.receive()
         assert frame is not None
         assert bytes(frame) == b"frame"
         assert theirs.take() == -1
-        ours.send(large)
+        daemon.send(large)
         whole = None
         while whole is None:
-            ours.flush()
+            daemon.flush()
             whole = theirs.receive()
     assert bytes(whole) == large
     ours.close()
