@@ -129,3 +129,23 @@ def test_what_a_thread_of_a_worker_asks_and_what_its_main_thread_is_to_run_do_no
         assert labray.get(calls, timeout=PATIENCE_S) == list(range(50))
         assert labray.get(busy.note.remote(1), timeout=PATIENCE_S) == 1
     assert labray.get(busy.end.remote(), timeout=PATIENCE_S)
+
+
+@labray.remote
+def shout(size: int) -> None:
+    raise ValueError("a" * size)
+
+
+@labray.remote
+def lot(number: int) -> bytes:
+    return bytes([number]) * 90_000
+
+
+def test_the_rest_of_a_frame_that_is_larger_than_the_wire_holds_follows_though_nothing_else_is_said() -> None:
+    """The daemon took a large frame of which some had gone for sent: the driver waited for the rest for ever."""
+    labray.init("cluster", num_cpus=2)
+    refs = [lot.remote(number) for number in range(100)]  # values that go inside messages: one frame of 9 MB
+    labray.wait(refs, num_returns=100)
+    assert labray.get(refs, timeout=PATIENCE_S) == [bytes([number]) * 90_000 for number in range(100)]
+    with pytest.raises(ValueError, match="aaa"):
+        labray.get(shout.remote(10_000_000), timeout=PATIENCE_S)

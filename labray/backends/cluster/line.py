@@ -51,13 +51,13 @@ class Line:
         pipe = self._pipe
         if pipe is None:
             return
-        waiting = bool(pipe.backlog)
+        waiting = pipe.waits
         try:
             pipe.send(encode(notices))
         except Closed:  # the driver is dead, and the template is about to end us
             self._end()
             return
-        if pipe.backlog and not waiting:
+        if pipe.waits and not waiting:
             self._loop.when_writable(pipe.fileno(), self._catch_up)
 
     def _catch_up(self) -> bool:

@@ -61,6 +61,11 @@ class Pipe:
     def fileno(self) -> int:
         return self.socket.fileno()
 
+    @property
+    def waits(self) -> bool:
+        """Whether something has not left: also the rest of a large frame does."""
+        return bool(self.backlog) or self._unsent is not None
+
     def send(self, frame: bytes) -> None:
         """Send now or queue; `flush` when the socket is writable again."""
         if self.backlog or not self.offer(frame):
