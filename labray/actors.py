@@ -127,17 +127,10 @@ class ActorClass:
         return ActorClass(self._code, self._recarded(given), self._signature, {**self._given, **given})
 
     def _recarded(self, given: Mapping[str, Any]) -> bytes:
-        inherited = {key: given[key] for key in ("max_task_retries",) if key in given}
-        if not inherited and "max_pending_calls" not in given:
+        if "max_task_retries" not in given and "max_pending_calls" not in given:
             return self._card
-        card = _read(self._card)
-        methods = {
-            name: MethodCard(was.signature, own, build("method", own), was.streams)
-            for name, was in card.methods.items()
-            for own in [{**inherited, **was.given}]
-        }
-        most_pending = check("actor", given).get("max_pending_calls", card.most_pending)
-        return bytes(codec.encode(ActorCard(card.class_name, methods, most_pending)).payload.data)
+        check("actor", given)
+        return bytes(codec.encode(_card(self._code.load(), {**self._given, **given})).payload.data)
 
     def _remote(
         self, /, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **given: Any

@@ -198,7 +198,7 @@ class Process:
         for ref in refs:
             places.setdefault(ref, len(places))
         asked = list(places)
-        self._check(asked)
+        self._check(refs)  # all: one of a session that has ended may have the id of another
         self.flush()
         wanted = tuple([ref.ref for ref in asked])
         message = m.Get(self.questions.number(), wanted, timeout == 0, self._waits())

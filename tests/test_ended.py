@@ -53,6 +53,19 @@ def test_what_is_of_an_ended_session_says_so_and_starts_none(backend: str) -> No
         assert not ray.is_initialized(), name
 
 
+def test_a_ref_of_an_ended_session_is_not_taken_for_one_with_the_same_id() -> None:
+    """In a list behind that one, it was: get gave the new value twice."""
+    ray.init("inline")
+    old = same.remote("old")
+    ray.shutdown()
+    ray.init("inline")
+    new = same.remote("new")
+    assert new == old
+    with pytest.raises(ValueError, match="of a session that was shut down"):
+        ray.get([new, old])
+    assert ray.get([new, new]) == ["new", "new"]
+
+
 def test_what_asks_for_nothing_starts_nothing() -> None:
     assert ray.get([]) == []
     with pytest.raises(ValueError, match="no living actor"):

@@ -419,6 +419,35 @@ def test_actor_calls_are_made_at_most_once_unless_retries_are_asked_for(
             ray.get(fragile.hello.remote(), timeout=PATIENCE_S)
 
 
+@pytest.mark.parametrize(
+    ("given", "runs"), [({}, 2), ({"max_task_retries": 0}, 1)], ids=["as declared", "overridden"]
+)
+def test_options_of_an_actor_override_the_retries_that_its_class_declares(
+    concurrent: Start, given: dict[str, int], runs: int
+) -> None:
+    """What was declared won, in silence; what a method declares for itself still does."""
+    concurrent()
+    log = Log.remote()
+
+    @ray.remote(max_restarts=-1, max_task_retries=1)
+    class Fragile:
+        def die(self, log: Any) -> None:
+            ray.get(log.note.remote("ran"))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        @ray.method(max_task_retries=2)
+        def die_thrice(self, log: Any) -> None:
+            self.die(log)
+
+    fragile = Fragile.options(**given).remote()
+    with pytest.raises(errors.RayActorError):
+        ray.get(fragile.die.remote(log), timeout=PATIENCE_S)
+    assert len(ray.get(log.read.remote())) == runs
+    with pytest.raises(errors.RayActorError):
+        ray.get(fragile.die_thrice.remote(log), timeout=PATIENCE_S)
+    assert len(ray.get(log.read.remote())) == runs + 3
+
+
 # ---------------------------------------------------------------- 16, 17, 19
 
 
