@@ -205,9 +205,10 @@ class Process:
         answer = self.questions.ask(message, timeout)
         values = answer.notice.values if answer is not None and isinstance(answer.notice, m.Values) else ()
         if len(values) == 1 and isinstance(values[0], m.Failed):
-            error = self.deliveries.error(values[0].error)
-            outlive(answer)
-            raise error
+            try:
+                raise self.deliveries.error(values[0].error)
+            finally:
+                outlive(answer)
         if not values:
             raise GetTimeoutError(f"get() of {_some(asked)} was not ready within {timeout} s.")
         if len(values) == 1:

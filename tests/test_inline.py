@@ -123,3 +123,14 @@ def test_a_node_that_was_interrupted_at_work_is_not_gone_on_with(inline: None) -
     node.handle = handle
     with pytest.raises(SessionError, match="Stop was raised while its node was at work"):
         ray.put(1)
+
+
+def test_queued_tasks_do_not_run_because_others_are_cancelled(inline: None) -> None:
+    """Each 32nd call let the oldest run, as if who cancels were polling: all of its time, and then it counted."""
+    order.clear()
+    refs = [note.remote(i) for i in range(100)]
+    for ref in refs:
+        ray.cancel(ref)
+    with pytest.raises(ray.errors.TaskCancelledError):
+        ray.get(refs[0])
+    assert order == []

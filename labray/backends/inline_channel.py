@@ -39,9 +39,10 @@ class InlineChannel:
         world.check()
         until = None if timeout is None else time.monotonic() + timeout
         wanted = Wanted(world.turns, getattr(message, "refs", ()), world.is_open)
-        self.asked += 1
-        if self.asked % PATIENCE == 0:
-            world.step(fair=True)
+        if not isinstance(message, m.Cancel):  # who takes tasks back does not poll for them
+            self.asked += 1
+            if self.asked % PATIENCE == 0:
+                world.step(fair=True)
         if getattr(message, "poll", False):
             world.step(wanted)
         elif isinstance(message, m.Wait) and (found := self._await(message, wanted, until)):
