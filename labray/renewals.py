@@ -8,6 +8,7 @@ classes. Data that code refers to is taken along when it is sent, and not looked
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import _lru_cache_wrapper, partial
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -44,8 +45,12 @@ def changed(found: Sequence[Place]) -> bool:
 
 def _code_of(value: Any) -> Any:
     """The function or class that a value is or wraps, unless others can import it."""
+    if isinstance(value, partial):
+        value = value.func
     if isinstance(value, staticmethod | classmethod):
         value = value.__func__
+    elif isinstance(value, _lru_cache_wrapper):
+        value = value.__wrapped__
     elif isinstance(value, property):
         value = value.fget
     elif type(value).__module__ in {"labray.functions", "labray.actors"} and hasattr(value, "_code"):

@@ -307,8 +307,15 @@ def test_a_helper_whose_cell_ran_again_is_the_new_one_in_code_that_was_sent(
     tmp_path: Path, backend: str
 ) -> None:
     program = """
+import functools
 def helper():
+    return by_cache()
+@functools.lru_cache
+def by_cache():
+    return part()
+def by_part():
     return deeper()
+part = functools.partial(by_part)
 def deeper():
     return 1
 class Model:
