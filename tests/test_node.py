@@ -622,6 +622,7 @@ def test_constructor_that_fails_is_told_at_every_call() -> None:
         (lambda id: (Forward(id, Place("n9")),), "is not another place"),
         (lambda id: (Forward(id, N1), Keep(id)), "only a held task can be kept"),
         (lambda id: ("keep",), "is no decision"),
+        (lambda id: None, "() where there are none"),
     ],
 )
 def test_breach_of_the_rules_raises_and_names_the_policy(decisions: Any, why: str) -> None:

@@ -547,6 +547,7 @@ class Scripted:
         ([Tell(N1, 3)], "the policy's words are Load"),
         ([Wake(-1.0)], "time ahead"),
         (["keep it"], "is no decision"),
+        (None, "() where there are none"),
     ],
 )
 def test_checked_names_the_policy_and_the_breach(script, why):

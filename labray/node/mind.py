@@ -173,7 +173,12 @@ class Mind:
         events = self.desk.events
         while events:
             event = events.popleft()
-            for decision in self.agent.handle(event, self.desk.now):
+            decisions: Any = self.agent.handle(event, self.desk.now)
+            if decisions is None:
+                raise self._breach(
+                    None, "and handle() returns a sequence of decisions: () where there are none"
+                )
+            for decision in decisions:
                 if type(decision) is Keep:
                     self._judge_keep(decision)
                 else:

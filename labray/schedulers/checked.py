@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -76,10 +76,14 @@ class Judge:
         self._follow(event)
         if type(event) not in self._wants:
             return ()
-        decisions = self._agent.handle(event, now)
+        decisions: Any = self._agent.handle(event, now)
+        if decisions is None:
+            raise self._breach(
+                "handle() gave None; it returns a sequence of decisions, () where there are none"
+            )
         for decision in decisions:
             self._judge(decision)
-        return decisions
+        return decisions  # type: ignore[no-any-return]
 
     def _follow(self, event: Event) -> None:
         if isinstance(event, TaskArrived):
