@@ -590,6 +590,34 @@ def test_an_actor_whose_handle_was_lost_on_its_way_with_who_passed_it_on_goes_to
     )
 
 
+def test_what_was_meant_for_the_lost_head_does_not_reach_the_next():
+    """Seed 10006922: it was said by who had not read of the loss, and its loan was given back as one of the next."""
+    goes_well(
+        Step(2, "add", value=3, retries=0),
+        Step(3, "meet", value=3, how="bob"),
+        Step(4, "leaf", value=6, seconds=0.01, retries=2),
+        Step(6, "sleep", value=1, seconds=0.001),
+        Step(9, "leaf", value=5, retries=2, how="node n3"),
+        Step(11, "add", value=2),
+        Step(12, "leaf", seconds=0.01, retries=2),
+        Step(13, "leaf", value=6, seconds=0.001, how="slot"),
+        Step(14, "meet", value=3, how="ann"),
+        Step(15, "crash", value=1, retries=0),
+        Step(16, "remade", value=9, how="soft n3"),
+        Step(17, "patient", (1010,), value=4, large=True, seconds=0.05),
+        Step(18, "cancel", (17,), value=5, how="force flat"),
+        Step(20, "patient", (4,), value=8, seconds=0.05),
+        faults=Faults((Death("head", 0.0199, 0.0043),)),
+        seed=10006922,
+        nodes=4,
+        num_cpus=3,
+        scheduler="least_loaded",
+        profile="default",
+        host_cores=2,
+        head="own",
+    )
+
+
 def lends_without_need(losses: dict[str, None]) -> SimpleNamespace:
     """A world in which n0 counts a loan that n1 does not have."""
     lent = SimpleNamespace(id="d-0.0", loans={"n1": 1}, holds=0, refs=tuple)

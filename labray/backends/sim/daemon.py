@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from labray import messages as m
 from labray.backends.sim.stores import Disk, freed
-from labray.ids import ClientID, ObjectID, Place
+from labray.ids import HEAD, ClientID, ObjectID, Place
 from labray.node.node import PIPE_ALARM
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Daemon:
         self.disk = Disk(world, self, world.disk_Bps)
         self.dead = False
         self.deaf_to: dict[Place, None] = {}  # places it has been told are dead
+        self.misled = False  # word that the head is lost waits in its mail: it still talks to that one
         self.busy = False
         self.busy_s = 0.0
         self.handled = 0  # messages that its nodes took
@@ -99,6 +100,8 @@ class Daemon:
             cost_s += service[kind] if sender not in nodes else service[kind] * self._inside_share
             if kind is m.Submit:
                 cost_s += len(message.spec.deps) * self._dep_s
+            elif kind is m.PlaceLost:
+                self._reads_of_loss(to, message.place)
             quiet = quiet and (kind is m.Woke or kind is m.Told)
             for effect in nodes[to].handle(sender, message, now):
                 if type(effect) is not m.Send:
@@ -123,6 +126,12 @@ class Daemon:
         self.busy_s += cost_s + waking_s
         self.host.work(wake_s, cost_s + owed_s + waking_s - self._owed_s, self._end, self._owed_s)
 
+    def _reads_of_loss(self, reader: Place, lost: Place) -> None:
+        """What was said to the head before is lost with it, and not for the next, which has the same name."""
+        if lost == HEAD:
+            self.misled = False
+            self._outgoing.pop((reader, HEAD), None)
+
     def _end(self, moment: Any) -> None:
         """The batch is served: its effects happen, and the next one begins."""
         if self.dead:
@@ -130,7 +139,8 @@ class Daemon:
         outgoing, self._outgoing = self._outgoing, {}
         for (place, to), letters in outgoing.items():
             if "/" not in to:
-                self._world.carry(place, Place(to), letters)
+                if to != HEAD or not self.misled:
+                    self._world.carry(place, Place(to), letters)
             elif (client := self._world.clients.get(ClientID(to))) is not None:
                 client.receive(letters)
         deeds, self._deeds = self._deeds, []

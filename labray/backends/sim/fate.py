@@ -93,6 +93,7 @@ class Fate:
         self._agenda.live -= 1
         if lost == HEAD:
             del self._untold[daemon.name]
+            daemon.misled = True
         daemon.deaf_to[lost] = None
         daemon.receive([(at, "", m.PlaceLost(lost)) for at in daemon.nodes])
 
