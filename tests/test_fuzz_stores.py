@@ -189,3 +189,23 @@ def test_a_copy_that_an_attempt_which_was_given_up_still_holds_goes_when_that_en
         '"notice":0.001,"spread":0.0,"seed":0}}'.replace("STEPS", GIVEN_UP)
     )
     assert fuzz.verdict(case) is None
+
+
+def test_an_answer_that_comes_too_late_gives_its_room_back_to_who_waits_for_the_next():
+    """Seed 10011282: the driver kept the view that a get had given up on, and asked for what had room there only."""
+    goes_well(
+        Step(0, "actor", how="placed"),
+        Step(1, "actor"),
+        Step(2, "put", value=9),
+        Step(4, "leaf", value=2, large=True),
+        Step(7, "call", actor=0, value=3, large=True),
+        Step(9, "get", (2,)),
+        Step(14, "get", (7,), value=6, seconds=0.001),
+        seed=10011282,
+        nodes=2,
+        num_cpus=3,
+        scheduler="peft",
+        profile="default",
+        host_cores=2,
+        object_store_memory=ONE,
+    )

@@ -252,23 +252,25 @@ class Client(ABC):
         self.awaiting, self._answer = request, None
 
     def _answered(self, notice: Any) -> None:
-        """A notice that answers a request; late ones wait for the next call, or until it is idle."""
+        """A notice that answers a request; late ones wait for the next call, or until it waits or is idle."""
         if notice.request != self.awaiting:
             self._late.append(notice)
+            if self.awaiting is not None and self._give_back_late():  # what it waits for may need that room
+                self._work(self._wake_s(), self.woken_s(self._profile.answered_s), self._flush)
             return
         self.awaiting, self._answer = None, notice
         values = len(notice.values) if type(notice) is m.Values else 1
         cpu_s = self.woken_s(self._profile.answered_s) + values * self._profile.answer_s
         self._work(self._wake_s(), cpu_s, self._resume)
 
-    def _give_back_late(self) -> None:
-        """What came with answers that nobody waited for any more."""
+    def _give_back_late(self) -> bool:
+        """What came with answers that nobody waited for any more; whether there was anything."""
         if not self._late:
-            return
+            return False
         late, self._late = self._late, []
-        self.outbox += [
-            (self.place, self.client, word) for word in given_back(self._process, late, self.shelf)
-        ]
+        back = [(self.place, self.client, word) for word in given_back(self._process, late, self.shelf)]
+        self.outbox += back
+        return bool(back)
 
     def _expire(self, moment: Any, request: int) -> None:
         if self.awaiting != request:  # the answer is on its way
