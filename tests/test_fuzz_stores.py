@@ -181,6 +181,22 @@ def test_what_a_get_has_already_makes_way_for_what_is_needed_to_make_the_rest():
     )
 
 
+def test_a_copy_that_comes_where_a_lost_attempt_left_one_is_a_second_block():
+    """Seed 10012483: it was not wanted, and with it went the one that was there."""
+    goes_well(
+        Step(1, "leaf", value=5, seconds=0.01, retries=2, how="node n0"),
+        Step(3, "add", value=5),
+        Step(6, "spawn", value=6, how="fat"),
+        Step(16, "nap", value=9, retries=1),
+        Step(21, "add", (6,), value=7),
+        faults=Faults((Death("head", 0.0152, 0.0004),), delays=(Delay("n0", "n1", 0.1, 0.0, 1.0, 0.3),)),
+        seed=10012483,
+        nodes=2,
+        head="own",
+        max_workers=1,
+    )
+
+
 def test_a_copy_that_an_attempt_which_was_given_up_still_holds_goes_when_that_ends():
     """Seed 6000266: its owner let go of it meanwhile, and said so once."""
     case = fuzz.read(

@@ -39,9 +39,7 @@ class Shelf:
             if size > self.idle:
                 self.idle += self._ask(id, size, size - self.idle)
             self.idle = max(0, self.idle - size)
-        if id in client.daemon.stores:  # left by an attempt that was given up: two blocks
-            client.daemon.twice[id] = client.daemon.twice.get(id, 0) + 1
-        client.daemon.stores[id] = None if payload is None else _frozen(payload)
+        placed(client.daemon, id, None if payload is None else _frozen(payload))
         client.unsaid.append(id)
         return m.Stored(size, m.Block(client.client, 0, 0, sizes), refs)
 
@@ -111,7 +109,7 @@ class Disk:
         value = effect.value
 
         def read() -> m.Restored:
-            self._daemon.stores[effect.id] = self.files[effect.id]
+            placed(self._daemon, effect.id, self.files[effect.id])
             return m.Restored(
                 effect.id, m.Stored(value.size, m.Block(place, 0, 0, value.block.sizes), value.refs)
             )
@@ -136,6 +134,13 @@ class Disk:
 
     def delete(self, id: ObjectID) -> None:
         del self.files[id]
+
+
+def placed(daemon: Daemon, id: ObjectID, payload: m.Payload | None) -> None:
+    """One more block of an object is in the store: of attempts that were given up there may be others."""
+    if id in daemon.stores:
+        daemon.twice[id] = daemon.twice.get(id, 0) + 1
+    daemon.stores[id] = payload
 
 
 def removed(daemon: Daemon, id: ObjectID) -> None:

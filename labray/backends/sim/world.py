@@ -25,7 +25,7 @@ from labray.backends.sim.fate import Fate
 from labray.backends.sim.machines import Machines
 from labray.backends.sim.network import Network, size_of
 from labray.backends.sim.settings import Settings
-from labray.backends.sim.stores import shipped
+from labray.backends.sim.stores import placed, shipped
 from labray.backends.sim.watchdog import Watchdog
 from labray.backends.sim.workers import Worker
 from labray.config import Config
@@ -138,7 +138,7 @@ class World:
             self.agenda.live -= 1
             if origin.dead or target.dead:
                 return
-            target.stores[effect.id] = payload
+            placed(target, effect.id, payload)
             target.receive([(effect.to, "", m.Arrived(effect.id, copy, source))])
 
         if origin.host is target.host:  # its processes copy it, and need the CPU for it
