@@ -131,7 +131,8 @@ class Process:
             self._submit_named(m.Submit(spec), made[0], options)
         else:
             self.channel.post(m.Submit(spec), self.handles.given(made))
-        outlive(call)
+        if call.encoded.refs:
+            outlive(call)
         return made
 
     def _submit_named(self, message: m.Submit, actor: ObjectRef[Any], options: Options) -> None:
