@@ -11,6 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import repeat
 from operator import call
 from typing import Any, Generic, Self, TypeVar
@@ -113,10 +114,21 @@ class HandleTable:
 
     def adopt(self, ref: Ref) -> ObjectRef[Any]:
         """The handle of something found inside a payload. Whether it is given is another matter."""
+        watches = self._watches
         with self._lock:
-            watch = self._watches.get(ref.id)
-            handle = None if watch is None else watch()
-            return self.own(ref) if handle is None else handle
+            while True:
+                watch = watches.get(ref.id)
+                handle = None if watch is None else watch()
+                if handle is not None:
+                    return handle
+                made: ObjectRef[Any] = ObjectRef(ref, self)
+                try:  # a signal handler that comes in between may make one too, and there must be one only
+                    if watch is not None:
+                        at_once(_stands(watches, ref.id, watch), partial(watches.pop, ref.id))
+                    if watches.setdefault(ref.id, made.watch) is made.watch:
+                        return made
+                except LookupError:
+                    continue
 
     def given(self, handles: Iterable[ObjectRef[Any]]) -> Step:
         """The step that counts these as given once more, to be taken with that which gives them."""
@@ -175,6 +187,11 @@ class HandleTable:
     def count(self) -> int:
         """How many objects have a handle here."""
         return sum(watch() is not None for watch in list(self._watches.values()))
+
+
+def _stands(watches: dict[ObjectID, Watch], object_id: ObjectID, watch: Watch) -> Step:
+    """A step that raises LookupError unless this very watch is the one of that object. It can be done once."""
+    return each({id(watch): watch}.__getitem__, map(id, map(watches.__getitem__, (object_id,))))
 
 
 def outlive(*things: object) -> None:
