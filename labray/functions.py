@@ -28,13 +28,13 @@ class Code:
         self._ref = ref
         self._places: Sequence[renewals.Place] = ()
 
-    def ref(self, port: Port) -> Ref:
-        """What to call it by in this session."""
+    def ref(self, port: Port, inside: bool = False) -> Ref:
+        """What to call it by in this session. inside: of what is being pickled."""
         if self._ref is None or self._session != port.session or renewals.changed(self._places):
             if self.thing is None:
                 raise ValueError(f"{self.name} is of a session that was shut down. Define it anew.")
             places = renewals.places(self.thing)
-            self._ref, self._session = port.export(self.thing, self.name), port.session
+            self._ref, self._session = port.export(self.thing, self.name, inside), port.session
             self._places = places  # not before: it may refer to itself
         return self._ref
 
@@ -49,7 +49,7 @@ class Code:
         if not port.exists():
             return Code, (self.thing, self.name)
         current = port.current()
-        return Code, (None, self.name, current.session, self.ref(current))
+        return Code, (None, self.name, current.session, self.ref(current, inside=True))
 
 
 def submit(

@@ -29,7 +29,7 @@ class Port(Protocol):
     known: identities.Known  # what has an identity and came here by value
     task: TaskID  # the task that is running; ids.DRIVER in the main program
 
-    def export(self, thing: Any, name: str) -> Ref:
+    def export(self, thing: Any, name: str, inside: bool = False) -> Ref:
         """Pickle a function or class once and store it."""
 
     def load(self, code: Ref) -> Any:

@@ -71,11 +71,14 @@ class Process:
 
     # ------------------------------------------------------------ submitting
 
-    def export(self, thing: Any, name: str) -> Ref:
-        """Pickle a function or class by its code and store it. It may refer to itself: its id exists first."""
+    def export(self, thing: Any, name: str, inside: bool = False) -> Ref:
+        """Pickle a function or class by its code and store it. It may refer to itself: its id exists first.
+
+        inside: while something is pickled, which may be this. (A signal handler that calls it is not.)
+        """
         key = (threading.get_ident(), id(thing))
         running = self._exporting.get(key)
-        if running is not None:
+        if inside and running is not None:
             return running
         with self._lock:
             at, self._functions = self._functions, self._functions + 1
@@ -86,7 +89,7 @@ class Process:
         except UnpicklableError as error:
             raise error.named(name) from error.__cause__
         finally:
-            del self._exporting[key]
+            self._exporting.pop(key, None)
         self._check(encoded.refs)
         # code goes to every worker once, and its node keeps it: it travels inside messages, however large
         self.channel.post(m.Put(ref.id, m.Inline(codec.settle(encoded.payload)), self.task, True))

@@ -144,6 +144,8 @@ class End:
             if not size:
                 raise Closed("end of file")
             data = bytes(self._view[:size])
+            if number not in self._arrived:  # the same, before it was copied: what is in the room came later
+                return None
             taken: tuple[Step, ...] = (partial(self._arrived.pop, number),)
             if extra:  # nobody sends us any
                 taken = (*taken, each(os.close, [fd for _, _, fds in extra for fd in array("i", fds)]))
@@ -156,7 +158,10 @@ class End:
                     large = partial(self._large.__setitem__, number, _announced(data))
                     at_once(*taken, self._pieces.clear, large)
         number = next(iter(self._large), -1)
-        return b"".join(self._pieces), (partial(self._large.pop, number), self._pieces.clear)
+        whole = b"".join(self._pieces)
+        if number not in self._large:  # the same
+            return None
+        return whole, (partial(self._large.pop, number), self._pieces.clear)
 
     def _fetch(self) -> bool:
         """Read a datagram off the socket, in the step in which it is kept."""
