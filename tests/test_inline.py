@@ -39,7 +39,7 @@ def test_what_is_pending_costs_nothing(inline: None) -> None:
     """A square took 90 times as long; what is left is the list that wait() is given and reads."""
     one_by_one(50)
     few = min(one_by_one(200) for _ in range(3))
-    assert min(one_by_one(1600) for _ in range(3)) < 60 * few
+    assert min(one_by_one(1600) for _ in range(3)) < 40 * few
 
 
 def all_together(count: int) -> float:
