@@ -18,7 +18,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from labray.ids import ObjectID, TaskID, creator
 from labray.messages import Drop, Payload, Ref
-from labray.steps import Step, at_once, count, each, first
+from labray.steps import Step, at_once, count, each, first, stands
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ class HandleTable:
                 made: ObjectRef[Any] = ObjectRef(ref, self)
                 try:  # a signal handler that comes in between may make one too, and there must be one only
                     if watch is not None:
-                        at_once(_stands(watches, ref.id, watch), partial(watches.pop, ref.id))
+                        at_once(stands(watches, ref.id, watch), partial(watches.pop, ref.id))
                     if watches.setdefault(ref.id, made.watch) is made.watch:
                         return made
                 except LookupError:
@@ -187,11 +187,6 @@ class HandleTable:
     def count(self) -> int:
         """How many objects have a handle here."""
         return sum(watch() is not None for watch in list(self._watches.values()))
-
-
-def _stands(watches: dict[ObjectID, Watch], object_id: ObjectID, watch: Watch) -> Step:
-    """A step that raises LookupError unless this very watch is the one of that object. It can be done once."""
-    return each({id(watch): watch}.__getitem__, map(id, map(watches.__getitem__, (object_id,))))
 
 
 def outlive(*things: object) -> None:

@@ -43,7 +43,12 @@ def count(counts: dict[Any, int], things: Iterable[Any]) -> Step:
 
 def first(queue: deque[Any], item: object) -> Step:
     """A step that raises LookupError unless this very item is the first in the queue. It can be done once."""
-    return each({id(item): item}.__getitem__, map(id, map(queue.__getitem__, (0,))))
+    return stands(queue, 0, item)
+
+
+def stands(container: Any, key: object, item: object) -> Step:
+    """A step that raises LookupError unless this very item is at this key or index. It can be done once."""
+    return each({id(item): item}.__getitem__, map(id, map(container.__getitem__, (key,))))
 
 
 class Owed:
