@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -49,15 +51,20 @@ class Traces:
     """What a session could leave in this process and on this machine."""
 
     def __init__(
-        self, children: set[psutil.Process], threads: set[threading.Thread], files: set[Path]
+        self,
+        children: set[psutil.Process],
+        threads: set[threading.Thread],
+        files: set[Path],
+        handlers: dict[str, Any],
     ) -> None:
         self.children = children
         self.threads = threads
         self.files = files
+        self.handlers = handlers
 
     @classmethod
     def seen(cls) -> Traces:
-        return cls(children(), set(threading.enumerate()), session_files())
+        return cls(children(), set(threading.enumerate()), session_files(), handlers())
 
     def left_since(self) -> list[str]:
         """A sentence each, in a settled order."""
@@ -66,7 +73,10 @@ class Traces:
         files = [f"{path}" for path in session_files() - self.files]
         port = sys.modules.get("labray.port")
         ports = ["a current port"] if port is not None and port.exists() else []
-        return [*sorted(processes), *sorted(threads), *sorted(files), *ports]
+        caught = [
+            f"a handler of {name}" for name, handler in handlers().items() if handler != self.handlers[name]
+        ]
+        return [*sorted(processes), *sorted(threads), *sorted(files), *ports, *caught]
 
 
 def children() -> set[psutil.Process]:
@@ -82,6 +92,11 @@ def has_children() -> bool:
         return any(Path(f"/proc/self/task/{task}/children").read_bytes() for task in tasks)
     except OSError:  # no such file on this kernel, or a thread that just ended
         return True
+
+
+def handlers() -> dict[str, Any]:
+    """What the signals that tests and sessions use do now."""
+    return {name: signal.getsignal(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGUSR1")}
 
 
 def describe(process: psutil.Process) -> str:

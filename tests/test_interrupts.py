@@ -9,9 +9,11 @@ import contextlib
 import faulthandler
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
@@ -171,15 +173,20 @@ def test_shutdown_in_a_signal_handler_ends_the_session(after_s: str, tmp_path: P
     assert [path for path in tmp_path.iterdir() if path.name.startswith("labray-")] == []
 
 
-def test_wherever_a_shutdown_is_broken_off_the_next_one_ends_it() -> None:
+@pytest.mark.parametrize("backend", ["inline", "sim"])
+def test_wherever_a_shutdown_is_broken_off_the_next_one_ends_it(backend: str) -> None:
+    handler, clock, limit = signal.getsignal(signal.SIGINT), time.time, sys.getrecursionlimit()
     at, raised = 0, "at first"
     while raised:
-        ray.init("inline")
+        ray.init(backend)
         with Interruption(at) as interruption, contextlib.suppress(Interrupted):
             ray.shutdown()
         ray.shutdown()
         assert not ray.is_initialized(), interruption.raised
-        at, raised = at + 1, interruption.raised
+        assert signal.getsignal(signal.SIGINT) is handler, interruption.raised
+        assert time.time is clock, interruption.raised
+        assert sys.getrecursionlimit() == limit, interruption.raised
+        at, raised = at + (1 if backend == "inline" else 7), interruption.raised
     assert at > 5
 
 

@@ -25,7 +25,8 @@ class Interrupts:
         self._before: Any = None
         main = threading.current_thread() is threading.main_thread()
         if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._before = signal.signal(signal.SIGINT, self._caught)
+            self._before = signal.default_int_handler  # first: here it may be broken off
+            signal.signal(signal.SIGINT, self._caught)
 
     @property
     def ours(self) -> bool:

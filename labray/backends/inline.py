@@ -233,9 +233,10 @@ class InlineSession:
         return self.log
 
     def close(self) -> None:
+        """Idempotent; broken off by an exception it is to be called again."""
         if not self.closed:
-            self.closed = True
             self.interrupts.take_off()
             sys.setrecursionlimit(self.python_limit)
             self.workers.clear()
             self.store.clear()
+            self.closed = True

@@ -93,20 +93,22 @@ class Patches:
             _exchange(module, self._patched)
 
     def take_off(self) -> None:
-        """Put the real ones back. Idempotent."""
+        """Put the real ones back. Idempotent; broken off by an exception it is to be called again."""
         global _current
         if self not in _installed:
             return
-        _installed.remove(self)
-        _current, self._before = self._before, _nobody
+        _current = self._before
         for late in self._late:
-            sys.meta_path.remove(late)
+            if late in sys.meta_path:
+                sys.meta_path.remove(late)
         back = {id(patched): (patched, real) for real, patched in self._patched.values()}
         new = [module for name, module in sys.modules.items() if name not in self._known]
         for module in (*_programs_own(sys.modules), *new):
             _exchange(module, back)
         while self._undo:
-            self._undo.pop()()
+            self._undo[-1]()
+            self._undo.pop()
+        _installed.remove(self)
 
     def abandon(self) -> None:
         """In a forked child: it is a real process."""

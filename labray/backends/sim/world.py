@@ -284,6 +284,7 @@ class World:
             node.validate()
 
     def close(self) -> None:
+        """Idempotent; broken off by an exception it is to be called again."""
         if self.closed:
             return
         self.check(getcurrent() is self.hub)
@@ -294,7 +295,7 @@ class World:
         for client in list(self.clients.values()):
             if isinstance(client, Worker):
                 client.die()
-        self.closed = True
         self.clients.clear()
         if self._collecting:
             gc.enable()
+        self.closed = True
