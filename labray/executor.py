@@ -47,24 +47,23 @@ class Executor:
     def __init__(self, process: Process, escapes: Callable[[BaseException], bool] = leaves) -> None:
         self.process = process
         self.escapes = escapes
-        self.interrupted = False  # the running attempt is cancelled, and a KeyboardInterrupt was raised in it
         self._actors: dict[ObjectID, Any] = {}
 
     def run(self, run: Run) -> Outcome:
         """Run a task, a constructor or a method. What it raises becomes the value of each of its results."""
         spec = run.spec
         self.process.flush()
-        self.process.enter(spec.id, run.attempt)
+        execution = self.process.enter(spec.id, run.attempt)
         if spec.model is not None:
             return self._pretend(spec, spec.model)
-        self.interrupted = retry = False
+        retry = False
         held: list[Sequence[ObjectRef[Any]]] = []
         try:
             values = self._results(spec, self._perform(run), held)
         except BaseException as error:
             if self.escapes(error):
                 raise
-            values, retry = self._failed(spec, error, held)
+            values, retry = self._failed(spec, error, held, execution.interrupted)
         kept = self._kept(run)
         if not kept:
             return Outcome(values, (), retry, held)
@@ -78,10 +77,6 @@ class Executor:
     def failed(self, run: Run, error: BaseException) -> tuple[Value, ...]:
         """The results of a run that was broken off outside of its body."""
         return (Failed(self._told(run.spec, error)),) * run.spec.returns
-
-    def forget(self, actor: ObjectID) -> None:
-        """The actor has ended, and this process lives on."""
-        self._actors.pop(actor, None)
 
     def forget_all(self) -> None:
         """The process is about to end."""
@@ -102,6 +97,8 @@ class Executor:
         result = self.call(target, args, kwargs)
         if spec.kind == "actor":
             self._actors[result_id(spec.id, 0)] = result
+            if spec.slots > 1:
+                self.process.widen()
         return result
 
     def _function(self, id: ObjectID, code: Payload | None) -> Any:
@@ -170,10 +167,10 @@ class Executor:
         return self.process.pack(id, encoded)
 
     def _failed(
-        self, spec: Spec, error: BaseException, held: list[Sequence[ObjectRef[Any]]]
+        self, spec: Spec, error: BaseException, held: list[Sequence[ObjectRef[Any]]], interrupted: bool
     ) -> tuple[tuple[Value, ...], bool]:
         """What each result is, and whether this uses up a retry. Whatever a user's class objects to."""
-        if self.interrupted and issubclass(type(error), KeyboardInterrupt):
+        if interrupted and issubclass(type(error), KeyboardInterrupt):
             why = ErrorInfo("cancelled", f"task {spec.id} ({spec.name}) was cancelled while it ran.")
             return (Failed(why),) * spec.returns, False
         try:

@@ -27,7 +27,10 @@ class Port(Protocol):
 
     session: str  # names the session: what was exported under another one must be exported anew
     known: identities.Known  # what has an identity and came here by value
-    task: TaskID  # the task that is running; ids.DRIVER in the main program
+
+    @property
+    def task(self) -> TaskID:
+        """The task that is calling; ids.DRIVER in the main program."""
 
     def export(self, thing: Any, name: str, inside: bool = False) -> Ref:
         """Pickle a function or class once and store it."""

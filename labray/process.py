@@ -12,9 +12,10 @@ from typing import Any
 
 from labray import codec, identities
 from labray import messages as m
+from labray.client.execution import Execution, current
 from labray.deliveries import Deliveries
 from labray.errors import ActorAlreadyExistsError, GetTimeoutError
-from labray.ids import DRIVER, ObjectID, TaskID, function_id, lineage_prefix, put_id, result_id, task_id
+from labray.ids import DRIVER, ObjectID, TaskID, function_id, put_id, result_id, task_id
 from labray.messages import Ref
 from labray.options import Options, seconds
 from labray.port import Channel
@@ -25,13 +26,17 @@ from labray.unpicklable import UnpicklableError
 
 
 class Process:
-    """A driver's or worker's port. session: the same for all processes of a session, and for no other."""
+    """A driver's or worker's port. session: the same for all processes of a session, and for no other.
+
+    What belongs to a task is in its Execution; all else is shared by all that runs here.
+    """
 
     def __init__(self, channel: Channel, session: str) -> None:
         self.channel = channel
         self.session = session
         self.known = identities.here  # or a world's choice, if several of its processes live in this one
-        self.task: TaskID = DRIVER
+        self._latest = Execution(DRIVER, 0, None)
+        self._one: Execution | None = self._latest  # what runs, while there is one slot
         # User code may call from several threads. Never held while something is stored or awaited: a channel may have
         # to read answers for other threads meanwhile, and they are counted under it.
         self._lock = threading.RLock()
@@ -39,35 +44,35 @@ class Process:
         self.questions = Questions(channel, self.handles, self._lock)
         self.deliveries = Deliveries(channel, self.handles)
         self.code: dict[ObjectID, Any] = {}  # functions and classes that were unpickled here
-        self._lends: int | None = None  # the thread without which the task cannot go on
-        self._prefix = ""  # of the ids of all that this attempt submits; made when first needed
-        self._attempt = self._tasks = self._puts = self._functions = 0
         self._exporting: dict[tuple[int, int], Ref] = {}  # by thread and thing
 
-    # ------------------------------------------------------------ the running task
+    # ------------------------------------------------------------ what runs
 
-    def enter(self, task: TaskID, attempt: int) -> None:
-        """From now on it is this attempt that submits. A thread that outlives its task submits as the next."""
+    def enter(self, task: TaskID, attempt: int) -> Execution:
+        """From now on it is this attempt that submits, in this context or (of one slot) in all of the process."""
+        execution = Execution(task, attempt, threading.get_ident())
         with self._lock:
-            self.task, self._attempt = task, attempt
-            self._lends = threading.get_ident()
-            self._prefix = ""
-            self._tasks = self._puts = self._functions = 0
+            self._latest = execution
+            if self._one is not None:
+                self._one = execution
+            else:
+                current.set(execution)
             self.handles.values.clear()  # what this task waits for is for the trace to know
+        return execution
+
+    def widen(self) -> None:
+        """From now on it has several slots: which of what runs here is meant goes by the context that calls."""
+        self._one = None
 
     @property
-    def attempt(self) -> str:
-        """What runs here, and the how-manieth time."""
-        return f"{self.task} {self._attempt}"
+    def execution(self) -> Execution:
+        """What runs, and is calling. A thread of a user's that has no context of ours counts as the latest."""
+        return self._one or current.get() or self._latest
 
-    def _waits(self) -> TaskID | None:
-        """The running task, if it cannot go on while this thread waits."""
-        return self.task if self._lends == threading.get_ident() else None
-
-    def _named_under(self) -> str:
-        if not self._prefix:
-            self._prefix = lineage_prefix(self.task, self._attempt)
-        return self._prefix
+    @property
+    def task(self) -> TaskID:
+        """The task that is calling; ids.DRIVER in the main program."""
+        return self.execution.task
 
     # ------------------------------------------------------------ submitting
 
@@ -80,9 +85,10 @@ class Process:
         running = self._exporting.get(key)
         if inside and running is not None:
             return running
+        execution = self.execution
         with self._lock:
-            at, self._functions = self._functions, self._functions + 1
-            ref = Ref(function_id(self._named_under(), at), self.channel.place)
+            at, execution.functions = execution.functions, execution.functions + 1
+            ref = Ref(function_id(execution.named_under(), at), self.channel.place)
         self._exporting[key] = ref
         try:
             encoded = codec.encode(thing, by_value=True)
@@ -92,7 +98,7 @@ class Process:
             self._exporting.pop(key, None)
         self._check(encoded.refs)
         # code goes to every worker once, and its node keeps it: it travels inside messages, however large
-        self.channel.post(m.Put(ref.id, m.Inline(codec.settle(encoded.payload)), self.task, True))
+        self.channel.post(m.Put(ref.id, m.Inline(codec.settle(encoded.payload)), execution.task, True))
         return ref
 
     def load(self, code: Ref) -> Any:
@@ -117,15 +123,16 @@ class Process:
         self.flush()
         if codec.size_of(call.encoded.payload) > m.INLINE_LIMIT_BYTES:
             call = codec.slim(args, kwargs, m.INLINE_LIMIT_BYTES, self._put)
+        execution = self._one or self.execution
         with self._lock:
-            at, self._tasks = self._tasks, self._tasks + 1
-            task = task_id(self._prefix or self._named_under(), at)
+            at, execution.tasks = execution.tasks, execution.tasks + 1
+            task = task_id(execution.prefix or execution.named_under(), at)
         place, own = self.channel.place, self.handles.own
         made = [own(Ref(result_id(task, index), place)) for index in range(options.returns)]
         if actor is not None and options.most_pending > 0:
             self.questions.called(actor.id, task)
         spec = m.Spec(
-            task, kind, options.name or name, self.task, place, function,
+            task, kind, options.name or name, execution.task, place, function,
             codec.settle(call.encoded.payload), tuple([dep.ref for dep in call.deps]), options.returns,
             options.demand, options.lifetime, actor, method, options.retries, options.retry_on,
             options.actor_name, options.strategy, cost, options.model, options.slots,
@@ -163,12 +170,13 @@ class Process:
         return self._put(encoded)
 
     def _put(self, encoded: codec.Encoded) -> ObjectRef[Any]:
+        execution = self._one or self.execution
         with self._lock:
-            at, self._puts = self._puts, self._puts + 1
-            ref = self.handles.own(Ref(put_id(self._named_under(), at), self.channel.place))
+            at, execution.puts = execution.puts, execution.puts + 1
+            ref = self.handles.own(Ref(put_id(execution.named_under(), at), self.channel.place))
         value = self.pack(ref.id, encoded)
         try:
-            self.channel.post(m.Put(ref.id, value, self.task, False), self.handles.given([ref]))
+            self.channel.post(m.Put(ref.id, value, execution.task, False), self.handles.given([ref]))
         except BaseException:
             if isinstance(value, m.Stored) and not self.handles.is_given(ref):
                 self.channel.unstore(ref.id, value)
@@ -205,7 +213,7 @@ class Process:
         self._check(refs)  # all: one of a session that has ended may have the id of another
         self.flush()
         wanted = tuple([ref.ref for ref in asked])
-        message = m.Get(self.questions.number(), wanted, timeout == 0, self._waits())
+        message = m.Get(self.questions.number(), wanted, timeout == 0, (self._one or self.execution).waits())
         answer = self.questions.ask(message, timeout)
         values = answer.notice.values if answer is not None and isinstance(answer.notice, m.Values) else ()
         if len(values) == 1 and isinstance(values[0], m.Failed):
@@ -230,7 +238,7 @@ class Process:
         self.flush()
         positions: Sequence[int] = self.questions.known_to_exist(refs, num_returns)
         if len(positions) < num_returns:
-            positions = self.questions.what_exists(refs, num_returns, timeout, self._waits())
+            positions = self.questions.what_exists(refs, num_returns, timeout, self.execution.waits())
             if len(positions) > num_returns:
                 self.handles.existing.update([(refs[at].id, None) for at in positions])
                 positions = positions[:num_returns]

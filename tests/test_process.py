@@ -1,5 +1,6 @@
 """The client half of the protocol, against a channel that records what is said and answers as told."""
 
+import asyncio
 import gc
 import threading
 
@@ -91,6 +92,89 @@ def test_ids_count_up_under_the_running_task(process, channel):
     prefix = lineage_prefix("d-0", 1)
     assert submit(process)[0].ref.id == f"{prefix}-0.0"
     assert process.put(3).ref.id == f"{prefix}-p0"
+
+
+def in_turns(*bodies):
+    """Threads that go on one at a time, in this order, each from one `yield` to its next."""
+    turns = [threading.Semaphore(0) for _ in bodies]
+    over = threading.Semaphore(0)
+
+    def play(at):
+        turns[at].acquire()
+        for _ in bodies[at]():
+            over.release()
+            turns[at].acquire()
+        over.release()
+
+    threads = [threading.Thread(target=play, args=(at,)) for at in range(len(bodies))]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        for turn in turns:
+            turn.release()
+            over.acquire()
+    for thread in threads:
+        thread.join()
+
+
+def test_two_executions_in_two_threads_submit_and_wait_each_as_its_own_task(process, channel):
+    channel.answer = values(1)
+    process.widen()
+    seen = {}
+
+    def body(task):
+        def run():
+            process.enter(task, 0)
+            yield
+            made = [submit(process)[0], process.put(2)]
+            yield
+            process.get([submit(process)[0]], None)
+            seen[task] = [ref.ref.id for ref in made]
+
+        return run
+
+    in_turns(body("d-0"), body("d-1"))
+    assert seen == {
+        task: [f"{lineage_prefix(task, 0)}-0.0", f"{lineage_prefix(task, 0)}-p0"] for task in ("d-0", "d-1")
+    }
+    assert [message.task for message, _ in channel.asked] == ["d-0", "d-1"]
+    parents = [(said.spec.parent, said.spec.id) for said in channel.posted if isinstance(said, m.Submit)]
+    assert parents == [(task, f"{lineage_prefix(task, 0)}-{at}") for at in (0, 1) for task in ("d-0", "d-1")]
+
+
+def test_two_executions_in_two_asyncio_tasks_submit_each_as_its_own_task(process, channel):
+    process.widen()
+
+    async def body(task):
+        process.enter(task, 0)
+        await asyncio.sleep(0)
+        return submit(process)[0].ref.id, process.task
+
+    async def both():
+        return await asyncio.gather(body("d-0"), body("d-1"))
+
+    assert asyncio.run(both()) == [(f"{lineage_prefix(task, 0)}-0.0", task) for task in ("d-0", "d-1")]
+    assert process.task == "d-1"  # who runs in no context of an execution counts as the latest
+
+
+def test_a_users_thread_submits_as_the_task_that_runs_now_and_not_as_the_one_that_started_it(
+    process, channel
+):
+    def submits():
+        yield submit(process)
+        yield submit(process)
+
+    process.enter("d-0", 0)
+    steps = submits()
+    thread = threading.Thread(target=next, args=(steps,))
+    thread.start()
+    thread.join()
+    process.enter("d-1", 0)
+    thread = threading.Thread(target=next, args=(steps,))
+    thread.start()
+    thread.join()
+    parents = [said.spec.parent for said in channel.posted if isinstance(said, m.Submit)]
+    assert parents == ["d-0", "d-1"]
 
 
 def test_a_submission_says_all_there_is_to_know(process, channel):

@@ -28,9 +28,9 @@ remote: Callable[..., Callable[[Any], Any]] = ray.remote
 
 
 def attempt() -> str:
-    """The task that runs, and the how-manieth time: `d-3 0`."""
+    """The task that runs, and which attempt at it: `d-3 0`."""
     at: Any = port.current()
-    return str(at.attempt)
+    return str(at.execution)
 
 
 class OrderBrokenError(Exception):

@@ -44,23 +44,24 @@ class InterruptibleExecutor(Executor):
     def __init__(self, process: Process, path: str) -> None:
         super().__init__(process)
         self._path = path
-        self._open = False
         self._seen = 0  # lines read
         self._early: set[str] = set()  # for attempts that had not begun
         signal.signal(signal.SIGINT, self._caught)
 
     def call(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        execution = self.process.execution
         try:
-            self._open = True
-            if self._early and self.process.attempt in self._early:
-                self.interrupted = True
+            execution.interruptible = True
+            if self._early and str(execution) in self._early:
+                execution.interrupted = True
                 raise KeyboardInterrupt
             return target(*args, **kwargs)
         finally:
-            self._open = False
+            execution.interruptible = False
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
-        if self._open and delicate(frame):
+        execution = self.process.execution  # of the main thread, where all signals are handled
+        if execution.interruptible and delicate(frame):
             _thread.start_new_thread(_again, (threading.get_ident(),))
             return
         try:
@@ -73,9 +74,9 @@ class InterruptibleExecutor(Executor):
             return
         new, self._seen = lines[self._seen :], len(lines)
         self._early.update(new)
-        if self._open and self.process.attempt in new:
-            self._open = False
-            self.interrupted = True
+        if execution.interruptible and str(execution) in new:
+            execution.interruptible = False
+            execution.interrupted = True
             raise KeyboardInterrupt
 
 

@@ -64,7 +64,7 @@ class Body(Executor):
     def call(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         worker = self._worker
         if worker.interrupted:
-            worker.interrupted, self.interrupted = False, True
+            worker.interrupted, self.process.execution.interrupted = False, True
             raise KeyboardInterrupt
         worker.in_body, worker.viewed, worker.looks = True, None, 0
         try:

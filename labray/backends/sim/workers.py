@@ -244,7 +244,7 @@ class Worker(Client):
         if not self.alive:
             raise GreenletExit
         if self.interrupted and self.in_body:
-            self.interrupted, self._executor.interrupted = False, True
+            self.interrupted, self._executor.process.execution.interrupted = False, True
             raise KeyboardInterrupt
 
     def _resume(self, moment: Any) -> None:
