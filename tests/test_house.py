@@ -88,6 +88,7 @@ LONG_FILES: dict[str, str] = {
     "labray/node/node.py": "it opens the mail: every part of a node has a file, and this one names them all",
     "labray/node/workers.py": "dispatching, ends and recalls change the same books, and each is short",
     "labray/process.py": "one method a system call, and each is short",
+    "labray/backends/sim/clients.py": "a Channel is one interface, and each of its methods is short",
     "labray/backends/sim/workers.py": "a simulated worker is one state machine, and its states share all its fields",
     "labray/messages.py": "all words in one place is the point; a list of values, no logic",
 }

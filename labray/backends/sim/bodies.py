@@ -52,6 +52,8 @@ class Body(Executor):
         """
         if run.spec.kind == "actor":
             self._worker.creation = run
+            if run.spec.slots > 1:
+                self._worker.widen(run.spec.slots)
         arguments: list[ObjectID] = []
         if not self._worker.limited:
             self._worker.viewed = arguments

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
@@ -21,6 +22,7 @@ from labray.ids import ObjectID, Place, is_put
 if TYPE_CHECKING:
     from labray.backends.sim.agenda import Moment
     from labray.backends.sim.daemon import Daemon
+    from labray.backends.sim.slots import Slot
     from labray.backends.sim.world import World
     from labray.process import Process
     from labray.steps import Step
@@ -35,7 +37,7 @@ class Client(ABC):
     __slots__ = (
         "_after_s", "_agenda", "_answer", "_asleep_since", "_late", "_own", "_patience_s", "_process",
         "_profile", "_sleeping", "_waits", "_world", "awaiting", "chance", "charges", "client", "creation", "daemon",
-        "debt_s", "host", "looks", "outbox", "place", "running", "shelf", "unsaid", "used_s", "viewed",
+        "debt_s", "host", "looks", "outbox", "place", "running", "shelf", "slot", "unsaid", "used_s", "viewed",
     )  # fmt: skip
 
     def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
@@ -66,6 +68,7 @@ class Client(ABC):
         self._late: list[Any] = []
         self._process: Process | None = None
         self.shelf = Shelf(self, world.limited)
+        self.slot: Slot | None = None  # that which goes on, if there are several
         self.viewed: list[ObjectID] | None = None  # a task's arguments, while they are decoded for it
 
     @property
@@ -116,7 +119,9 @@ class Client(ABC):
         timer = None
         if timeout is not None:
             self._wait_begins()
-            timer = self._agenda.after(debt_s + timeout, lambda moment: self._expire(moment, request))
+            timer = self._agenda.after(
+                debt_s + timeout, self._here(lambda moment: self._expire(moment, request))
+            )
         try:
             self._suspend()
         except KeyboardInterrupt:
@@ -174,7 +179,7 @@ class Client(ABC):
         if self.debt_s or self.outbox:
             self.settle()
         self._wait_begins()
-        self._sleeping = self._agenda.after(seconds, self._resume)
+        self._sleeping = self._agenda.after(seconds, self._here(self._resume))
         try:
             self._suspend()
         finally:
@@ -231,7 +236,7 @@ class Client(ABC):
         self.used_s += cpu_s
         self._waits += 1
         self._agenda.live += 1
-        self.host.work(delay_s, cpu_s, call, self._after_s)
+        self.host.work(delay_s, cpu_s, call if self.slot is None else self._here(call), self._after_s)
 
     def _flush(self, moment: Any) -> None:
         self._wait_ends()
@@ -245,6 +250,28 @@ class Client(ABC):
             if self.unsaid:
                 self.shelf.told(message for _, _, message in mail)
             self.daemon.receive(mail)
+
+    # ------------------------------------------------------------ slots
+
+    def _here(self, call: Callable[[Any], None]) -> Callable[[Any], None]:
+        """An event of the slot that goes on."""
+        return call if self.slot is None else partial(self._in_turn, self.slot, call)
+
+    def _in_turn(self, slot: Slot, call: Callable[[Any], None], moment: Any) -> None:
+        self.turn_to(slot)
+        call(moment)
+
+    def turn_to(self, slot: Slot) -> None:
+        """From now on this one's fields are the client's."""
+        before = self.slot
+        assert before is not None
+        before.running, before.awaiting, before.answer = self.running, self.awaiting, self._answer
+        before.sleeping, before.viewed, before.looks = self._sleeping, self.viewed, self.looks
+        before.debt_s = self.debt_s
+        self.running, self.awaiting, self._answer = slot.running, slot.awaiting, slot.answer
+        self._sleeping, self.viewed, self.looks = slot.sleeping, slot.viewed, slot.looks
+        self.debt_s = slot.debt_s
+        self.slot = slot
 
     # ------------------------------------------------------------ answers
 

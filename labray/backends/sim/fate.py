@@ -167,5 +167,5 @@ class Fate:
                 self._agenda.after(crash.after, partial(self._crash, worker, run))
 
     def _crash(self, worker: Worker, run: m.Run, moment: Any) -> None:
-        if worker.alive and worker.running is run:
+        if worker.alive and any(each is run for each in worker.runs()):
             self._world.worker_lost(worker, "the fault plan killed it")

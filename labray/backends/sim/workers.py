@@ -1,4 +1,4 @@
-"""A simulated worker: a pipe of runs, one after the other, bodies on a fiber.
+"""A simulated worker: a queue of runs, one after the other in each slot, bodies on a fiber.
 
 A body is ordinary blocking Python and really runs, in zero virtual time; what it costs (labray/costs.py) is
 spent when it has run. A modelled task never enters the fiber, and is one event.
@@ -18,6 +18,7 @@ from labray.backends.sim import loops
 from labray.backends.sim.bodies import Body
 from labray.backends.sim.clients import Client
 from labray.backends.sim.modelled import placeholder, small_values
+from labray.backends.sim.slots import Slot
 from labray.ids import Place, TaskID, result_id
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Worker(Client):
     """One worker process. Its fiber is made with its first body and reused for all of them."""
 
     __slots__ = (
-        "_around_s", "_begun", "_clocked", "_cpu_s", "_entered", "_executor", "_exiting", "_fiber", "_queue", "_since",
+        "_around_s", "_begun", "_clocked", "_cpu_s", "_entered", "_executor", "_fiber", "_queue", "_since", "_slots",
         "alive", "in_body", "interrupted",
     )  # fmt: skip
 
@@ -47,6 +48,7 @@ class Worker(Client):
         self._clocked = world.costs.clocked
         self.interrupted = False  # the running task is cancelled, and has not heard yet
         self.in_body = False
+        self._slots: list[Slot] = []  # of an actor that runs several calls at once
 
     # ------------------------------------------------------------ notices
 
@@ -69,13 +71,20 @@ class Worker(Client):
             elif kind is m.Trim:
                 self.shelf.idle = 0
             elif hasattr(letter, "request"):
+                if self._slots:
+                    self._turn_to_who_asked(letter.request)
                 self._answered(letter)
         if back:
             self.outbox.extend((self.place, self.client, recalled) for recalled in back)
             self.send_posts()
-        if self.running is None:
-            asleep_s = self._agenda.now - self._asleep_since
-            self._next(self.host.waking_s(asleep_s), self._profile.woken_s(self._profile.taken_s, asleep_s))
+        if self._slots:
+            self._fill()
+        elif self.running is None:
+            self._wake()
+
+    def _wake(self) -> None:
+        asleep_s = self._agenda.now - self._asleep_since
+        self._next(self.host.waking_s(asleep_s), self._profile.woken_s(self._profile.taken_s, asleep_s))
 
     def _give_back(self, recall: m.Recall) -> m.Recalled:
         back = tuple(run.spec.id for run in self._queue if run.spec.id in recall.tasks)
@@ -99,7 +108,7 @@ class Worker(Client):
             self._sleeping = None
         else:
             return
-        self._agenda.after(0.0, self._resume)
+        self._agenda.after(0.0, self._here(self._resume))
 
     # ------------------------------------------------------------ one run after the other
 
@@ -201,10 +210,11 @@ class Worker(Client):
 
     def _live(self) -> None:
         """The worker's main function, on its fiber."""
-        process = self._process = self._world.make_process(self)
+        if self._process is None:
+            self._process = self._world.make_process(self)
+            self._executor = Body(self._process, self, self._world.interrupts)
+        process, executor, hub = self._process, self._executor, self._world.hub
         port.switch(process)
-        executor = self._executor = Body(process, self, self._world.interrupts)
-        hub = self._world.hub
         while True:
             run = self.running
             assert run is not None
@@ -261,6 +271,46 @@ class Worker(Client):
         """Whether it is this worker's code that runs."""
         return getcurrent() is self._fiber
 
+    # ------------------------------------------------------------ several slots
+
+    def widen(self, slots: int) -> None:
+        """Its actor, which is being made on the first, has so many."""
+        self._slots = [Slot() for _ in range(slots)]
+        self.slot = self._slots[0]
+
+    def turn_to(self, slot: Slot) -> None:
+        before = self.slot
+        if slot is before:
+            return
+        super().turn_to(slot)
+        assert before is not None
+        before.fiber, before.in_body, before.interrupted = self._fiber, self.in_body, self.interrupted
+        before.begun, before.around_s = self._begun, self._around_s
+        before.cpu_s, before.entered = self._cpu_s, self._entered
+        self._fiber, self.in_body, self.interrupted = slot.fiber, slot.in_body, slot.interrupted
+        self._begun, self._around_s = slot.begun, slot.around_s
+        self._cpu_s, self._entered = slot.cpu_s, slot.entered
+
+    def _fill(self) -> None:
+        """Each free slot begins what waits, in order."""
+        for slot in self._slots:
+            self.turn_to(slot)
+            if self.running is None:
+                self._wake()
+                if not self._queue:
+                    return
+
+    def _turn_to_who_asked(self, request: int) -> None:
+        for slot in self._slots:
+            if slot is not self.slot and slot.awaiting == request:
+                self.turn_to(slot)
+                return
+
+    def runs(self) -> list[m.Run]:
+        """What runs here."""
+        runs = [self.running, *[slot.running for slot in self._slots if slot is not self.slot]]
+        return [run for run in runs if run is not None]
+
     # ------------------------------------------------------------ death
 
     def exit(self, reason: str) -> None:
@@ -279,7 +329,7 @@ class Worker(Client):
     def begun(self) -> tuple[TaskID, ...]:
         """Those that ended and are not told of yet, and the one that runs."""
         unsaid = [message.task for _, _, message in self.outbox if type(message) is m.Finished]
-        return (*unsaid, *(() if self.running is None else (self.running.spec.id,)))
+        return (*unsaid, *(run.spec.id for run in self.runs()))
 
     def die(self) -> None:
         """Unwind the fiber; nothing it does is heard any more. From the hub."""
@@ -289,6 +339,13 @@ class Worker(Client):
         self.shelf.lost()
         while self._waits:
             self._wait_ends()
+        for slot in self._slots:
+            self.turn_to(slot)
+            self._unwind()
+        if not self._slots:
+            self._unwind()
+
+    def _unwind(self) -> None:
         fiber = self._fiber
         if fiber is None or fiber.dead:
             return
