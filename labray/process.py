@@ -60,6 +60,11 @@ class Process:
             self.handles.values.clear()  # what this task waits for is for the trace to know
         return execution
 
+    def back_to(self, outer: Execution) -> None:
+        """What ran in this context has ended, and it had begun inside another: that goes on."""
+        if self._one is None:
+            current.set(outer)
+
     def widen(self) -> None:
         """From now on it has several slots: which of what runs here is meant goes by the context that calls."""
         self._one = None

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 import labray as ray
-from labray import session
+from labray import port, session
 from labray.errors import LabraySystemError, SessionError
 
 
@@ -134,3 +135,26 @@ def test_queued_tasks_do_not_run_because_others_are_cancelled(inline: None) -> N
     with pytest.raises(ray.errors.TaskCancelledError):
         ray.get(refs[0])
     assert order == []
+
+
+@ray.remote
+class Pair:
+    """Has two slots below: no option asks for them yet."""
+
+    def ask(self, me: Any) -> tuple[Any, str, str]:
+        before = port.current().task
+        answer = ray.get(me.answer.remote())
+        return answer, before, port.current().task
+
+    def answer(self) -> str:
+        return ray.get(same.remote(str(port.current().task)))  # type: ignore[no-any-return]
+
+
+def test_a_call_may_wait_for_another_of_its_actor_that_has_a_second_slot(inline: None) -> None:
+    changed = Pair.options()
+    changed._options = structs.replace(changed._options, slots=2)
+    pair = changed.remote()
+    for _ in range(2):
+        ref = pair.ask.remote(pair)
+        answer, before, after = ray.get(ref)
+        assert before == after == ref.task_id() != answer

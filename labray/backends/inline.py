@@ -185,12 +185,14 @@ class InlineSession:
 
     def _execute(self, worker: InlineWorker, run: m.Run) -> None:
         self.interrupts.rang = self.interrupts.rang and self.depth > 0
-        before = port.switch(worker.process)
+        before, outer = port.switch(worker.process), worker.process.execution
         self.depth += 1
         begun, cpu = self.now(), time.thread_time()
         channel = worker.channel
         try:
             outcome = worker.executor.run(run)
+            if run.spec.kind == "actor":
+                worker.slots = run.spec.slots
         except BaseException as error:
             self.workers.pop(channel.client, None)
             worker.gone = True
@@ -205,6 +207,7 @@ class InlineSession:
             worker.process.flush()
         finally:
             self.depth -= 1
+            worker.process.back_to(outer)
             worker.rest()
             port.switch(before)
 

@@ -1,7 +1,7 @@
 """Whose turn it is on the backend `inline`: workers that are stack frames, and which of them goes on.
 
-A worker can begin what is first in its inbox while it runs nothing. Whoever is to begin is found without a look at all
-the others: a program may have thousands of tasks that wait.
+A worker can begin what is first in its inbox while one of its slots is free. Whoever is to begin is found without a
+look at all the others: a program may have thousands of tasks that wait.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def enough(records: Mapping[ObjectID, ObjectRecord], left: list[Ref], spare: int
 
 
 class InlineWorker:
-    """A worker: what it was sent, and whether it is somewhere on the stack."""
+    """A worker: what it was sent, and how often it is somewhere on the stack, of as many slots as it has."""
 
     def __init__(self, channel: InlineChannel, session: str, turns: Turns) -> None:
         self.channel = channel
@@ -60,7 +60,8 @@ class InlineWorker:
         self.executor = Executor(self.process, lambda error: leaves(error) or interrupts.caught(error))
         self.inbox: deque[Run] = deque()
         self.since = 0  # when the first in the inbox got there, in turns
-        self.running = self.gone = False
+        self.running, self.slots = 0, 1
+        self.gone = False
         self._turns = turns
 
     def put(self, run: Run) -> None:
@@ -75,14 +76,19 @@ class InlineWorker:
         self.channel.asked = 0
         run = self.inbox.popleft()
         self._turns.heads.pop(run.spec.id, None)
-        self.running = True
+        self.running += 1
         self.since = self._turns.next()
+        self._turns.look(self)
         return run
 
     def rest(self) -> None:
         """It has ended a task."""
-        self.running = False
+        self.running -= 1
         self._turns.look(self)
+
+    @property
+    def can_begin(self) -> bool:
+        return bool(self.inbox) and self.running < self.slots and not self.gone
 
     def give_back(self, wanted: Sequence[TaskID]) -> tuple[TaskID, ...]:
         """Take these out of what has not begun."""
@@ -110,7 +116,7 @@ class Turns:
 
     def look(self, worker: InlineWorker) -> None:
         """It may be able to begin something now."""
-        if worker.inbox and not (worker.running or worker.gone):
+        if worker.can_begin:
             self.heads[worker.inbox[0].spec.id] = worker
             heappush(self._oldest, (worker.since, id(worker), worker))
             heappush(self._newest, (-worker.since, id(worker), worker))
@@ -126,7 +132,7 @@ class Turns:
     def _first(self, heap: list[tuple[int, int, InlineWorker]]) -> InlineWorker | None:
         while heap:
             since, _, worker = heap[0]
-            if worker.inbox and not (worker.running or worker.gone) and worker.since == abs(since):
+            if worker.can_begin and worker.since == abs(since):
                 return worker
             heappop(heap)
         return None
