@@ -402,12 +402,16 @@ Notice = Run | Recall | Interrupt | Values | Ready | Registered | Found | Grante
 
 
 class Assign(Tagged, frozen=True, array_like=True, gc=False):
-    """Custody of a task passes to the receiver. known: of spec.deps, in order (empty for a method)."""
+    """Custody of a task passes to the receiver. known: of spec.deps, in order (empty for a method).
+
+    excused: how many of its attempts have used up no retry.
+    """
 
     spec: Spec
     attempt: int
     known: tuple[Known, ...]
     hops: int
+    excused: int = 0
 
 
 class Moved(Tagged, frozen=True, array_like=True, gc=False):

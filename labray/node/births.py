@@ -40,10 +40,8 @@ class Births:
             self.desk.do(Warn(f"{self.desk.place} cannot start a worker: {reason}"))
         if self.failed >= PATIENCE and not self.node.pool.workers:  # nor one that is about to begin
             text = f"{self.desk.place} cannot start a worker, {self.failed} times in a row: {reason}"
-            queue = self.node.pool.queue
-            for task in queue.in_order():
+            for task in self.node.pool.queue.in_order():
                 self.node.endings.end_with(task, ErrorInfo("system", text))
-                queue.withdraw(task)
         self.node.pool.starting += 1
         self._pauses += 1
         self.desk.after(min(PAUSE_S * 2.0 ** max(0, self.failed - 1), LONGEST_S), self._may_try)

@@ -204,8 +204,7 @@ class Callers:
         if actor is None or actor.state == "dead" or actor.creation.attempt != attempt:
             return None
         actor.at = None
-        spec = actor.creation.spec
-        if may_restart and (spec.retries < 0 or attempt - actor.creation.excused < spec.retries):
+        if may_restart and actor.creation.may_retry():
             self._change(actor, "restarting")
             self.carrier.recreate(actor)
             return None
@@ -219,7 +218,7 @@ class Callers:
         if actor is None or actor.state == "dead" or not (no_restart or actor.state == "alive"):
             return None
         spec, attempt = actor.creation.spec, actor.creation.attempt
-        again = not no_restart and (spec.retries < 0 or attempt < spec.retries)
+        again = not no_restart and actor.creation.may_retry()
         error = ErrorInfo(
             "actor_unavailable" if again else "actor_died",
             f"the actor {spec.name} ({id}) was killed by labray.kill."

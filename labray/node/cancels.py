@@ -103,8 +103,6 @@ class Cancels:
             if state is State.CALLING:
                 self.node.callers.withdraw(task)
             self.node.endings.end_with(task, cancelled(task))
-            if state is State.READY:
-                self.node.pool.queue.withdraw(task)
 
     def _cancel_children(self, task: TaskRecord, force: bool) -> None:
         """What a running task has submitted is owned where it runs."""

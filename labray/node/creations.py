@@ -84,8 +84,6 @@ class Creations:
             return
         before = task.state
         task.step(State.OVER)
-        if before is State.READY:
-            self.node.pool.queue.withdraw(task)
         if before in UNDECIDED:
             self.node.mind.withdraw(task)
         for ref in pinned(task.spec):

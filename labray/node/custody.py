@@ -114,7 +114,7 @@ class Custody:
         self.node.fetching.fetch(task)
 
     def forward(self, task: TaskRecord, to: Place) -> None:
-        was_ready, task.hops = task.state is State.READY, task.hops + 1
+        task.hops += 1
         if task.hops > self.node.hop_limit:
             text = f"task {task.id} ({task.spec.name}) was passed on {task.hops} times by {self.node.mind.policy}."
             self.node.endings.end_with(task, ErrorInfo("system", text))
@@ -122,8 +122,6 @@ class Custody:
             task.step(State.AWAY)
             self.desk.note("forwarded", task.id, to)
             self._send_away(task, to)
-        if was_ready:
-            self.node.pool.queue.withdraw(task)
 
     def _send_away(self, task: TaskRecord, to: Place) -> None:
         """Custody goes to another place, with all that is known of the arguments."""
@@ -134,7 +132,7 @@ class Custody:
         for value in known:
             self.objects.loans.lend(value.payload.refs if type(value) is Inline else (), to)
         self.objects.loans.lend(spec.args.refs, to)
-        self.desk.send(to, Assign(spec, task.attempt, known, task.hops))
+        self.desk.send(to, Assign(spec, task.attempt, known, task.hops, task.excused))
         if task.mine:
             task.at, task.via = to, None
             if to in self.desk.dead:
@@ -184,6 +182,7 @@ class Custody:
                 self._superseded(task)
             task = self.record(spec, False, message.attempt, message.hops)
             task.known = message.known
+            task.excused = message.excused
             self.objects.loans.receive(spec.args.refs, sender)
             for ref, value in zip(spec.deps, message.known or (None,) * len(spec.deps), strict=True):
                 if type(value) is Inline:
@@ -208,12 +207,9 @@ class Custody:
     def _superseded(self, task: TaskRecord) -> None:
         """Its owner has given this attempt up, and the next is here as well. What runs of it runs to its end."""
         if task.state in UNDECIDED:
-            was_ready = task.state is State.READY
             self.node.mind.withdraw(task)
             task.step(State.OVER)
             self.forget(task)
-            if was_ready:
-                self.node.pool.queue.withdraw(task)
 
     def _count_loans(self, sender: Place, message: Assign) -> None:
         """Whoever sent a task back lent us its refs on the way. We hold them already, but owe the loans."""

@@ -197,9 +197,7 @@ class Endings:
         )
 
     def _may_retry(self, task: TaskRecord) -> bool:
-        if task.cancelled is not None:
-            return False
-        return task.spec.retries < 0 or task.attempt - task.excused < task.spec.retries
+        return task.cancelled is None and task.may_retry()
 
     def again(self, task: TaskRecord) -> None:
         task.attempt += 1

@@ -98,7 +98,6 @@ class Fetching:
             return True
         if self.node.pool.resources.fits(shape):
             task.step(State.FETCHING)
-            self.node.pool.queue.withdraw(task)
             self.parked[task.id] = task
         return False
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from labray.ids import ObjectID, TaskID, creator
 from labray.messages import ErrorInfo, Failed, Inline
 from labray.node.records import ObjectRecord
-from labray.node.tasks import TaskRecord, pinned
+from labray.node.tasks import TaskRecord, pinned, retries_left
 
 if TYPE_CHECKING:
     from labray.node.node import Node
@@ -93,7 +93,7 @@ class Lineage:
             if task is not None:  # it is on its way already
                 continue
             origin = self._origin(record.id)
-            if origin is None or not self._may_run_again(origin):
+            if origin is None or not retries_left(origin.spec, origin.attempt, origin.excused):
                 why = ErrorInfo("object_lost", self._why(record.id, origin))
                 self.objects.settle(record, Failed(error if error is not None and record is lost else why))
                 continue
@@ -127,9 +127,6 @@ class Lineage:
 
     def _origin(self, id: ObjectID) -> Origin | None:
         return self.origins.get(creator(id))
-
-    def _may_run_again(self, origin: Origin) -> bool:
-        return origin.spec.retries < 0 or origin.attempt - origin.excused < origin.spec.retries
 
     def _call_again(self, task: TaskRecord) -> None:
         """A method, unless its actor is known to be dead. (If that is not known here, the call finds out.)"""

@@ -37,10 +37,7 @@ def place_lost(node: Node, lost: Place) -> None:
     node.tidings.place_lost(lost)
     for task in list(node.custody.tasks.values()):
         if task.spec.owner == lost and task.state in UNDECIDED:
-            was_ready = task.state is State.READY
             node.endings.end_with(task, ErrorInfo("owner_died", f"its owner {lost} is lost."))
-            if was_ready:
-                node.pool.queue.withdraw(task)
 
 
 def _was_there(task: TaskRecord, lost: Place) -> bool:

@@ -226,7 +226,7 @@ class Residents:
         assert worker.actor is not None
         resident = self.here[worker.actor]
         spec = resident.creation.spec
-        again = spec.retries < 0 or resident.creation.attempt < spec.retries
+        again = resident.creation.may_retry()
         error = ErrorInfo(
             "actor_unavailable" if again else "actor_died",
             f"the actor {spec.name} ({resident.id}) died: {reason}."

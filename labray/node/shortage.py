@@ -86,8 +86,7 @@ class Shortage:
     def _candidate(self, worker: Worker) -> Candidate:
         if worker.actor is not None:
             creation = self.node.residents.here[worker.actor].creation
-            spec, used = creation.spec, creation.attempt
-            return Candidate(worker.id, spec.parent, spec.retries < 0 or used < spec.retries, worker.since)
+            return Candidate(worker.id, creation.spec.parent, creation.may_retry(), worker.since)
         wanted = all(task.spec.retries != 0 and task.cancelled is None for task in worker.pipe)  # any may run
         return Candidate(worker.id, worker.pipe[0].spec.parent, wanted, worker.since)
 
