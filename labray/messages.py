@@ -148,6 +148,7 @@ class Spec(Word, frozen=True, array_like=True, gc=False):
     strategy: str = ""  # "", "SPREAD", "node:<place>"
     cost: float | None = None  # declared CPU seconds at speed 1
     model: tuple[int, ...] | None = None  # a modelled task: sizes of its results; the body does not run
+    slots: int = 1  # of an actor: how many of its calls run at once
 
 
 # ---------------------------------------------------------------- Call: client -> its node
@@ -319,7 +320,7 @@ Call = (
 
 
 class Run(Tagged, frozen=True, array_like=True, gc=False):
-    """Begin this when every Run sent before has ended or was taken back.
+    """Begin this when every Run sent before has begun, ended or been taken back, and a slot is free.
 
     args: the values of spec.deps, in order. function: the code, when this worker has not had it yet.
     """
@@ -753,9 +754,9 @@ class WorkerStarted(Tagged, frozen=True, array_like=True, gc=False):
 
 
 class WorkerLost(Tagged, frozen=True, array_like=True, gc=False):
-    """A worker process died. begun: what it had begun of its pipe, and not told the end of; all, if None.
+    """A worker process died. begun: which tasks it had begun and not told the end of; None: all that it was sent.
 
-    More than one: it had ended those in front, and what came of them died with it.
+    There may be more than it has slots: some had ended, and what came of them died with it.
     """
 
     worker: ClientID

@@ -30,6 +30,7 @@ class Options(Struct, frozen=True):
     cost: CPU seconds at speed 1, or a function of the arguments that gives them. model: the sizes in bytes of the
     results of a task whose body does not run. card: what get_actor is given with the name, to build a handle.
     most_pending: calls of one process that may wait at an actor or run; 0 or less: any number.
+    slots: how many calls an actor runs at once. No option sets it yet, and the cluster's workers have one thread.
     """
 
     demand: Demand = ONE_CPU
@@ -45,6 +46,7 @@ class Options(Struct, frozen=True):
     model: tuple[int, ...] | None = None
     card: bytes = b""
     most_pending: int = -1
+    slots: int = 1
 
 
 class Option(Struct, frozen=True):

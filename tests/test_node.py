@@ -15,6 +15,8 @@ from labray.ids import DRIVER, HEAD, ClientID, ObjectID, Place, TaskID
 from labray.node import Node
 from labray.node.node import PIPE_ALARM
 from labray.node.pipes import LONG_S
+from labray.node.tasks import State, TaskRecord
+from labray.node.waits import waiting
 from labray.schedulers.interface import Cluster, Decision, Event, Fact, Forward, Keep, NodeInfo, TaskArrived
 from tests.loop import EMPTY, spec
 
@@ -459,6 +461,96 @@ def test_late_word_of_a_stopped_worker_is_not_heard() -> None:
     bench.submit(task("d-0"))
     bench.hear("", m.WorkerLost(W0, "gone"))
     assert bench.finish(W0, task("d-0")) == []
+
+
+# ---------------------------------------------------------------- workers of several slots
+
+
+def two_slots(retries: int = 0, restarts: int = 0, calls: int = 3) -> tuple[Bench, m.Spec, list[m.Spec]]:
+    """An actor that runs two calls at once, was called so often, and lives at w0; there is one CPU, and w1 idles."""
+    bench = Bench(workers=2)
+    actor = task("d-0", kind="actor", lifetime=(), retries=restarts, slots=2)
+    bench.submit(actor)
+    bench.finish(W0, actor, values=(m.Inline(m.Payload(b"")),))
+    made = [
+        task(f"d-{1 + at}", kind="method", actor=ref(actor), demand=(), retries=retries)
+        for at in range(calls)
+    ]
+    for call in made:
+        assert bench.submit(call)[0] == run(W0, call)  # what has no slot yet is sent ahead
+    return bench, actor, made
+
+
+def at_w0(bench: Bench) -> tuple[list[str], list[str]]:
+    worker = bench.node.pool.workers[W0]
+    return list(worker.running), [each.id for each in worker.queued]
+
+
+def test_an_actor_of_two_slots_runs_two_calls_at_once_and_the_third_when_either_ends() -> None:
+    bench, _, (first, second, third) = two_slots()
+    assert at_w0(bench) == ([first.id, second.id], [third.id])
+    bench.finish(W0, second)
+    assert at_w0(bench) == ([first.id, third.id], [])
+    bench.finish(W0, first)
+    bench.finish(W0, third)
+    assert at_w0(bench) == ([], []) and bench.free() == 1
+
+
+def test_a_call_that_has_no_slot_waits_for_one_of_those_that_run_and_a_running_one_for_none() -> None:
+    bench, _, (first, second, third) = two_slots()
+    tasks = bench.node.custody.tasks
+    wait = waiting(bench.node, tasks[third.id])
+    assert wait is not None and (wait.of, wait.count) == ((first.id, second.id), 1)
+    assert waiting(bench.node, tasks[second.id]) is None
+
+
+def test_of_a_lost_worker_of_two_slots_both_that_ran_are_lost_and_what_was_queued_is_not() -> None:
+    bench, actor, (first, second, third) = two_slots(restarts=1)
+    for at, call in enumerate((first, second)):
+        bench.hear(D, m.Get(1 + at, (ref(call),)))
+    effects = bench.hear("", m.WorkerLost(W0, "gone", begun=(first.id, second.id)))
+    assert [error([each]).kind for each in effects if each.to == D] == ["actor_unavailable"] * 2
+    assert run(W1, actor, attempt=1) in effects
+    assert run(W1, third) in bench.finish(W1, actor, attempt=1, values=(m.Inline(m.Payload(b"")),))
+
+
+def test_a_retry_budget_is_its_tasks_own_and_not_its_workers() -> None:
+    bench, actor, (first, second, third) = two_slots(retries=1, restarts=-1)
+    bench.hear("", m.WorkerLost(W0, "gone", begun=(first.id,)))  # the others had not begun
+    effects = bench.finish(W1, actor, attempt=1, values=(m.Inline(m.Payload(b"")),))
+    runs = [(each.message.spec.id, each.message.attempt) for each in effects]
+    assert sorted(runs) == [(first.id, 1), (second.id, 0), (third.id, 0)]
+    for at, call in enumerate((first, second)):
+        bench.hear(D, m.Get(1 + at, (ref(call),)))
+    effects = bench.hear("", m.WorkerLost(W1, "gone too", begun=(first.id, second.id)))
+    told = [each for each in effects if isinstance(each, m.Send) and each.to == D]
+    assert [error([each]).kind for each in told] == ["actor_unavailable"]
+    tasks = bench.node.custody.tasks
+    assert first.id not in tasks and tasks[second.id].attempt == 1 and tasks[third.id].attempt == 0
+
+
+def test_a_cancelled_call_does_not_touch_the_one_that_runs_beside_it() -> None:
+    bench, _, (first, second, third) = two_slots()
+    for at, call in enumerate((first, second)):
+        bench.hear(D, m.Get(1 + at, (ref(call),)))
+    cancel = m.Cancel(9, ref(first), force=False, recursive=False)
+    assert bench.hear(D, cancel) == [m.Send(W0, m.Recall((first.id,))), m.Send(D, m.Registered(9, True))]
+    bench.hear(W0, m.Recalled(()))  # it has begun: its value is not given out
+    assert at_w0(bench) == ([first.id, second.id], [third.id])
+    assert bench.finish(W0, second) == [m.Send(D, m.Values(2, (VALUE,)))]
+    assert error(bench.finish(W0, first)).kind == "cancelled"
+
+
+def test_the_next_attempt_at_a_call_waits_where_the_one_before_still_runs() -> None:
+    bench, _, (first, second, _) = two_slots()
+    bench.finish(W0, second)
+    worker = bench.node.pool.workers[W0]
+    again = TaskRecord(first, 9, False, attempt=1)
+    again.state = State.CALLING
+    bench.node.pool.send(again, worker)
+    assert [each.attempt for each in worker.running.values()] == [0, 0] and worker.queued == [again]
+    bench.node.pool.ended(worker, worker.running[first.id], SHORT_S)
+    assert worker.running[first.id] is again
 
 
 # ---------------------------------------------------------------- who needs what

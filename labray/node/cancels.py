@@ -113,7 +113,7 @@ class Cancels:
     def _stop(self, task: TaskRecord) -> None:
         """It was sent to a worker. If it has not begun there it is given back, and `given_back` follows.
 
-        Only the world can tell: what is first in the pipe may have ended, and this one run.
+        Only the world can tell: what has the slot by this node's books may have ended, and this one run.
         """
         assert task.worker is not None and task.cancelled is not None
         worker = self.node.pool.workers[task.worker]

@@ -60,25 +60,33 @@ def _staff(node: Node) -> None:
 
 
 def _pipes(node: Node) -> None:
-    """Every attempt in a pipe is there once, knows its worker, and one of a worker at most is blocked."""
+    """Every attempt at a worker is there once and knows it; what is queued waits for a slot; one at most is blocked."""
     seen: dict[tuple[str, int], str] = {}
     deep = 0
     for worker in node.pool.workers.values():
-        deep += len(worker.pipe) > 1
-        assert worker.actor is not None or bool(worker.pipe) == (worker.held is not None), (
+        deep += bool(worker.queued)
+        assert worker.actor is not None or bool(worker.running) == (worker.held is not None), (
             f"{worker.id} holds wrongly"
         )
-        blocked = sum(task.state is State.BLOCKED for task in worker.pipe)
+        assert len(worker.running) <= worker.slots, (
+            f"{worker.id} runs {list(worker.running)} in {worker.slots} slots"
+        )
+        if worker.queued and worker.queued[0].id not in worker.running:
+            assert len(worker.running) == worker.slots, f"{worker.id} has a free slot and a queue"
+        assert worker.slots == 1 or worker.actor is not None, (
+            f"{worker.id} is no actor's and has {worker.slots} slots"
+        )
+        blocked = sum(task.state is State.BLOCKED for task in worker.sent())
         assert blocked == (worker.blocked > 0 and worker.actor is None), f"{worker.id}: {blocked} blocked"
-        for task in worker.pipe:
+        for task in worker.sent():
             attempt = (task.id, task.attempt)
-            assert attempt not in seen, f"{task!r} is in two pipes: {seen.get(attempt)}, {worker.id}"
+            assert attempt not in seen, f"{task!r} is at two workers: {seen.get(attempt)}, {worker.id}"
             seen[attempt] = worker.id
             assert task.worker == worker.id
-            assert task.state in (State.PIPED, State.BLOCKED), f"{task!r} in a pipe"
-    assert deep == node.pool.deep, f"{node.place}: {deep} deep pipes, {node.pool.deep} counted"
+            assert task.state in (State.PIPED, State.BLOCKED), f"{task!r} at a worker"
+    assert deep == node.pool.deep, f"{node.place}: {deep} workers have a queue, {node.pool.deep} counted"
     for worker in node.pool.idle:
-        assert not worker.pipe and worker.held is None, f"{worker.id} is idle and has work"
+        assert not worker.running and worker.held is None, f"{worker.id} is idle and has work"
 
 
 def _counts(node: Node) -> None:

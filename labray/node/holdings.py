@@ -34,7 +34,7 @@ def held(node: Node) -> Held:
         ),
         _actors(node),
         tuple(
-            HeldPipe(w.id, tuple(t.id for t in w.pipe), w.actor, w.held or ())
+            HeldPipe(w.id, tuple(t.id for t in w.sent()), w.actor, w.held or ())
             for w in node.pool.workers.values()
         ),
         _in_use(node),

@@ -8,7 +8,7 @@ from labray.ids import HEAD, Place, TaskID
 from labray.messages import ErrorInfo
 from labray.node.mind import UNDECIDED
 from labray.node.tasks import State, TaskRecord
-from labray.node.worker import Worker, parted
+from labray.node.worker import Worker
 from labray.schedulers.interface import TaskFinished
 
 if TYPE_CHECKING:
@@ -52,12 +52,11 @@ def worker_lost(
     error: ErrorInfo | None = None,
     final: bool = False,
 ) -> None:
-    """The tasks that it had begun (None: all in its pipe) are lost, those that only waited there are not.
+    """The tasks that it had begun (None: all it was sent) are lost, those that only waited there are not.
 
     error: what the tasks end in, if not in their worker's crash. final: whatever retries they have.
     """
-    pipe = list(worker.pipe)
-    lost, unbegun = parted(pipe, begun)
+    lost, unbegun = worker.parted(begun)
     if any(
         task.spec.kind == "actor" for task in unbegun
     ):  # a constructor: then that is a task like any other
@@ -72,7 +71,7 @@ def worker_lost(
     if worker.actor is not None:
         node.residents.crashed(worker, reason, begun)
         return
-    worker.pipe.clear()
+    worker.clear()
     for task in unbegun:
         task.worker = None
         node.pool.ready(task)

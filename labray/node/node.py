@@ -94,11 +94,11 @@ class Node:
         self.endings = Endings(self)
         self.cancels = Cancels(self)
         self.callers = Callers(self.desk, self.endings)
-        make_run = self.custody.make_run
         self.pool = Pool(
-            self.desk, totals, max_workers, self.prestart, make_run, self.clients.leave, self.fetching.stage
-        )
-        self.residents = Residents(self.desk, self.pool, make_run, self.endings, self.storage.is_short)
+            self.desk, totals, max_workers, self.prestart, self.custody.make_run, self.clients.leave,
+            self.fetching.stage,
+        )  # fmt: skip
+        self.residents = Residents(self.desk, self.pool, self.endings, self.storage.is_short)
         view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
         self.mind = Mind(self.desk, scheduler, cluster, view, rng, self.custody)
         self.names = Directory(self.desk)

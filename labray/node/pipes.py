@@ -1,4 +1,4 @@
-"""How deep the pipe to a worker may be, and behind which busy worker a task may wait."""
+"""How many tasks a worker may be sent ahead of time, and behind which busy worker a task may wait."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from labray.node.worker import Worker
 
 PIPE_S = 0.002  # depth 1, 4, 32 gave 8,600, 30,000, 70,000 tasks/s on a stripped prototype
 PIPE_LIMIT = 64
+"""Of tasks that were sent to a worker, with the one that runs."""
 WORTH_MOVING_S = 200e-6  # less is done before it has moved
 LONG_S = 0.005  # a task that has run this long holds up those behind it
 
@@ -18,29 +19,45 @@ LONG_S = 0.005  # a task that has run this long holds up those behind it
 def room_behind(
     busy: Mapping[ClientID, Worker], task: TaskRecord, durations: Durations, now: float
 ) -> Worker | None:
-    """The busy worker that gets to it soonest, if that is soon enough: never one stuck in a long task."""
+    """The busy worker that gets to it soonest, if that is soon enough: never one stuck in a long task.
+
+    These are tasks' workers, of one slot: what is queued there waits for one that runs.
+    """
     estimate = durations.estimate(task)
-    if estimate is None or estimate + estimate > PIPE_S:  # too long for any pipe
+    if estimate is None or estimate + estimate > PIPE_S:  # too long to be sent ahead of time
         return None
     long_ago = now - LONG_S
-    depth, worker = PIPE_LIMIT, None
+    waiting, worker = PIPE_LIMIT - 1, None
     for each in busy.values():
-        if len(each.pipe) < depth and each.since > long_ago and each.verdict is None:
-            depth, worker = len(each.pipe), each
-            if depth == 1:
+        if len(each.queued) < waiting and each.since > long_ago and each.verdict is None:
+            waiting, worker = len(each.queued), each
+            if not waiting:
                 break
     if worker is None or worker.recalling:
         return None
-    ahead = durations.estimate(worker.pipe[-1])
-    if ahead is None or depth * max(ahead, estimate) + estimate > PIPE_S:
+    ahead = durations.estimate(_last(worker))
+    if ahead is None or (waiting + 1) * max(ahead, estimate) + estimate > PIPE_S:
         return None
     return worker
 
 
 def worth_relieving(busy: Mapping[ClientID, Worker], durations: Durations) -> Worker | None:
-    """The one with the most in its pipe, if half of that is worth calling back for somebody who idles."""
-    worker = max(busy.values(), key=lambda w: len(w.pipe), default=None)
-    if worker is None or len(worker.pipe) < 3 or worker.recalling or worker.unwilling:
+    """The one with the longest queue, if half of that is worth calling back for somebody who idles."""
+    worker = max(busy.values(), key=lambda w: len(w.queued), default=None)
+    if worker is None or len(worker.queued) < 2 or worker.recalling or worker.unwilling:
         return None
-    behind = len(worker.pipe) // 2 * (durations.estimate(worker.pipe[-1]) or 0.0)
+    behind = half(worker) * (durations.estimate(_last(worker)) or 0.0)
     return worker if behind > WORTH_MOVING_S else None
+
+
+def half(worker: Worker) -> int:
+    """How many of a worker's tasks, the last, another takes over: half of all."""
+    return (len(worker.queued) + 1) // 2
+
+
+def _last(worker: Worker) -> TaskRecord:
+    """What was sent to it last."""
+    if worker.queued:
+        return worker.queued[-1]
+    (task,) = worker.running.values()
+    return task

@@ -27,5 +27,5 @@ def recalled(node: Node, sender: ClientID, message: Recalled) -> None:
         if task.spec.kind != "method":
             node.pool.ready(task)
     node.cancels.given_back(back)
-    if worker.actor is not None and back and not worker.pipe:  # the call that ran has ended since
+    if worker.actor is not None and back and not worker.running:  # the call that ran has ended since
         node.residents.pump(worker.actor)

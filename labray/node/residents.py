@@ -2,7 +2,7 @@
 
 Calls of one submitter begin in the order in which they were submitted, even if an argument of an earlier one is
 not there yet; different submitters do not hold each other up. Each submitter has a lane, and the first of a
-lane goes down the pipe once its arguments are here.
+lane is sent to the process once its arguments are here.
 """
 
 from __future__ import annotations
@@ -13,19 +13,16 @@ from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 from labray.ids import ObjectID, TaskID, order_of
-from labray.messages import Demand, ErrorInfo, Run
+from labray.messages import Demand, ErrorInfo
 from labray.node.desk import Desk
 from labray.node.tasks import State, TaskRecord
-from labray.node.worker import Worker, parted
+from labray.node.worker import Worker
 from labray.node.workers import Pool
 
-ACTOR_PIPE = (
-    128  # calls of an actor run one after the other anyway; 32 was a fifth slower (experiments.micro)
-)
+ACTOR_QUEUE = 127
+"""So many calls wait at an actor's process: they begin in order anyway; 31 were a fifth slower (experiments.micro)."""
 
 OUT_OF_SCOPE = ErrorInfo("actor_died", "the actor went out of scope.")
-
-MakeRun = Callable[[TaskRecord, Worker], Run]
 
 
 class Resident:
@@ -57,11 +54,8 @@ class Host(Protocol):
 
 
 class Residents:
-    def __init__(
-        self, desk: Desk, pool: Pool, make_run: MakeRun, host: Host, memory_is_short: Callable[[], bool]
-    ) -> None:
+    def __init__(self, desk: Desk, pool: Pool, host: Host, memory_is_short: Callable[[], bool]) -> None:
         self.memory_is_short = memory_is_short
-        self.make_run = make_run
         self.desk = desk
         self.pool = pool
         self.host = host
@@ -141,43 +135,34 @@ class Residents:
         if resident is None or not resident.born or resident.worker.verdict is not None:
             return
         worker = resident.worker
-        while resident.turn and len(worker.pipe) < ACTOR_PIPE:
+        while resident.turn and len(worker.queued) < ACTOR_QUEUE:
             seq, submitter = heappop(resident.turn)
             lane = resident.lanes.get(submitter)
             if not lane or lane[0].seq != seq:  # another call has come in before this one
                 continue
             if lane[0].spec.deps:
-                if worker.pipe and self.memory_is_short():  # it would pin its arguments long before it begins
+                if (
+                    len(worker.running) >= worker.slots and self.memory_is_short()
+                ):  # it would pin its arguments long before it begins
                     heappush(resident.turn, (seq, submitter))
                     break
                 if not self.host.call_in(lane[0]):
                     continue
-            self._send(lane.popleft(), worker)
+            self.pool.send(lane.popleft(), worker)
             if not lane:
                 del resident.lanes[submitter]
             elif not lane[0].missing:
                 heappush(resident.turn, (lane[0].seq, submitter))
 
-    def _send(self, task: TaskRecord, worker: Worker) -> None:
-        task.step(State.PIPED)
-        task.worker = worker.id
-        if not worker.pipe:
-            worker.since = self.desk.now
-        worker.pipe.append(task)
-        if len(worker.pipe) == 2:
-            self.pool.deep += 1
-        self.desk.send(worker.id, self.make_run(task, worker))
-        self.desk.note("dispatched", task.id, worker.id)
-
     def call_back(self) -> None:
         """Somebody needs the memory that the arguments of calls take which have not begun: those wait here instead."""
         for resident in self.here.values():
-            behind = resident.worker.pipe[1:]
+            behind = resident.worker.queued
             if any(task.spec.deps for task in behind) and not resident.worker.recalling:
                 self.pool.recall(resident.worker)
 
     def give_back(self, worker: Worker, tasks: list[TaskRecord]) -> None:
-        """What was in the pipe of an actor's process and had not begun, in order: calls, or its constructor."""
+        """What was sent to an actor's process and had not begun, in order: calls, or its constructor."""
         assert worker.actor is not None
         if tasks[0].spec.kind == "actor":
             del self.here[worker.actor]
@@ -206,11 +191,10 @@ class Residents:
         self.clear(resident, error)
 
     def clear(self, resident: Resident, error: ErrorInfo, begun: tuple[TaskID, ...] | None = None) -> None:
-        """Its process is gone: the calls that it had begun (None: all in its pipe) are lost, others go back."""
-        pipe = list(resident.worker.pipe)
+        """Its process is gone: the calls that it had begun (None: all it was sent) are lost, others go back."""
+        lost, unbegun = resident.worker.parted(begun)
         waiting = [task for lane in resident.lanes.values() for task in lane]
-        resident.worker.pipe.clear()
-        lost, unbegun = parted(pipe, begun)
+        resident.worker.clear()
         for task in lost:
             if task.spec.kind == "method":
                 self.host.lost_call(task, error)

@@ -17,7 +17,7 @@ from labray.ids import ClientID, TaskID
 from labray.messages import End, ErrorInfo, MemoryShort
 from labray.node.losses import worker_lost
 from labray.node.tasks import State, TaskRecord
-from labray.node.worker import Verdict, Worker, parted
+from labray.node.worker import Verdict, Worker
 
 if TYPE_CHECKING:
     from labray.node.node import Node
@@ -67,7 +67,7 @@ class Shortage:
         if idle is not None and size.get(idle.id, 0) >= IDLE_BYTES:
             pool.stop(idle)
             return
-        busy = [w for w in pool.workers.values() if (w.pipe or w.actor) and w.verdict is None]
+        busy = [w for w in pool.workers.values() if (w.running or w.actor) and w.verdict is None]
         found = choose([self._candidate(worker) for worker in busy])
         if found is None:
             return
@@ -78,7 +78,7 @@ class Shortage:
 
     def carried_out(self, worker: Worker, verdict: Verdict, begun: tuple[TaskID, ...] | None) -> None:
         """It is dead: what it had begun ends in that, or is tried again; what only waited there is not touched."""
-        ran, _ = parted(worker.pipe, begun)
+        ran, _ = worker.parted(begun)
         name = f"task {ran[-1].id} ({ran[-1].spec.name})" if ran else f"the actor {worker.actor}"
         error = ErrorInfo(OUT_OF_MEMORY, f"{name} {verdict.why}")
         worker_lost(self.node, worker, error.message, begun, error, final=not verdict.again)
@@ -87,15 +87,20 @@ class Shortage:
         if worker.actor is not None:
             creation = self.node.residents.here[worker.actor].creation
             return Candidate(worker.id, creation.spec.parent, creation.may_retry(), worker.since)
-        wanted = all(task.spec.retries != 0 and task.cancelled is None for task in worker.pipe)  # any may run
-        return Candidate(worker.id, worker.pipe[0].spec.parent, wanted, worker.since)
+        sent = worker.sent()
+        wanted = all(
+            task.spec.retries != 0 and task.cancelled is None for task in sent
+        )  # any of them may run
+        (runs,) = worker.running.values()
+        return Candidate(worker.id, runs.spec.parent, wanted, worker.since)
 
     def _table(self, message: MemoryShort) -> str:
         """Who had how much, the largest first."""
         lines = []
         for client, pid, size in sorted(message.sizes, key=lambda each: (-each[2], each[0])):
             worker = self.node.pool.workers.get(client)
-            does = worker.pipe[0].spec.name if worker is not None and worker.pipe else "idle"
+            runs = () if worker is None else worker.running.values()
+            does = ", ".join([task.spec.name for task in runs]) or "idle"
             lines.append(f"  {size / 1e6:10.1f} MB  process {pid}  {client}  {does}")
         return "\n".join(lines)
 

@@ -219,7 +219,7 @@ class Storage:
             return True
         workers = self.node.pool.workers.values()
         # what runs will end and let go; but who runs and wants to write is not put off for ever
-        return not claim.client and any(worker.pipe and not worker.blocked for worker in workers)
+        return not claim.client and any(worker.running and not worker.blocked for worker in workers)
 
     def is_short(self) -> bool:
         """Whether somebody waits for room."""

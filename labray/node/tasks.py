@@ -14,7 +14,7 @@ class State(IntEnum):
     HELD = 1  # the agent knows of it and has not decided
     FETCHING = 2  # kept here, while stored dependencies or its code are on the way
     READY = 3  # kept here, waits for room
-    PIPED = 4  # sent to a worker: running, or next in its pipe
+    PIPED = 4  # sent to a worker: it runs there, or is queued
     BLOCKED = 5  # running, and waiting for the node in a get or wait
     AWAY = 6  # another place has custody; only its owner keeps a record of it
     CALLING = 7  # an actor call that waits, here, for the actor's place or for its turn

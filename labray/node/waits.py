@@ -62,7 +62,13 @@ def _asks(node: Node, request: Request) -> Waits | None:
 
 def waiting(node: Node, task: TaskRecord) -> Waits | None:
     """What a task here that does not run waits for, if that is for other tasks."""
-    how, of, demand, attempt = "needs the result of", tuple[str, ...](), Demand(()), f"{task.attempt}"
+    how, of, demand, attempt, count = (
+        "needs the result of",
+        tuple[str, ...](),
+        Demand(()),
+        f"{task.attempt}",
+        MOST,
+    )
     if task.state is State.READY and node.pool.staff.full():
         how, of = (
             "needs a process, one of",
@@ -72,13 +78,13 @@ def waiting(node: Node, task: TaskRecord) -> Waits | None:
     if task.state is State.WAITING:
         of = _absent(node, task.spec.deps)
     elif task.spec.kind == "method":
-        how, of = _turn(node, task)
+        how, of, count = _turn(node, task)
     elif task.state in (State.HELD, State.READY):
         how, demand = "needs what is held by", _wanted(task)
     if not of and not demand:
         return None
     of = of[:MOST]
-    return Waits(task.id, task.spec.name, node.place, how, of, len(of), attempt, demand)
+    return Waits(task.id, task.spec.name, node.place, how, of, min(count, len(of)), attempt, demand)
 
 
 def _wanted(task: TaskRecord) -> Demand:
@@ -87,26 +93,28 @@ def _wanted(task: TaskRecord) -> Demand:
     return (*task.spec.demand, (f"node:{place}", 1)) if how == "node" else task.spec.demand
 
 
-def _turn(node: Node, task: TaskRecord) -> tuple[str, tuple[str, ...]]:
-    """A call waits for its actor to be made, for those before it, and for its arguments."""
+def _turn(node: Node, task: TaskRecord) -> tuple[str, tuple[str, ...], int]:
+    """A call waits for its actor to be made, for one of those that run there, and for its arguments; for how many."""
     assert task.spec.actor is not None
     actor, how = task.spec.actor.id, "waits for its turn behind"
     resident = node.residents.here.get(actor)
     if resident is None:
         view = node.callers.known.get(actor)
         sought = task.state is State.CALLING and view is not None and view.at is None and view.error is None
-        return "needs the actor made by", ((creator(actor),) if sought else ())
-    first = [other.id for other in list(resident.worker.pipe)[:1] if other is not task]
+        return "needs the actor made by", ((creator(actor),) if sought else ()), 1
+    worker = resident.worker
+    ahead = tuple(worker.running) if len(worker.running) >= worker.slots else ()
     if task.state is State.PIPED:
-        return how, tuple(first)
+        return how, () if task.id in worker.running else ahead, 1
     if task.state is not State.CALLING:
-        return how, ()
+        return how, (), 1
     lane = resident.lanes.get(task.submitter)
-    if not first and lane and lane[0] is not task:
-        first = [lane[0].id]
-    if first:
-        return how, tuple(first)
-    return "needs the result of", _absent(node, task.spec.deps)
+    if not ahead and lane and lane[0] is not task:
+        ahead = (lane[0].id,)
+    if ahead:
+        return how, ahead, 1
+    absent = _absent(node, task.spec.deps)
+    return "needs the result of", absent, len(absent)
 
 
 def _absent(node: Node, refs: Iterable[Ref]) -> tuple[str, ...]:
@@ -139,7 +147,7 @@ def _holder(worker: Worker, lacking: set[str]) -> str | None:
 
 
 def _who(worker: Worker) -> str | None:
-    return worker.pipe[0].id if worker.pipe else worker.actor
+    return next(iter(worker.running), worker.actor)
 
 
 def over(node: Node, tasks: Sequence[TaskID]) -> tuple[int, ...]:

@@ -1,9 +1,9 @@
-"""The workers of a node and the pipes to them: who runs next, where, and what is called back.
+"""The workers of a node and what is queued at them: who runs next, where, and what is called back.
 
-A worker may hold several short tasks, so that it need not wait for the node between two of them: never more
+A worker may be sent several short tasks, so that it need not wait for the node between two of them: never more
 than PIPE_S of estimated work, by the recent durations of that function, and one alone for a function not yet
-seen. What waits in a pipe is recalled when the worker blocks, when the task in front turns out long, or when
-another worker idles. All tasks in a pipe have the same shape and use the same allocation, one after the other.
+seen. What is queued there is recalled when the worker blocks, when the task that runs turns out long, or when
+another worker idles. All tasks sent to a worker have the same shape and use the same allocation, in turn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from labray.ids import ClientID, ObjectID, TaskID
 from labray.messages import Demand, Recall, Run, Start, Stop
 from labray.node.desk import Desk
 from labray.node.durations import Durations
-from labray.node.pipes import LONG_S, room_behind, worth_relieving
+from labray.node.pipes import LONG_S, half, room_behind, worth_relieving
 from labray.node.queue import ReadyQueue
 from labray.node.reservation import Reservation
 from labray.node.resources import Resources, lendable
@@ -41,14 +41,14 @@ class Pool:
         self.queue = ReadyQueue()
         self.workers: dict[ClientID, Worker] = {}
         self.idle: list[Worker] = []
-        self.busy: dict[Demand, dict[ClientID, Worker]] = {}  # by shape: those whose pipe may take more
+        self.busy: dict[Demand, dict[ClientID, Worker]] = {}  # by shape: those that may be sent more
         self.durations = Durations()
         self.staff = Staff(self, limit, prestart)
         self.starting = self.counter = 0
         self.make_run = make_run
         self.stage = stage  # whether its arguments are in memory; else they may be sent for
         self.reservation = Reservation(self)
-        self.deep = 0  # workers with more than one task in their pipe: the alarm is set while there are any
+        self.deep = 0  # workers with tasks queued: the alarm is set while there are any
 
     # ------------------------------------------------------------ processes
 
@@ -68,7 +68,7 @@ class Pool:
         self.queue.stirred = True
 
     def lost(self, worker: Worker) -> None:
-        """Forget a dead process. What it held comes free; its pipe is the caller's business."""
+        """Forget a dead process. What it held comes free; its tasks are the caller's business."""
         self.queue.stirred = True
         del self.workers[worker.id]
         if not worker.started:
@@ -77,7 +77,7 @@ class Pool:
             self.idle.remove(worker)
         self.staff.blocked.pop(worker.id, None)
         self._leave_busy(worker)
-        if len(worker.pipe) > 1:
+        if worker.queued:
             self.deep -= 1
         if worker.held is not None:
             self._give_back(worker)
@@ -136,7 +136,7 @@ class Pool:
                     return
                 self._begin(self.queue.take(task), self.idle.pop())
             elif (worker := self._room_behind(shape, task)) is not None:
-                self._send(self.queue.take(task), worker)
+                self.send(self.queue.take(task), worker)
             else:
                 self.queue.has_no_room(shape, self.desk.now)
                 return
@@ -147,14 +147,14 @@ class Pool:
         shape = task.spec.demand
         self.resources.take(shape)
         worker.held = shape
-        worker.since = self.desk.now
         if task.spec.kind == "actor":
             worker.actor = ObjectID(f"{task.id}.0")
+            worker.slots = task.spec.slots
         else:
             self.busy.setdefault(shape, {})[worker.id] = worker
             if task.wanted:
                 self.staff.ahead[worker.id] = None
-        self._send(task, worker)
+        self.send(task, worker)
 
     def _room_behind(self, shape: Demand, task: TaskRecord) -> Worker | None:
         """A busy worker that will soon get to it."""
@@ -164,13 +164,18 @@ class Pool:
             return None
         return room_behind(busy, task, self.durations, self.desk.now)
 
-    def _send(self, task: TaskRecord, worker: Worker) -> None:
+    def send(self, task: TaskRecord, worker: Worker) -> None:
+        """To this worker: into a free slot, or behind what waits for one there."""
         task.step(State.PIPED)
         task.worker = worker.id
-        worker.pipe.append(task)
         worker.unwilling = False
-        if len(worker.pipe) == 2:
-            self.deep += 1
+        if not worker.queued and len(worker.running) < worker.slots and task.id not in worker.running:
+            worker.running[task.id] = task
+            worker.since = self.desk.now
+        else:
+            if not worker.queued:
+                self.deep += 1
+            worker.queued.append(task)
         self.desk.send(worker.id, self.make_run(task, worker))
         self.desk.note("dispatched", task.id, worker.id)
         if task.fact is not None and TaskStarted in self.desk.interest:
@@ -179,17 +184,25 @@ class Pool:
     # ------------------------------------------------------------ ends, blocks, recalls
 
     def ended(self, worker: Worker, task: TaskRecord, seconds: float | None) -> None:
-        """A task left the worker's pipe: it ended (seconds), or was given back (None)."""
+        """A task left the worker: it ended (seconds), or was given back (None). What waited longest has its slot."""
         self.queue.stirred = True
-        pipe = worker.pipe
-        if len(pipe) == 2:
+        running, queued = worker.running, worker.queued
+        if running.get(task.id) is task:
+            del running[task.id]
+            waiting = len(queued)
+            while queued and len(running) < worker.slots and queued[0].id not in running:
+                following = queued.pop(0)
+                running[following.id] = following
+        else:
+            waiting = len(queued)
+            queued.remove(task)
+        if waiting and not queued:
             self.deep -= 1
-        pipe.remove(task)  # nearly always the first
         if seconds is not None:
             worker.unwilling = False
             worker.since = self.desk.now
             self.durations.learn(task, seconds)
-        if not pipe and worker.actor is None:
+        if not running and worker.actor is None:
             self._free(worker)
 
     def _free(self, worker: Worker) -> None:
@@ -206,7 +219,7 @@ class Pool:
             events.append(RoomChanged())
 
     def rest(self) -> None:
-        """After dispatch: what is idle now takes over from deep pipes, or ends in a while if there is plenty."""
+        """After dispatch: what is idle now takes over from long queues, or ends in a while if there is plenty."""
         if not self.idle or self.queue.size:
             return
         if self.deep:
@@ -220,11 +233,11 @@ class Pool:
             if worker is not None and self.resources.fits(
                 shape
             ):  # else nobody has a CPU to take it over with
-                self.recall(worker, len(worker.pipe) - len(worker.pipe) // 2)
+                self.recall(worker, len(worker.queued) - half(worker))
 
-    def recall(self, worker: Worker, keep: int = 1) -> None:
-        """Ask for all but the first few back. (Asking twice does no harm: an earlier call may have been for fewer.)"""
-        self._ask_back(worker, tuple(task.id for task in worker.pipe[keep:]))
+    def recall(self, worker: Worker, keep: int = 0) -> None:
+        """Ask for what is queued there, but for the first few. (Twice does no harm: it may have been for fewer.)"""
+        self._ask_back(worker, tuple(task.id for task in worker.queued[keep:]))
 
     def _ask_back(self, worker: Worker, tasks: tuple[TaskID, ...]) -> None:
         if tasks:
@@ -232,12 +245,12 @@ class Pool:
             self.desk.send(worker.id, Recall(tasks))
 
     def recalled(self, worker: Worker, ids: tuple[TaskID, ...]) -> list[TaskRecord]:
-        """The records of what was given back, out of the pipe."""
+        """The records of what was given back, no longer the worker's."""
         self.queue.stirred = True
         worker.recalling = max(worker.recalling - 1, 0)  # an Interrupt is answered by Recalled too
         worker.unwilling = not ids
         back = set(ids)
-        tasks = [task for task in worker.pipe if task.id in back]
+        tasks = [task for task in worker.sent() if task.id in back]
         for task in tasks:
             self.ended(worker, task, None)
             task.worker = None
@@ -245,10 +258,10 @@ class Pool:
         return tasks
 
     def call_back_the_held_up(self) -> bool:
-        """Recall what waits behind a long task; whether there are still deep pipes to watch."""
+        """Recall what waits behind a long task; whether there are still queues to watch."""
         for busy in self.busy.values():
             for worker in busy.values():
-                held_up = len(worker.pipe) > 1 and worker.since <= self.desk.now - LONG_S
+                held_up = worker.queued and worker.since <= self.desk.now - LONG_S
                 if held_up and not (worker.recalling or worker.unwilling):
                     self.recall(worker)
         return self.deep > 0
@@ -262,7 +275,7 @@ class Pool:
             self.staff.blocked[worker.id] = order
             self.resources.give(lendable(worker.held))
             self._leave_busy(worker)
-            self._ask_back(worker, tuple(task.id for task in worker.pipe if task is not waits))
+            self._ask_back(worker, tuple(task.id for task in worker.sent() if task is not waits))
             self._room_changed()
 
     def unblock(self, worker: Worker) -> None:
@@ -282,7 +295,8 @@ class Pool:
         """It was to be an actor's process, and its constructor never began."""
         self.queue.stirred = True
         worker.actor = None
-        if not worker.pipe:
+        worker.slots = 1
+        if not worker.running:
             self._free(worker)
 
     def settle_actor(self, worker: Worker, lifetime: Demand) -> None:
