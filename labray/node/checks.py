@@ -98,8 +98,7 @@ def _counts(node: Node) -> None:
             given[id] = given.get(id, 0) + count
         for id, count in client.pins.items():
             pins[id] = pins.get(id, 0) + count
-    spills = node.storage.spills
-    for id in (*spills.spilling, *spills.restoring):
+    for id in (*node.storage.spilling, *node.storage.restoring):
         pins[id] = pins.get(id, 0) + 1
     for id, count in given.items():
         record = node.objects.records.get(id)
@@ -127,5 +126,5 @@ def _storage(node: Node) -> None:
         record = node.objects.records.get(id)
         assert record is not None and record.local is None, f"{id} waits for room and needs none"
     waiting = storage.rooms or storage.fetches
-    on_its_way = storage.spills.leaving() or storage.spills.restoring or storage.alarmed
+    on_its_way = storage.leaving() or storage.restoring or node.admission.alarmed
     assert not waiting or on_its_way, f"{node.place}: a claim on its store is forgotten"

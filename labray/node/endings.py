@@ -116,7 +116,7 @@ class Endings:
                 for ref in refs_in(value):
                     self.objects.release(ref.id)
                 if type(value) is Remote:
-                    self.objects.copies.stray(result_id(message.task, index), sender)
+                    self.node.copies.stray(result_id(message.task, index), sender)
             return
         if message.lost:
             error = message.values[0].error  # type: ignore[union-attr]
@@ -160,7 +160,7 @@ class Endings:
             self.node.lineage.remember(task, large)
         for id, value, local in zip(ids, values, locals_, strict=False):
             self._settle(id, value, local)
-            self.objects.copies.settled(id)
+            self.node.copies.settled(id)
         for ref in pinned(spec):
             self.objects.release(ref.id)
 
@@ -173,7 +173,7 @@ class Endings:
         for ref in refs_in(value):
             self.objects.release(ref.id)
         if type(value) is Remote:
-            self.objects.copies.surplus(id, value.places[0], local)
+            self.node.copies.surplus(id, value.places[0], local)
 
     # ------------------------------------------------------------ losses and errors
 

@@ -84,7 +84,7 @@ class Fetching:
 
     def complete(self, task: TaskRecord) -> bool:
         """Whether all arguments of a task that is about to be sent are in memory still, and none was lost."""
-        if not self.node.storage.spills.any_left:
+        if not self.node.storage.any_left:
             return True
         records = self.objects.records
         return all(type(records[ref.id].here) in (Inline, Stored) for ref in self._borrowed(task))

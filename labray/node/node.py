@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID
+from labray.node.admission import Admission
 from labray.node.births import Births
 from labray.node.callers import Callers
 from labray.node.cancels import Cancels
 from labray.node.checks import check
 from labray.node.conduct import Conduct
+from labray.node.copies import Copies
 from labray.node.creations import Creations
 from labray.node.custody import Custody
 from labray.node.deadlocks import Inquiry, Suspicion
@@ -31,10 +33,11 @@ from labray.node.names import Directory
 from labray.node.naming import Naming
 from labray.node.objects import ObjectTable
 from labray.node.pipes import LONG_S
-from labray.node.records import ObjectRecord, size_of
+from labray.node.records import ObjectRecord
 from labray.node.requests import Desks, Request
 from labray.node.residents import Residents
 from labray.node.shortage import OUT_OF_MEMORY, Shortage
+from labray.node.spills import Spills
 from labray.node.storage import Storage, left_behind
 from labray.node.tasks import State
 from labray.node.tidings import Tidings
@@ -78,14 +81,17 @@ class Node:
         interest: frozenset[type[Fact]] = frozenset((TaskArrived, TaskWithdrawn, *scheduler.interest))
         self.place = place
         self.cluster = cluster
-        self.desk = Desk(place, interest, traced)
+        self.desk = Desk(place, cluster, interest, traced)
         self.prestart = -(-dict(totals).get("CPU", 0) // m.UNIT) if prestart is None else prestart
         self.hop_limit = 2 * len(cluster.nodes) + 16
-        self.storage = Storage(self, store_bytes)
+        self.storage = Storage(self.desk, store_bytes)
         self.objects = ObjectTable(
-            self.desk, self.storage, self._freed, lambda id: self.callers.forget(id), self._unknown,
-            lambda: self.tidings.living())  # fmt: skip
-        self.clients = Desks(self.desk, self.objects, self._block, self._unblock, self._left)
+            self.desk, self.storage, self._freed, lambda id: self.callers.forget(id),
+            lambda record: self.copies.pull(record))  # fmt: skip
+        self.copies = Copies(self.desk, self.storage, self.objects, self._unknown)
+        self.spills = Spills(self.desk, self.storage, self.objects, self.copies)
+        self.clients = Desks(
+            self.desk, self.storage, self.objects, self._block, self._unblock, self._left)  # fmt: skip
         self.custody = Custody(self)
         self.impossible = Impossible(self, strict)
         self.fetching = Fetching(self)
@@ -108,6 +114,9 @@ class Node:
         self.shortage = Shortage(self)
         self.births, self.conduct = Births(self), Conduct(self)
         self.tidings = Tidings(self)
+        self.admission = Admission(
+            self.desk, self.storage, self.spills, self.objects, self.copies, self.clients, self.custody.tasks,
+            self.fetching.who_waits_for, self.residents.call_back, self.pool.is_running)  # fmt: skip
         self.alarmed = False
         self._handlers = mailboxes(self)
 
@@ -138,7 +147,7 @@ class Node:
             if self.fetching.parked:
                 self.fetching.send_for_the_next()
             if self.storage.stirred:  # last: what has just begun may not be pushed out
-                self.storage.serve()
+                self.admission.serve()
             if not (desk.events or desk.later or self.storage.stirred or pool.queue.stirred):
                 break
         if pool.idle and (pool.deep or len(pool.idle) > pool.staff.spare):
@@ -167,23 +176,6 @@ class Node:
         return pending(self)
 
     # ------------------------------------------------------------ clients
-
-    def put(self, sender: ClientID, message: m.Put) -> None:
-        """A function is held once more, for ever."""
-        value = message.value
-        record = self.objects.own(message.id, holds=2 if message.function else 1)
-        self.clients.clients[sender].given[message.id] = 1
-        refs = value.payload.refs if type(value) is m.Inline else value.refs  # type: ignore[union-attr]
-        for ref in refs:
-            self.objects.hold(ref)
-        if type(value) is m.Stored:
-            self.desk.note("put", message.id, (message.parent, value.size))
-            self.objects.settle(record, m.Remote(value.size, (self.place,), refs), value)
-        else:
-            # How large pickled code is depends on whether it was compiled now or read from a cache: not the trace's.
-            size = 0 if message.function else size_of(value)
-            self.desk.note("put", message.id, (message.parent, size))
-            self.objects.settle(record, value)  # type: ignore[arg-type]
 
     def _block(self, request: Request) -> bool:
         """Its task waits in a get or wait: whether that lends its CPU."""
@@ -260,8 +252,8 @@ class Node:
         self.names.place_lost(message.place)
         self.inquiry.place_lost(message.place)
         self.mind.lost(message.place)  # before it is asked where to now
-        self.storage.spills.place_lost(message.place)
-        self.objects.place_lost(message.place)  # first: what starts anew must know what is gone
+        self.spills.place_lost(message.place)
+        self.copies.place_lost(message.place)  # first: what starts anew must know what is gone
         self.callers.place_lost(message.place)
         place_lost(self, message.place)
 
@@ -270,7 +262,7 @@ class Node:
             self.head_back()
             return
         info = NodeInfo(message.place, message.totals)
-        self.cluster = self.cluster.joined(info)
+        self.cluster = self.desk.cluster = self.cluster.joined(info)
         self.mind.joined(info)
 
     def head_back(self) -> None:

@@ -30,11 +30,6 @@ class Tidings:
         self.asked: dict[Place, dict[Place, None]] = {}
         self.strays: dict[tuple[Place, Place], list[tuple[TaskID, int, int]]] = {}
 
-    def living(self) -> list[Place]:
-        """All other places that are up, as far as is known here."""
-        places = (HEAD, *(node.place for node in self.node.cluster.nodes))
-        return [place for place in places if place != self.node.place and place not in self.desk.dead]
-
     def lost_at(self, message: Moved) -> Place | None:
         """The lost place that a task went to, if it did: a head that is there again is not the one that was meant."""
         if message.to == HEAD:
@@ -55,7 +50,7 @@ class Tidings:
     def known(self, sender: Place, message: LossKnown) -> None:
         life = message.place
         self.node.objects.loans.known(sender, life)
-        self.node.objects.copies.known(sender, life)
+        self.node.copies.known(sender, life)
         for id, attempt, hops in self.strays.pop((sender, life), ()):
             task = self.node.custody.tasks.get(id)
             if task is not None and task.state is State.AWAY and (task.attempt, task.hops) == (attempt, hops):
@@ -64,7 +59,7 @@ class Tidings:
                 self.node.endings.lost(task, f"its node {task.at} is lost")
 
     def place_lost(self, lost: Place) -> None:
-        self.node.objects.copies.owner_lost(lost)
+        self.node.copies.owner_lost(lost)
         self.strays = {key: strays for key, strays in self.strays.items() if key[0] != lost}
         life = self.desk.life(lost)
         for asker in self.asked.pop(life, {}):

@@ -266,6 +266,10 @@ class Pool:
                     self.recall(worker)
         return self.deep > 0
 
+    def is_running(self) -> bool:
+        """Whether any worker has something to do that does not wait for the node."""
+        return any(worker.running and not worker.blocked for worker in self.workers.values())
+
     def block(self, worker: Worker, waits: TaskRecord, order: int) -> None:
         """The task that it runs waits for the node, in the request of this number: a normal one lends its CPU."""
         self.queue.stirred = True
