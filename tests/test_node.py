@@ -16,7 +16,6 @@ from labray.node import Node
 from labray.node.node import PIPE_ALARM
 from labray.node.pipes import LONG_S
 from labray.node.tasks import State, TaskRecord
-from labray.node.waits import waiting
 from labray.schedulers.interface import Cluster, Decision, Event, Fact, Forward, Keep, NodeInfo, TaskArrived
 from tests.loop import EMPTY, spec
 
@@ -499,9 +498,9 @@ def test_an_actor_of_two_slots_runs_two_calls_at_once_and_the_third_when_either_
 def test_a_call_that_has_no_slot_waits_for_one_of_those_that_run_and_a_running_one_for_none() -> None:
     bench, _, (first, second, third) = two_slots()
     tasks = bench.node.custody.tasks
-    wait = waiting(bench.node, tasks[third.id])
+    wait = bench.node.waits.waiting(tasks[third.id])
     assert wait is not None and (wait.of, wait.count) == ((first.id, second.id), 1)
-    assert waiting(bench.node, tasks[second.id]) is None
+    assert bench.node.waits.waiting(tasks[second.id]) is None
 
 
 def test_of_a_lost_worker_of_two_slots_both_that_ran_are_lost_and_what_was_queued_is_not() -> None:

@@ -128,7 +128,7 @@ def _no_tasks_left(node: Any) -> None:
     if tasks := list(node.custody.tasks):
         raise Wrong(f"{node.place} still has tasks: {', '.join(node.pending()) or tasks}")
     for what, left in (
-        ("actors", node.callers.owned),
+        ("actors", node.creations.owned),
         ("actors' processes", node.residents.here),
         ("names", node.names.names),
         ("lineage", node.lineage.origins),

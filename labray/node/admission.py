@@ -8,9 +8,9 @@ after a while, with the sizes: it is never a hang.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from labray.ids import ObjectID, TaskID
+from labray.ids import ObjectID
 from labray.messages import Get, Granted, Trim
 from labray.node.claims import FETCH, Claim, Order, larger_than_the_store, no_room
 from labray.node.copies import Copies
@@ -34,7 +34,7 @@ class Admission:
 
     def __init__(
         self, desk: Desk, storage: Storage, spills: Spills, objects: ObjectTable, copies: Copies, clients: Desks,
-        tasks: dict[TaskID, TaskRecord], who_waits_for: Callable[[ObjectID], list[TaskRecord]],
+        tasks: Callable[[], Iterable[TaskRecord]], who_waits_for: Callable[[ObjectID], list[TaskRecord]],
         recall_calls: Callable[[], None], is_running: Callable[[], bool],
     ) -> None:  # fmt: skip
         self.desk = desk
@@ -195,7 +195,7 @@ class Admission:
         holders: list[str] = [client.id for client in clients if id in client.given]
         waiting = any(
             task.state is not State.OVER and any(ref.id == id for ref in task.spec.deps)
-            for task in self.tasks.values()
+            for task in self.tasks()
         )
         return f"held by {', '.join([*holders[:3], *(['tasks'] if waiting else [])]) or 'other objects'}"
 

@@ -36,6 +36,10 @@ STEPS: dict[State, tuple[State, ...]] = {
 LEGAL = frozenset((a, b) for a, after in STEPS.items() for b in after)
 
 
+UNDECIDED = (State.HELD, State.FETCHING, State.READY)
+"""A task in one of these is its agent's to pass on."""
+
+
 class ReadyCount:
     """How many tasks of a node are READY, and whether something has changed for them since they were looked at."""
 
@@ -148,3 +152,9 @@ def pinned(spec: Spec) -> tuple[Ref, ...]:
     """What a task needs until it is over. (Code is never freed.)"""
     refs = spec.deps + spec.args.refs if spec.deps or spec.args.refs else ()
     return (*refs, spec.actor) if spec.actor is not None else refs
+
+
+def borrowed(task: TaskRecord) -> list[Ref]:
+    """Its arguments that did not come along with it."""
+    known = task.known or (None,) * len(task.spec.deps)
+    return [ref for ref, value in zip(task.spec.deps, known, strict=True) if type(value) is not Inline]

@@ -31,13 +31,13 @@ class Pool:
     """
 
     def __init__(
-        self, desk: Desk, totals: Demand, limit: int | None, prestart: int,
+        self, desk: Desk, resources: Resources, limit: int | None, prestart: int,
         make_run: Callable[[TaskRecord, Worker], Run], leave: Callable[[ClientID], None],
         stage: Callable[[TaskRecord, Demand], bool],
     ) -> None:  # fmt: skip
         self.desk = desk
         self.leave = leave  # what a stopped process held comes free
-        self.resources = Resources(totals)
+        self.resources = resources
         self.queue = ReadyQueue()
         self.workers: dict[ClientID, Worker] = {}
         self.idle: list[Worker] = []
