@@ -25,7 +25,7 @@ from labray.messages import (
 )
 from labray.node.mind import UNDECIDED
 from labray.node.tasks import State, TaskRecord
-from labray.schedulers.interface import TaskRecalled
+from labray.scheduling import TaskRecalled
 
 if TYPE_CHECKING:
     from labray.node.node import Node

@@ -11,8 +11,8 @@ from typing import Any
 
 from labray.ids import HEAD, ObjectID, Place
 from labray.messages import Alarm, Effect, Send
-from labray.schedulers.interface import Event as SchedulerEvent
-from labray.schedulers.interface import Fact, ObjectStored
+from labray.scheduling import Event as SchedulerEvent
+from labray.scheduling import Fact, ObjectStored
 from labray.trace import Event
 
 

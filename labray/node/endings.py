@@ -20,7 +20,7 @@ from labray.node.records import refs_in
 from labray.node.residents import Resident
 from labray.node.shortage import OUT_OF_MEMORY
 from labray.node.tasks import State, TaskRecord, pinned
-from labray.schedulers.interface import TaskFinished
+from labray.scheduling import TaskFinished
 from labray.telling import in_words
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from labray.messages import ErrorInfo
 from labray.node.mind import UNDECIDED
 from labray.node.tasks import State, TaskRecord
 from labray.node.worker import Worker, parted
-from labray.schedulers.interface import TaskFinished
+from labray.scheduling import TaskFinished
 
 if TYPE_CHECKING:
     from labray.node.node import Node

@@ -21,7 +21,7 @@ from labray.node.queue import Queued, ReadyQueue
 from labray.node.records import size_of
 from labray.node.resources import Resources
 from labray.node.tasks import State, TaskRecord
-from labray.schedulers.interface import (
+from labray.scheduling import (
     Cluster,
     Decision,
     Dep,
@@ -40,6 +40,7 @@ from labray.schedulers.interface import (
     Tell,
     Wake,
 )
+from labray.strategies import Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +96,7 @@ class Mind:
         self.agent = scheduler.agent(desk.place, cluster, view, rng)
         self.encoder = msgspec.msgpack.Encoder()
         self.decoder = msgspec.msgpack.Decoder(reduce(or_, scheduler.words)) if scheduler.words else None
-        self.shapes: dict[tuple[Demand, str], bool] = {}
+        self.shapes: dict[tuple[Demand, Strategy], bool] = {}
         self.shapes_here: dict[Demand, bool] = {}
         self.withdrawn: dict[TaskID, None] = {}
 
@@ -104,11 +105,10 @@ class Mind:
         shape = (spec.demand, spec.strategy)
         answer = self.shapes.get(shape)
         if answer is None:
-            how, _, wanted = spec.strategy.partition(":")
+            required = spec.strategy.required_node
             answer = self.shapes[shape] = any(
-                node.fits(spec.demand)
-                for node in self.cluster.nodes
-                if node.place not in self.desk.dead and (how != "node" or node.place == wanted)
+                place not in self.desk.dead and required in (None, place)
+                for place in self.cluster.fitting(spec.demand)
             )
         return answer
 

@@ -41,7 +41,7 @@ from labray.node.tidings import Tidings
 from labray.node.waits import pending
 from labray.node.wanted import want
 from labray.node.workers import Pool
-from labray.schedulers.interface import (
+from labray.scheduling import (
     Cluster,
     Fact,
     NodeInfo,

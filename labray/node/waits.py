@@ -83,8 +83,8 @@ def waiting(node: Node, task: TaskRecord) -> Waits | None:
 
 def _wanted(task: TaskRecord) -> Demand:
     """What it asks for, and where alone it may run: what only that place offers."""
-    how, _, place = task.spec.strategy.partition(":")
-    return (*task.spec.demand, (f"node:{place}", 1)) if how == "node" else task.spec.demand
+    required = task.spec.strategy.required_node
+    return (*task.spec.demand, (f"node:{required}", 1)) if required is not None else task.spec.demand
 
 
 def _turn(node: Node, task: TaskRecord) -> tuple[str, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from labray.ids import Place, TaskID, creator
 from labray.messages import Wanted
 from labray.node.tasks import State
-from labray.schedulers.interface import TaskWanted
+from labray.scheduling import TaskWanted
 
 if TYPE_CHECKING:
     from labray.node.node import Node
