@@ -16,7 +16,7 @@ from labray.node import Node
 from labray.node.node import PIPE_ALARM
 from labray.node.pipes import LONG_S
 from labray.node.tasks import State, TaskRecord
-from labray.schedulers.interface import Cluster, Decision, Event, Fact, Forward, Keep, NodeInfo, TaskArrived
+from labray.scheduling import Cluster, Decision, Event, Fact, Forward, Keep, NodeInfo, TaskArrived
 from tests.loop import EMPTY, spec
 
 N0, N1 = Place("n0"), Place("n1")

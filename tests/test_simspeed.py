@@ -23,7 +23,7 @@ from labray.node import Node
 from labray.options import Options
 from labray.port import current
 from labray.schedulers import BottomUp, Centralized, LeastLoaded, PowerOfD, Scheduler
-from labray.schedulers.interface import NodeInfo
+from labray.scheduling import NodeInfo
 
 TASKS = 400
 

@@ -9,7 +9,7 @@ from labray.node.desk import Desk
 from labray.node.requests import Desks
 from labray.node.tasks import TaskRecord
 from labray.node.workers import Pool
-from labray.schedulers.interface import NodeJoined
+from labray.scheduling import NodeJoined
 
 PAUSE_S = 0.1
 """After the first; twice as long after each that follows."""

@@ -20,7 +20,7 @@ from labray.node.residents import Residents
 from labray.node.task_table import TaskTable
 from labray.node.tasks import UNDECIDED, State, TaskRecord
 from labray.node.workers import Pool
-from labray.schedulers.interface import TaskRecalled
+from labray.scheduling import TaskRecalled
 
 
 class Cancels:

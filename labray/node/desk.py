@@ -11,8 +11,8 @@ from typing import Any
 
 from labray.ids import HEAD, ObjectID, Place
 from labray.messages import Alarm, Effect, Send
-from labray.schedulers.interface import Cluster, Fact, ObjectStored
-from labray.schedulers.interface import Event as SchedulerEvent
+from labray.scheduling import Cluster, Fact, ObjectStored
+from labray.scheduling import Event as SchedulerEvent
 from labray.trace import Event
 
 

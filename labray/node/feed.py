@@ -10,7 +10,8 @@ from labray.messages import Demand, Inline, Remote, Spec
 from labray.node.desk import Desk
 from labray.node.records import size_of
 from labray.node.tasks import State, TaskRecord
-from labray.schedulers.interface import Dep, Task, TaskArrived, TaskWithdrawn
+from labray.scheduling import Dep, Task, TaskArrived, TaskWithdrawn
+from labray.strategies import Strategy
 
 
 class AgentFeed:
@@ -19,7 +20,7 @@ class AgentFeed:
     def __init__(self, desk: Desk, policy: str) -> None:
         self.desk = desk
         self.policy = policy
-        self.shapes: dict[tuple[Demand, str], bool] = {}
+        self.shapes: dict[tuple[Demand, Strategy], bool] = {}
         self.withdrawn: dict[TaskID, None] = {}
 
     def feasible(self, spec: Spec) -> bool:
@@ -27,11 +28,10 @@ class AgentFeed:
         shape = (spec.demand, spec.strategy)
         answer = self.shapes.get(shape)
         if answer is None:
-            how, _, wanted = spec.strategy.partition(":")
+            required = spec.strategy.required_node
             answer = self.shapes[shape] = any(
-                node.fits(spec.demand)
-                for node in self.desk.cluster.nodes
-                if node.place not in self.desk.dead and (how != "node" or node.place == wanted)
+                place not in self.desk.dead and required in (None, place)
+                for place in self.desk.cluster.fitting(spec.demand)
             )
         return answer
 

@@ -25,8 +25,8 @@ class Impossible:
     def ends(self, task: TaskRecord) -> bool:
         """Whether the task ended: where that is strict, or the one node that it may run on is not there."""
         spec = task.spec
-        how, _, wanted = spec.strategy.partition(":")
-        where = f" on {wanted}" if how == "node" else ""
+        required = spec.strategy.required_node
+        where = f" on {required}" if required is not None else ""
         demand = in_words(spec.demand)
         text = f"no node of the cluster can ever run {spec.name} ({task.id}), which asks for {demand}{where}."
         if self.strict or where:

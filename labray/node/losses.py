@@ -25,7 +25,7 @@ from labray.node.tasks import UNDECIDED
 from labray.node.tidings import Tidings
 from labray.node.worker import Worker
 from labray.node.workers import Pool
-from labray.schedulers.interface import NodeInfo, TaskFinished
+from labray.scheduling import NodeInfo, TaskFinished
 
 
 class WorkerLosses:

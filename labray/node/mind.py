@@ -21,7 +21,7 @@ from labray.node.objects import ObjectTable
 from labray.node.queue import Queued, ReadyQueue
 from labray.node.resources import Resources
 from labray.node.tasks import UNDECIDED, State, TaskRecord
-from labray.schedulers.interface import (
+from labray.scheduling import (
     Decision,
     Forward,
     HeadBack,

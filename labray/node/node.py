@@ -17,7 +17,7 @@ from labray.node.mail import mailboxes
 from labray.node.pipes import LONG_S
 from labray.node.storage import left_behind
 from labray.node.wings import Wings
-from labray.schedulers.interface import Cluster, Scheduler, TimerFired
+from labray.scheduling import Cluster, Scheduler, TimerFired
 from labray.trace import Event
 
 PIPE_ALARM = 0  # agents' tokens are odd

@@ -8,7 +8,7 @@ from typing import overload
 
 from labray.messages import Demand
 from labray.node.tasks import ReadyCount, State, TaskRecord
-from labray.schedulers.interface import OVERTAKEN, Task
+from labray.scheduling import OVERTAKEN, Task
 
 Entry = tuple[float, int, int, TaskRecord]
 """Priority, order of arrival here, and a ticket that tells a task's latest entry from the ghosts it left."""

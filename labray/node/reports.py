@@ -20,7 +20,7 @@ from labray.node.storage import Storage
 from labray.node.task_table import TaskTable
 from labray.node.tasks import UNDECIDED, State, TaskRecord
 from labray.node.workers import Pool
-from labray.schedulers.interface import TaskFinished
+from labray.scheduling import TaskFinished
 
 
 class Reports:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from labray.messages import Demand
 from labray.node.queue import Stuck
-from labray.schedulers.interface import OVERTAKEN
+from labray.scheduling import OVERTAKEN
 
 if TYPE_CHECKING:
     from labray.node.workers import Pool

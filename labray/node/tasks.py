@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from labray.ids import DRIVER, ClientID, Place, TaskID
 from labray.messages import ErrorInfo, Failed, Inline, Ref, Remote, Spec
-from labray.schedulers.interface import Task
+from labray.scheduling import Task
 
 
 class State(IntEnum):

@@ -176,8 +176,8 @@ class WaitsKnown:
 
 def _wanted(task: TaskRecord) -> Demand:
     """What it asks for, and where alone it may run: what only that place offers."""
-    how, _, place = task.spec.strategy.partition(":")
-    return (*task.spec.demand, (f"node:{place}", 1)) if how == "node" else task.spec.demand
+    required = task.spec.strategy.required_node
+    return (*task.spec.demand, (f"node:{required}", 1)) if required is not None else task.spec.demand
 
 
 def _holder(worker: Worker, lacking: set[str]) -> str | None:

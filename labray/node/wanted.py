@@ -16,7 +16,7 @@ from labray.node.requests import Request
 from labray.node.task_table import TaskTable
 from labray.node.tasks import State
 from labray.node.workers import Pool
-from labray.schedulers.interface import TaskBlocked, TaskUnblocked, TaskWanted
+from labray.scheduling import TaskBlocked, TaskUnblocked, TaskWanted
 
 
 class Blocking:

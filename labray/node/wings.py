@@ -45,7 +45,7 @@ from labray.node.tidings import Tidings
 from labray.node.waits import WaitsKnown
 from labray.node.wanted import Blocking
 from labray.node.workers import Pool
-from labray.schedulers.interface import Cluster, Fact, Scheduler, TaskArrived, TaskWithdrawn
+from labray.scheduling import Cluster, Fact, Scheduler, TaskArrived, TaskWithdrawn
 
 
 class Wings:

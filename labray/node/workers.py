@@ -21,7 +21,7 @@ from labray.node.resources import Resources, lendable
 from labray.node.staff import Staff
 from labray.node.tasks import State, TaskRecord
 from labray.node.worker import Worker
-from labray.schedulers.interface import RoomChanged, TaskStarted
+from labray.scheduling import RoomChanged, TaskStarted
 
 
 class Pool:
