@@ -47,11 +47,11 @@ def _staff(node: Wings) -> None:
     """Who waits is known, in order; there are no more processes than there may be."""
     pool, staff = node.pool, node.pool.staff
     blocked = {worker.id for worker in pool.workers.values() if worker.blocked and worker.actor is None}
-    assert blocked == set(staff.blocked), f"{node.place}: {blocked} are blocked, not {list(staff.blocked)}"
+    assert blocked == set(pool.blocked), f"{node.place}: {blocked} are blocked, not {list(pool.blocked)}"
     busy = {id for workers in pool.busy.values() for id in workers}
-    assert busy >= staff.ahead.keys(), f"{node.place}: {list(staff.ahead)} go first, {busy} are busy"
-    orders = list(staff.blocked.values())
-    assert orders == sorted(orders), f"{node.place}: {staff.blocked} are out of order"
+    assert busy >= pool.ahead.keys(), f"{node.place}: {list(pool.ahead)} go first, {busy} are busy"
+    orders = list(pool.blocked.values())
+    assert orders == sorted(orders), f"{node.place}: {pool.blocked} are out of order"
     assert len(pool.workers) <= staff.limit + RESERVE, f"{node.place} has {len(pool.workers)} processes"
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from labray.ids import ObjectID, Place
+from labray.ids import ClientID, ObjectID, Place
 from labray.messages import (
     Arrived,
+    Block,
     Copied,
     Dropped,
     ErrorInfo,
@@ -132,6 +133,11 @@ class Copies:
         """At the owner: now it is known whether there is a use for them."""
         for at in self.strays.pop(id, ()):
             self.stray(id, at)
+
+    def written_by(self, writer: ClientID) -> list[Block]:
+        """The blocks in memory that a client has written."""
+        values = [self.table.records[id].local for id in self.storage.account.held]
+        return [value.block for value in values if value is not None and value.block.writer == writer]
 
     def pulled(self, by: Place, x: Pull) -> None:
         """Another place asks for a copy."""

@@ -83,8 +83,8 @@ def from_places(wings: Wings) -> Mailboxes:
 def from_world(wings: Wings) -> Mailboxes:
     return {
         m.Booted: wings.births.booted,
-        m.ClientJoined: wings.clients.joined,
-        m.ClientLost: wings.clients.lost,
+        m.ClientJoined: lambda s, x: wings.clients.join(x.client),
+        m.ClientLost: lambda s, x: wings.clients.leave(x.client),
         m.WorkerStarted: wings.births.worker_started,
         m.WorkerLost: wings.worker_losses.worker_lost,
         m.PlaceLost: wings.place_losses.place_lost,

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from labray.ids import ClientID, ObjectID, Place
-from labray.messages import Block, ErrorInfo, Evict, Exists, Failed, Free, Known, Ref, Remote, Stored, Watch
+from labray.ids import ObjectID, Place
+from labray.messages import ErrorInfo, Evict, Exists, Failed, Free, Known, Ref, Remote, Stored, Watch
 from labray.node.desk import Desk
 from labray.node.loans import Loans
 from labray.node.records import ObjectRecord, Then, refs_in
@@ -139,11 +139,6 @@ class ObjectTable:
         """Whether no Evict will come any more for the copy here."""
         return record.owner in self.desk.dead or record.id in self.freed
 
-    def written_by(self, writer: ClientID) -> list[Block]:
-        """The blocks in memory that a client has written."""
-        values = [self.records[id].local for id in self.storage.account.held]
-        return [value.block for value in values if value is not None and value.block.writer == writer]
-
     def _release_contents(self, record: ObjectRecord) -> None:
         for ref in record.refs():
             self.desk.defer(self.release, ref.id)
@@ -240,13 +235,9 @@ class ObjectTable:
             self.settle(record, Failed(error))
 
     def _tell(self, to: Place, record: ObjectRecord) -> None:
-        known = self.known(record)
-        self.loans.lend(record.refs(), to)
-        self.desk.send(to, Exists(record.id, known))
-
-    def known(self, record: ObjectRecord) -> Known:
         assert record.value is not None
-        return record.value
+        self.loans.lend(record.refs(), to)
+        self.desk.send(to, Exists(record.id, record.value))
 
     def now_local(self, record: ObjectRecord) -> None:
         waiting, record.on_local = record.on_local, None

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable
 from labray.ids import ClientID, ObjectID, TaskID
 from labray.messages import (
     NO_ANSWER,
-    ClientJoined,
-    ClientLost,
     Drop,
     Failed,
     Get,
@@ -85,12 +83,6 @@ class Desks:
     def join(self, id: ClientID) -> None:
         self.clients[id] = Client(id)
         self.storage.joined(id)
-
-    def joined(self, sender: str, x: ClientJoined) -> None:
-        self.join(x.client)
-
-    def lost(self, sender: str, x: ClientLost) -> None:
-        self.leave(x.client)
 
     def leave(self, id: ClientID) -> None:
         """A client is gone, and with it its requests, views and handles."""
