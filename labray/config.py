@@ -10,7 +10,7 @@ from msgspec import Struct
 from labray.ids import HEAD, place
 from labray.messages import UNIT
 from labray.options import amount, resource_amounts
-from labray.schedulers.interface import Cluster, NodeInfo, Scheduler
+from labray.scheduling import Cluster, NodeInfo, Scheduler
 
 MOST_NODES = 10_000
 MOST_CPUS = 1_000_000

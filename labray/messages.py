@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 
 from labray.ids import ClientID, ObjectID, Place, TaskID
+from labray.strategies import DEFAULT, Strategy
 
 INLINE_LIMIT_BYTES = 100 * 1024
 """Values up to this size travel inside messages; larger ones live in a node's store and move by pull."""
@@ -145,7 +146,7 @@ class Spec(Word, frozen=True, array_like=True, gc=False):
     retries: int = 0  # after a lost worker or node; -1 for ever. For an actor: restarts
     retry_on: Payload | None = None  # the exception types that use up a retry; opened by the worker
     actor_name: str = ""
-    strategy: str = ""  # "", "SPREAD", "node:<place>"
+    strategy: Strategy = DEFAULT
     cost: float | None = None  # declared CPU seconds at speed 1
     model: tuple[int, ...] | None = None  # a modelled task: sizes of its results; the body does not run
     slots: int = 1  # of an actor: how many of its calls run at once
@@ -403,12 +404,16 @@ Notice = Run | Recall | Interrupt | Values | Ready | Registered | Found | Grante
 
 
 class Assign(Tagged, frozen=True, array_like=True, gc=False):
-    """Custody of a task passes to the receiver. known: of spec.deps, in order (empty for a method)."""
+    """Custody of a task passes to the receiver. known: of spec.deps, in order (empty for a method).
+
+    excused: how many of its attempts have used up no retry.
+    """
 
     spec: Spec
     attempt: int
     known: tuple[Known, ...]
     hops: int
+    excused: int = 0
 
 
 class Moved(Tagged, frozen=True, array_like=True, gc=False):

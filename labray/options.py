@@ -13,7 +13,9 @@ from typing import Any
 from msgspec import Struct
 
 from labray import codec
+from labray.ids import Place
 from labray.messages import ONE_CPU, UNIT, Demand, Payload
+from labray.strategies import SPREAD, NodeAffinity, Strategy
 
 
 class NodeAffinitySchedulingStrategy(Struct, frozen=True):
@@ -27,6 +29,7 @@ class Options(Struct, frozen=True):
     """What was asked for, checked. retries: of a task, a method, or an actor's restarts; -1 is for ever.
 
     demand: held while it runs (an actor: to be placed). lifetime: what an actor holds once it lives.
+    strategy: None where nothing was asked for, as of every method.
     cost: CPU seconds at speed 1, or a function of the arguments that gives them. model: the sizes in bytes of the
     results of a task whose body does not run. card: what get_actor is given with the name, to build a handle.
     most_pending: calls of one process that may wait at an actor or run; 0 or less: any number.
@@ -41,7 +44,7 @@ class Options(Struct, frozen=True):
     name: str = ""
     actor_name: str = ""
     get_if_exists: bool = False
-    strategy: str = ""
+    strategy: Strategy | None = None
     cost: float | Callable[..., float] | None = None
     model: tuple[int, ...] | None = None
     card: bytes = b""
@@ -149,13 +152,13 @@ def _not_detached(name: str, value: Any) -> None:
         raise ValueError(f"{name}={value!r} is not supported yet: actors end with their last handle.")
 
 
-def _strategy(name: str, value: Any) -> str:
+def _strategy(name: str, value: Any) -> Strategy | None:
     if value is None or value == "DEFAULT":
-        return ""
+        return None
     if value == "SPREAD":
-        return "SPREAD"
+        return SPREAD
     if isinstance(value, NodeAffinitySchedulingStrategy) and isinstance(value.node_id, str):
-        return f"{'soft' if value.soft else 'node'}:{value.node_id}"
+        return NodeAffinity(Place(value.node_id), bool(value.soft))
     raise ValueError(f'{name} is "DEFAULT", "SPREAD" or a NodeAffinitySchedulingStrategy, not {value!r}.')
 
 
@@ -231,7 +234,7 @@ def build(kind: str, given: Mapping[str, Any]) -> Options:
         name="" if kind == "actor" else name,
         actor_name=name if kind == "actor" else "",
         get_if_exists=asked.get("get_if_exists", False),
-        strategy=asked.get("scheduling_strategy", ""),
+        strategy=asked.get("scheduling_strategy"),
         cost=asked.get("cost"),
         most_pending=asked.get("max_pending_calls", -1),
     )

@@ -22,6 +22,7 @@ from labray.port import Channel
 from labray.questions import Questions, refs_in
 from labray.refs import HandleTable, ObjectRef, outlive
 from labray.steps import Step
+from labray.strategies import DEFAULT
 from labray.unpicklable import UnpicklableError
 
 
@@ -140,7 +141,7 @@ class Process:
             task, kind, options.name or name, execution.task, place, function,
             codec.settle(call.encoded.payload), tuple([dep.ref for dep in call.deps]), options.returns,
             options.demand, options.lifetime, actor, method, options.retries, options.retry_on,
-            options.actor_name, options.strategy, cost, options.model, options.slots,
+            options.actor_name, options.strategy or DEFAULT, cost, options.model, options.slots,
         )  # fmt: skip
         if options.actor_name:
             self._submit_named(m.Submit(spec), made[0], options)

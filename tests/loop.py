@@ -29,7 +29,7 @@ from labray.ids import (
     task_id,
 )
 from labray.node import Node
-from labray.schedulers.interface import Cluster, NodeInfo, Scheduler
+from labray.scheduling import Cluster, NodeInfo, Scheduler
 
 Body = Generator[Any, Any, list[m.Value]]
 EMPTY = m.Payload(b"")

@@ -161,7 +161,7 @@ from typing import ClassVar
 from msgspec import Struct
 from labray.ids import Place
 from labray.schedulers import Checked
-from labray.schedulers.interface import Forward, Keep, MessageReceived, TaskArrived, Tell
+from labray.scheduling import Forward, Keep, MessageReceived, TaskArrived, Tell
 from labray.trace import runs
 
 class Coming(Struct, frozen=True, tag=True, array_like=True):

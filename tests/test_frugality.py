@@ -25,7 +25,7 @@ from labray.messages import Inline, Payload, Put, Ref, Spec, Submit
 from labray.node import Node
 from labray.options import build
 from labray.process import Process
-from labray.schedulers.interface import Cluster, NodeInfo
+from labray.scheduling import Cluster, NodeInfo
 
 N0 = Place("n0")
 CODE = Ref(ObjectID("d-f0"), N0)

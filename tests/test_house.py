@@ -36,10 +36,12 @@ FLOORS: dict[str, int] = {
     "shipped": 0,
     "faults": 0,
     "holdings": 0,
+    "strategies": 0,
+    "scheduling": 0,
     # 1 body: the state machines, and the graph
     "node": 1,
     "graphs": 1,
-    # 2 minds: they share their words (the interface) with the body that judges them
+    # 2 minds: what they and the body that judges them say to each other is below both (scheduling)
     "schedulers": 2,
     # 3 worlds
     "backends": 3,
@@ -68,8 +70,6 @@ FLOORS: dict[str, int] = {
 }
 
 DOWN_FROM_ELSEWHERE = {
-    # The interface is the minds' words: the node speaks it, and names no policy.
-    ("node", "schedulers.interface"),
     # A world gives the client half of the protocol a channel, and starts what the session asks for.
     ("backends", "client"),
     ("backends", "port"),

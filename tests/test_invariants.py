@@ -27,7 +27,7 @@ from labray.schedulers import (
     Workload,
     WorkStealing,
 )
-from labray.schedulers.interface import Scheduler
+from labray.scheduling import Scheduler
 from tests.loop import Body, LoopWorld, small, spec, stored
 
 PLANNED = (

@@ -16,7 +16,7 @@ from labray.errors import DeadlockError
 from labray.ids import Place, creator, result_id
 from labray.node.staff import KEEP_S, PATIENCE_S, RESERVE
 from labray.schedulers import BottomUp, Centralized, OwnershipLeases, PowerOfD, Random, WorkStealing
-from labray.schedulers.interface import Scheduler
+from labray.scheduling import Scheduler
 from tests.loop import Body, LoopWorld, small, spec
 
 PATIENCE = 30.0

@@ -95,7 +95,7 @@ def made_by_an_actor(retries: int, restarts: int = -1) -> tuple[LoopWorld, m.Ref
     actor = w.submit(w.driver, kind="actor", name="A", demand=on("n1"), retries=restarts)
     ref = w.submit(w.driver, kind="method", name="large", actor=actor, demand=(), retries=retries)
     w.ask(m.Wait(w.request(), (ref,), 1))
-    owned = w.nodes[actor.owner].callers.owned[actor.id]
+    owned = w.nodes[actor.owner].creations.owned[actor.id]
     owned.creation.spec = msgspec.structs.replace(owned.creation.spec, demand=on("n2"))
     return w, actor, ref
 

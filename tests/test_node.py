@@ -16,8 +16,7 @@ from labray.node import Node
 from labray.node.node import PIPE_ALARM
 from labray.node.pipes import LONG_S
 from labray.node.tasks import State, TaskRecord
-from labray.node.waits import waiting
-from labray.schedulers.interface import Cluster, Decision, Event, Fact, Forward, Keep, NodeInfo, TaskArrived
+from labray.scheduling import Cluster, Decision, Event, Fact, Forward, Keep, NodeInfo, TaskArrived
 from tests.loop import EMPTY, spec
 
 N0, N1 = Place("n0"), Place("n1")
@@ -499,9 +498,9 @@ def test_an_actor_of_two_slots_runs_two_calls_at_once_and_the_third_when_either_
 def test_a_call_that_has_no_slot_waits_for_one_of_those_that_run_and_a_running_one_for_none() -> None:
     bench, _, (first, second, third) = two_slots()
     tasks = bench.node.custody.tasks
-    wait = waiting(bench.node, tasks[third.id])
+    wait = bench.node.waits.waiting(tasks[third.id])
     assert wait is not None and (wait.of, wait.count) == ((first.id, second.id), 1)
-    assert waiting(bench.node, tasks[second.id]) is None
+    assert bench.node.waits.waiting(tasks[second.id]) is None
 
 
 def test_of_a_lost_worker_of_two_slots_both_that_ran_are_lost_and_what_was_queued_is_not() -> None:
@@ -896,3 +895,70 @@ def test_what_an_attempt_that_was_given_up_has_stored_goes_at_once_if_nobody_wan
     bench = Bench()
     late = m.Done(TaskID("d-0"), 0, (m.Remote(1_000_000, (N1,)),), False, False, 0.0)
     assert bench.hear(N1, late) == [m.Send(N1, m.Evict(ObjectID("d-0.0")))]
+
+
+# ---------------------------------------------------------------- retries: an attempt that is excused uses up none
+
+
+def excused_actor(workers: int = 2) -> tuple[Bench, m.Spec, m.Spec]:
+    """An actor with one restart, in its second attempt: the first was lost with the head, which uses up no restart."""
+    there = [Forward(TaskID("d-0"), HEAD)]
+    bench = Bench(workers=workers, policy=Always(lambda task: (there.pop(),) if there else (Keep(task),)))
+    actor = task("d-0", kind="actor", name="A", demand=CPU, retries=1)
+    bench.submit(actor)
+    assert bench.hear("", m.PlaceLost(HEAD))[-1] == run(W0, actor, attempt=1)
+    bench.finish(W0, actor, attempt=1)
+    call = task("d-1", kind="method", name="A.m", demand=(), actor=ref(actor))
+    bench.submit(call)
+    bench.hear(D, m.Get(1, (ref(call),)))
+    return bench, actor, call
+
+
+def told(effects: list[m.Effect]) -> list[str]:
+    """The kinds of error that clients are told."""
+    replies = [e.message for e in effects if isinstance(e, m.Send) and isinstance(e.message, m.Values)]
+    return [value.error.kind for reply in replies for value in reply.values if isinstance(value, m.Failed)]
+
+
+def test_a_call_of_an_actor_that_crashed_and_restarts_is_not_told_that_it_died() -> None:
+    bench, actor, _ = excused_actor()
+    effects = bench.hear("", m.WorkerLost(W0, "gone"))
+    assert run(W1, actor, attempt=2) in effects and told(effects) == ["actor_unavailable"]
+
+
+def test_a_call_of_an_actor_that_was_killed_and_restarts_is_not_told_that_it_died() -> None:
+    bench, actor, _ = excused_actor()
+    effects = bench.hear(D, m.Kill(ref(actor), no_restart=False))
+    assert run(W1, actor, attempt=2) in effects and told(effects) == ["actor_unavailable"]
+
+
+def test_a_call_is_told_the_same_where_the_actor_of_another_place_lives() -> None:
+    bench, actor = Bench(), task("c-0", N1, kind="actor", name="A", demand=CPU, retries=1)
+    bench.hear(N1, m.Assign(actor, 1, (), 1, excused=1))
+    bench.finish(W0, actor, attempt=1)
+    call = task("c-1", N1, kind="method", name="A.m", demand=(), actor=ref(actor))
+    bench.hear(N1, m.Assign(call, 0, (), 1))
+    effects = bench.hear("", m.WorkerLost(W0, "gone"))
+    done = [e.message for e in effects if isinstance(e, m.Send) and isinstance(e.message, m.Done)]
+    assert [value.error.kind for each in done for value in each.values if isinstance(value, m.Failed)] == [
+        "actor_unavailable"
+    ]
+
+
+def test_memory_is_taken_from_an_actor_that_can_be_restarted_before_a_task_that_cannot() -> None:
+    bench, _, _ = excused_actor(workers=3)
+    bench.hear(D, m.Submit(task("d-2", demand=(), retries=0)), after=1.0)
+    assert bench.hear("", m.MemoryShort((), "too much")) == [m.End(W0)]
+
+
+def test_an_actor_that_is_ready_when_no_worker_can_be_started_leaves_the_queue_once() -> None:
+    bench = Bench(workers=1)
+    bench.hear("", m.WorkerLost(W0, "gone"))
+    actor = task("d-0", kind="actor", name="A", demand=CPU)
+    effects = bench.submit(actor)
+    while starts := [effect.worker for effect in effects if isinstance(effect, m.Start)]:
+        assert bench.node.pool.queue.size == 1
+        [alarm] = [e for e in bench.hear("", m.WorkerLost(starts[0], "no")) if isinstance(e, m.Alarm)]
+        effects = bench.hear("", m.Woke(alarm.token), after=alarm.after)
+    assert bench.node.pool.queue.size == 0
+    assert error(bench.hear(D, m.Get(1, (ref(actor),)))).kind == "actor_died"

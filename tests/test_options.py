@@ -1,8 +1,10 @@
 import pytest
 
 from labray.config import Config
+from labray.ids import Place
 from labray.options import TABLE, NodeAffinitySchedulingStrategy, build
 from labray.schedulers import resolve
+from labray.strategies import SPREAD, NodeAffinity
 
 
 def test_a_task_needs_one_cpu_and_is_retried_three_times_unless_told():
@@ -74,9 +76,9 @@ def test_every_option_is_known_to_some_kind():
 
 def test_affinity_becomes_a_word_of_the_spec():
     strategy = NodeAffinitySchedulingStrategy("n1", soft=False)
-    assert build("task", {"scheduling_strategy": strategy}).strategy == "node:n1"
-    assert build("task", {"scheduling_strategy": "SPREAD"}).strategy == "SPREAD"
-    assert build("task", {"scheduling_strategy": "DEFAULT"}).strategy == ""
+    assert build("task", {"scheduling_strategy": strategy}).strategy == NodeAffinity(Place("n1"))
+    assert build("task", {"scheduling_strategy": "SPREAD"}).strategy == SPREAD
+    assert build("task", {"scheduling_strategy": "DEFAULT"}).strategy is None
 
 
 def config(**given):

@@ -16,10 +16,10 @@ from labray.ids import HEAD, Place
 from labray.messages import UNIT, Demand
 from labray.schedulers import Cpop, Dls, Heft, Hlfet, Lookahead, Peft, Workload
 from labray.schedulers.foresight import dls, dls_moving, lookahead, optimistic_costs, peft
-from labray.schedulers.interface import Cluster, NodeInfo
 from labray.schedulers.planners import cpop, heft, hlfet, list_schedule
 from labray.schedulers.plans import Machine, downward_ranks, processors, static_levels, upward_ranks
 from labray.schedulers.workloads import executed, recorded
+from labray.scheduling import Cluster, NodeInfo
 
 
 def test_heft_plans_the_paper_schedule():

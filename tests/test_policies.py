@@ -33,7 +33,13 @@ from labray.schedulers import (
     resolve,
 )
 from labray.schedulers.desks import Room
-from labray.schedulers.interface import (
+from labray.schedulers.leases import Ask, Busy, Lent, Returned
+from labray.schedulers.least_loaded import Ended
+from labray.schedulers.power_of_d import Length, Probe
+from labray.schedulers.rebalancing import GiveBack
+from labray.schedulers.work_stealing import Loot, Steal
+from labray.schedulers.workloads import executed
+from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
@@ -56,12 +62,7 @@ from labray.schedulers.interface import (
     TimerFired,
     Wake,
 )
-from labray.schedulers.leases import Ask, Busy, Lent, Returned
-from labray.schedulers.least_loaded import Ended
-from labray.schedulers.power_of_d import Length, Probe
-from labray.schedulers.rebalancing import GiveBack
-from labray.schedulers.work_stealing import Loot, Steal
-from labray.schedulers.workloads import executed
+from labray.strategies import DEFAULT, NodeAffinity
 
 CPU = (("CPU", UNIT),)
 N0, N1, N2 = Place("n0"), Place("n1"), Place("n2")
@@ -85,7 +86,7 @@ def cluster(*cpus: int) -> Cluster:
 
 
 def task(name: str, demand: Any = CPU, hops: int = 0, **fields: Any) -> Task:
-    fields = {"strategy": "", "kind": "task", "deps": (), "cost": None, **fields}
+    fields = {"strategy": DEFAULT, "kind": "task", "deps": (), "cost": None, **fields}
     return Task(
         TaskID(name),
         "f",
@@ -296,7 +297,11 @@ def test_a_victim_that_dies_is_not_waited_for():
 
 def test_what_is_pinned_or_too_large_for_the_thief_is_not_stolen():
     agent, _ = agent_of(WorkStealing(), N0, cluster(2, 1))
-    feed(agent, *arrivals("a b", demand=(("CPU", 2 * UNIT),)), *arrivals("c", strategy="node:n0"))
+    feed(
+        agent,
+        *arrivals("a b", demand=(("CPU", 2 * UNIT),)),
+        *arrivals("c", strategy=NodeAffinity(Place("n0"))),
+    )
     assert feed(agent, MessageReceived(N1, Steal(CPU))) == [Tell(N1, Loot(0))]
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import labray
-from labray.schedulers.interface import OVERTAKEN
+from labray.scheduling import OVERTAKEN
 from labray.trace import Event
 
 

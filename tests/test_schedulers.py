@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labray.errors import SchedulerError
 from labray.ids import HEAD, Place, TaskID
 from labray.messages import UNIT
 from labray.schedulers import BottomUp, Centralized, Checked, Random, Scheduler, resolve
 from labray.schedulers.desks import Room
-from labray.schedulers.interface import (
+from labray.schedulers.least_wait import Load
+from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
@@ -20,6 +24,7 @@ from labray.schedulers.interface import (
     Event,
     Forward,
     Keep,
+    Membership,
     MessageReceived,
     NodeInfo,
     NodeJoined,
@@ -38,7 +43,8 @@ from labray.schedulers.interface import (
     View,
     Wake,
 )
-from labray.schedulers.least_wait import Load
+from labray.scheduling.sharing import SHARING
+from labray.strategies import DEFAULT, SPREAD, NodeAffinity, Strategy
 
 CPU = (("CPU", UNIT),)
 N0, N1, N2 = Place("n0"), Place("n1"), Place("n2")
@@ -65,7 +71,7 @@ def node(index: int, cpus: int) -> NodeInfo:
 
 
 def task(
-    name: str, demand=CPU, hops: int = 0, strategy: str = "", kind: str = "task", deps=(), cost=None
+    name: str, demand=CPU, hops: int = 0, strategy: Strategy = DEFAULT, kind: str = "task", deps=(), cost=None
 ) -> Task:
     return Task(TaskID(name), "f", kind, demand, deps, N0, hops, strategy, cost)
 
@@ -126,6 +132,50 @@ def test_a_policys_repr_is_a_short_label():
 def test_bottom_up_refuses_values_without_a_meaning(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         BottomUp(**wrong)
+
+
+# ---------------------------------------------------------------- where a task may run
+
+
+@pytest.mark.parametrize(
+    "strategy", [DEFAULT, SPREAD, NodeAffinity(N1), NodeAffinity(N2, soft=True)], ids=repr
+)
+def test_a_strategy_crosses_a_wire_as_what_it_is(strategy):
+    there = msgspec.msgpack.decode(msgspec.msgpack.encode(strategy), type=Strategy)
+    assert there == strategy
+    assert hash(there) == hash(strategy)
+    assert type(there) is type(strategy)
+
+
+def test_an_affinity_leaves_its_node_alone_or_prefers_it():
+    assert NodeAffinity(N1).allowed((N0, N1, N2)) == (N1,)
+    assert NodeAffinity(N1).allowed((N0, N2)) == ()
+    assert NodeAffinity(N1, soft=True).allowed((N0, N1, N2)) == (N1,)
+    assert NodeAffinity(N1, soft=True).allowed((N0, N2)) == (N0, N2)
+    assert SPREAD.allowed((N0, N2)) == DEFAULT.allowed((N0, N2)) == (N0, N2)
+
+
+AMOUNTS = st.dictionaries(st.sampled_from(["CPU", "GPU", "tape"]), st.integers(1, 3), max_size=3)
+
+
+@given(have=st.lists(AMOUNTS, max_size=6), ask=AMOUNTS, lost=st.integers(0, 6))
+def test_who_could_run_a_task_is_the_same_by_index_as_by_a_scan(have, ask, lost):
+    demand = tuple(sorted(ask.items()))
+    infos = [NodeInfo(Place(f"n{at}"), tuple(sorted(amounts.items()))) for at, amounts in enumerate(have)]
+    members = Membership(Cluster(tuple(infos[:3]), HEAD))
+    members.feasible(task("a", demand))
+    for info in infos[3:]:
+        members.join(info)
+    members.lose(Place(f"n{lost}"))
+    living = [info.place for info in infos if info.place != f"n{lost}"]
+    fitting = tuple(info.place for info in infos if info.place in living and info.fits(demand))
+    assert [info.place for info in members.nodes] == living
+    assert members.feasible(task("a", demand)) == fitting
+    for info in infos:
+        assert members.could_run(task("a", demand), info.place) == (info.place in fitting)
+        pinned = task("a", demand, strategy=NodeAffinity(info.place))
+        assert members.feasible(pinned) == ((info.place,) if info.place in fitting else ())
+        assert members.could_run(pinned, info.place) == (info.place in fitting)
 
 
 # ---------------------------------------------------------------- centralized
@@ -224,13 +274,13 @@ def test_centralized_head_prefers_the_task_that_waited_longest_of_those_that_fit
 
 def test_centralized_head_honours_strategies_and_node_resources():
     agent, _ = agent_of(Centralized(), HEAD, cluster(4, 4, 4))
-    assert feed(agent, *arrivals("a b c d", hops=1, strategy="SPREAD")) == [
+    assert feed(agent, *arrivals("a b c d", hops=1, strategy=SPREAD)) == [
         Forward("a", N0),
         Forward("b", N1),
         Forward("c", N2),
         Forward("d", N0),
     ]
-    assert feed(agent, *arrivals("e", hops=1, strategy="node:n2")) == [Forward("e", N2)]
+    assert feed(agent, *arrivals("e", hops=1, strategy=NodeAffinity(Place("n2")))) == [Forward("e", N2)]
     assert feed(agent, *arrivals("g", hops=1, demand=(("node:n1", 1),))) == [Forward("g", N1)]
 
 
@@ -307,12 +357,12 @@ def test_bottom_up_believes_a_stated_cost_and_does_not_learn_it_again():
 def test_bottom_up_honours_affinity_spread_and_actors_at_the_node():
     agent, _ = keeper(BottomUp(spill=100), 1, 1)
     feed(agent, *arrivals("first"))
-    assert feed(agent, *arrivals("a", strategy="node:n0")) == [Keep("a")]
-    assert feed(agent, *arrivals("a2", strategy="soft:n0")) == [Keep("a2")]
+    assert feed(agent, *arrivals("a", strategy=NodeAffinity(Place("n0")))) == [Keep("a")]
+    assert feed(agent, *arrivals("a2", strategy=NodeAffinity(Place("n0"), soft=True))) == [Keep("a2")]
     for decided in (
-        feed(agent, *arrivals("b", strategy="node:n1")),
-        feed(agent, *arrivals("b2", strategy="soft:n1")),
-        feed(agent, *arrivals("c", strategy="SPREAD")),
+        feed(agent, *arrivals("b", strategy=NodeAffinity(Place("n1")))),
+        feed(agent, *arrivals("b2", strategy=NodeAffinity(Place("n1"), soft=True))),
+        feed(agent, *arrivals("c", strategy=SPREAD)),
         feed(agent, *arrivals("d", kind="actor")),
     ):
         assert isinstance(decided[-1], Forward)
@@ -421,9 +471,9 @@ def test_bottom_up_head_keeps_no_more_of_a_shape_that_nobody_asks_for():
 def test_bottom_up_gives_a_node_that_joins_its_share_by_way_of_the_head():
     agent, view = keeper(BottomUp(), 1)
     view.queued = [task(name) for name in "abc"]
-    pinned = task("p", strategy="node:n0")
+    pinned = task("p", strategy=NodeAffinity(Place("n0")))
     view.queued.append(pinned)
-    assert feed(agent, NodeJoined(node(1, 2))) == [Wake(0.1, 1), Wake(0.1)]
+    assert feed(agent, NodeJoined(node(1, 2))) == [Wake(0.1, SHARING), Wake(0.1)]
     decided = feed(agent, TimerFired(1))
     assert [d for d in decided if isinstance(d, Forward)] == [Forward("b", HEAD), Forward("c", HEAD)]
     assert any(isinstance(d, Tell) and d.body.waiting == 4 for d in decided)  # the news go before
@@ -448,17 +498,21 @@ def test_bottom_up_head_weighs_the_queue_against_moving_the_inputs():
 def test_bottom_up_head_sends_nothing_where_it_cannot_run():
     agent = chooser(1, 8, 1)
     assert feed(agent, *arrivals("a", hops=1, demand=(("CPU", 2 * UNIT),))) == [Forward("a", N1)]
-    assert feed(agent, *arrivals("b", hops=1, strategy="node:n2")) == [Forward("b", N2)]
+    assert feed(agent, *arrivals("b", hops=1, strategy=NodeAffinity(Place("n2")))) == [Forward("b", N2)]
     assert feed(agent, *arrivals("c", hops=1, demand=(("GPU", UNIT),))) == []
-    assert feed(agent, *arrivals("d", hops=1, strategy="soft:n2")) == [Forward("d", N2)]
-    assert feed(agent, *arrivals("e", hops=1, strategy="soft:n9")) == [Forward("e", N1)]
+    assert feed(agent, *arrivals("d", hops=1, strategy=NodeAffinity(Place("n2"), soft=True))) == [
+        Forward("d", N2)
+    ]
+    assert feed(agent, *arrivals("e", hops=1, strategy=NodeAffinity(Place("n9"), soft=True))) == [
+        Forward("e", N1)
+    ]
 
 
 def test_bottom_up_head_spreads_actors_and_what_asks_for_it():
     agent = chooser(4, 1, 1)
     to = [d.to for d in feed(agent, *arrivals("a b c", hops=1, kind="actor"))]
     assert to == [N0, N1, N2]
-    to = [d.to for d in feed(agent, *arrivals("d e f g", hops=1, strategy="SPREAD"))]
+    to = [d.to for d in feed(agent, *arrivals("d e f g", hops=1, strategy=SPREAD))]
     assert to == [N0, N1, N2, N0]
 
 

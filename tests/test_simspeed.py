@@ -23,7 +23,7 @@ from labray.node import Node
 from labray.options import Options
 from labray.port import current
 from labray.schedulers import BottomUp, Centralized, LeastLoaded, PowerOfD, Scheduler
-from labray.schedulers.interface import NodeInfo
+from labray.scheduling import NodeInfo
 
 TASKS = 400
 
@@ -105,7 +105,7 @@ def test_workers_that_are_started_beforehand_are_there_at_time_zero() -> None:
 def test_all_nodes_share_one_table_of_places() -> None:
     with ray.init("sim", nodes=5, num_cpus=1, trace=False):
         assert len({id(node.cluster) for node in world().every_node()}) == 1
-        assert len({id(node.mind.cluster.places) for node in world().every_node()}) == 1
+        assert len({id(node.desk.cluster.places) for node in world().every_node()}) == 1
 
 
 def test_places_that_join_are_one_value_for_all_who_hear_of_them() -> None:

@@ -17,7 +17,7 @@ from labray.errors import ObjectStoreFullError
 from labray.graphs import TaskGraph
 from labray.ids import result_id
 from labray.schedulers import BottomUp, Centralized, Checked, Random, WorkStealing
-from labray.schedulers.interface import Scheduler
+from labray.scheduling import Scheduler
 from tests.loop import LARGE, Body, LoopWorld, small, stored
 from tests.test_invariants import have_children, programs, run_program
 

@@ -20,8 +20,9 @@ from labray.backends.cluster.memory_watch import machine_memory
 from labray.cluster_utils import Cluster
 from labray.errors import ActorDiedError, OutOfMemoryError, SessionError, WorkerCrashedError
 from labray.ids import ClientID, TaskID
+from labray.node.endings import AGAIN_S
 from labray.node.heartbeats import Heartbeats
-from labray.node.shortage import AGAIN_S, IDLE_BYTES, Candidate, choose
+from labray.node.shortage import IDLE_BYTES, Candidate, choose
 from tests.test_cluster_utils import at, daemon, where
 from tests.test_node import CPU, SHORT_S, VALUE, W0, W1, Bench, D, error, known, ref, run, task
 

@@ -11,7 +11,9 @@ from labray.backends.sim.agenda import Agenda
 from labray.backends.sim.network import Network
 from labray.backends.sim.wires import Wires
 from labray.costs import FREE
+from labray.ids import Place
 from labray.options import Options
+from labray.strategies import NodeAffinity
 
 FLOWS = "network flows"
 MB = 1_000_000
@@ -123,7 +125,7 @@ def ring_of_tasks(nodes: int, part: int, overhead_s: float) -> float:
         current = port.current()
 
         def submit(node: int, inputs: list[object], cost: float) -> object:
-            asked = Options(model=(part,), cost=cost, strategy=f"node:n{node}")
+            asked = Options(model=(part,), cost=cost, strategy=NodeAffinity(Place(f"n{node}")))
             return current.submit("task", "step", None, asked, inputs, {})[0]
 
         parts = [submit(node, [], 0.0) for node in range(nodes)]

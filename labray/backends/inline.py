@@ -28,7 +28,7 @@ from labray.errors import DeadlockError, LabraySystemError, SessionError
 from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID
 from labray.node import Node
 from labray.node.resources import boundless
-from labray.node.waits import story
+from labray.node.story import story
 from labray.process import Process
 from labray.trace import Event
 

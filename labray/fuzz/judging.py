@@ -128,7 +128,7 @@ def _no_tasks_left(node: Any) -> None:
     if tasks := list(node.custody.tasks):
         raise Wrong(f"{node.place} still has tasks: {', '.join(node.pending()) or tasks}")
     for what, left in (
-        ("actors", node.callers.owned),
+        ("actors", node.creations.owned),
         ("actors' processes", node.residents.here),
         ("names", node.names.names),
         ("lineage", node.lineage.origins),
@@ -146,14 +146,14 @@ def _no_objects_left(node: Any) -> None:
 def _stores_are_empty(node: Any, world: Any) -> None:
     """No block, no file, nothing promised, and nobody waits for room."""
     storage = node.storage
-    account, spills, daemon = storage.account, storage.spills, world.daemons.get(node.place)
+    account, daemon = storage.account, world.daemons.get(node.place)
     for what, left in (
         ("blocks", account.held),
         ("promises", account.promised),
         ("claims", storage.rooms),
         ("claims", storage.fetches),
-        ("on their way out", spills.leaving()),
-        ("on their way back", spills.restoring),
+        ("on their way out", storage.leaving()),
+        ("on their way back", storage.restoring),
         ("in memory", daemon and daemon.stores),
         ("on disk", daemon and daemon.disk.files),
     ):

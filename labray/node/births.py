@@ -1,13 +1,15 @@
-"""Workers that cannot be started: told once, tried again after ever longer pauses, and given up in the end."""
+"""Workers that are started; and those that cannot be, which is told once and tried again after ever longer pauses."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from labray.messages import ErrorInfo, Warn
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
+from labray.messages import Booted, ErrorInfo, Warn, WorkerStarted
+from labray.node.desk import Desk
+from labray.node.requests import Desks
+from labray.node.tasks import TaskRecord
+from labray.node.workers import Pool
+from labray.scheduling import NodeJoined
 
 PAUSE_S = 0.1
 """After the first; twice as long after each that follows."""
@@ -17,17 +19,34 @@ PATIENCE = 5
 
 
 class Births:
-    """At one node. A start that has failed counts as under way until the pause is over, so nobody tries meanwhile."""
+    """At one node. A start that has failed counts as under way until the pause is over, so nobody tries meanwhile.
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.desk = node.desk
+    end_with: ends a task in an error.
+    """
+
+    def __init__(
+        self, desk: Desk, clients: Desks, pool: Pool, end_with: Callable[[TaskRecord, ErrorInfo], None]
+    ) -> None:
+        self.desk = desk
+        self.clients = clients
+        self.pool = pool
+        self.end_with = end_with
         self.failed = 0
         self._pauses = 0  # under way
         self._told = ""
 
-    def succeeded(self) -> None:
-        self.failed = 0
+    def booted(self, sender: str, x: Booted) -> None:
+        """This place is up."""
+        for _ in range(self.pool.staff.prestart):
+            self.pool.start_worker()
+        if (own := self.desk.cluster.places.get(self.desk.place)) is not None:
+            self.desk.tell_agent(NodeJoined(own))
+
+    def worker_started(self, sender: str, x: WorkerStarted) -> None:
+        if x.worker in self.pool.workers:
+            self.clients.join(x.worker)
+            self.pool.started(x.worker)
+            self.failed = 0
 
     def failure(self, reason: str) -> None:
         """A worker died before its first word."""
@@ -38,17 +57,15 @@ class Births:
         ):  # others may start in between: what they cannot have is the same
             self._told = reason
             self.desk.do(Warn(f"{self.desk.place} cannot start a worker: {reason}"))
-        if self.failed >= PATIENCE and not self.node.pool.workers:  # nor one that is about to begin
+        if self.failed >= PATIENCE and not self.pool.workers:  # nor one that is about to begin
             text = f"{self.desk.place} cannot start a worker, {self.failed} times in a row: {reason}"
-            queue = self.node.pool.queue
-            for task in queue.in_order():
-                self.node.endings.end_with(task, ErrorInfo("system", text))
-                queue.withdraw(task)
-        self.node.pool.starting += 1
+            for task in self.pool.queue.in_order():
+                self.end_with(task, ErrorInfo("system", text))
+        self.pool.starting += 1
         self._pauses += 1
         self.desk.after(min(PAUSE_S * 2.0 ** max(0, self.failed - 1), LONGEST_S), self._may_try)
 
     def _may_try(self) -> None:
         self._pauses -= 1
-        self.node.pool.starting -= 1
-        self.node.pool.queue.stirred = True
+        self.pool.starting -= 1
+        self.pool.queue.stirred = True

@@ -8,41 +8,37 @@ interrupt and returns has a value. A call that an actor is running cannot be sto
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from labray.ids import ClientID, Place, TaskID, creator, result_id
-from labray.messages import (
-    Cancel,
-    CancelTask,
-    ErrorInfo,
-    Failed,
-    Interrupt,
-    Recall,
-    Registered,
-    Stored,
-    Value,
-    Withdraw,
-)
-from labray.node.mind import UNDECIDED
-from labray.node.tasks import State, TaskRecord
-from labray.schedulers.interface import TaskRecalled
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
-
-
-def cancelled(task: TaskRecord) -> ErrorInfo:
-    """What the results of a task end in."""
-    return ErrorInfo("cancelled", f"task {task.id} ({task.spec.name}) was cancelled.")
+from labray.ids import ClientID, Place, TaskID, creator
+from labray.messages import Cancel, CancelTask, Interrupt, Recall, Recalled, Registered, Stored, Withdraw
+from labray.node.callers import Callers
+from labray.node.desk import Desk
+from labray.node.endings import Endings, cancelled
+from labray.node.objects import ObjectTable
+from labray.node.reports import Reports
+from labray.node.requests import Desks
+from labray.node.residents import Residents
+from labray.node.task_table import TaskTable
+from labray.node.tasks import UNDECIDED, State, TaskRecord
+from labray.node.workers import Pool
+from labray.scheduling import TaskRecalled
 
 
 class Cancels:
-    """Beside Custody and Endings: the third thing that can become of a task."""
+    """At the owner of a task and where it is; and what becomes of tasks that a worker gives back unbegun."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.desk = node.desk
-        self.tasks = node.custody.tasks
+    def __init__(
+        self, desk: Desk, objects: ObjectTable, clients: Desks, table: TaskTable, pool: Pool, callers: Callers,
+        residents: Residents, endings: Endings, reports: Reports,
+    ) -> None:  # fmt: skip
+        self.desk = desk
+        self.objects = objects
+        self.clients = clients
+        self.tasks = table.tasks
+        self.pool = pool
+        self.callers = callers
+        self.residents = residents
+        self.endings = endings
+        self.reports = reports
 
     # ------------------------------------------------------------ asked
 
@@ -98,13 +94,11 @@ class Cancels:
                 self._cancel_children(task, task.cancelled[0])
             self._stop(task)
         elif state is State.WAITING:
-            self.node.endings.fail(task, cancelled(task))
+            self.endings.fail(task, cancelled(task))
         elif state in UNDECIDED or state is State.CALLING:
             if state is State.CALLING:
-                self.node.callers.withdraw(task)
-            self.node.endings.end_with(task, cancelled(task))
-            if state is State.READY:
-                self.node.pool.queue.withdraw(task)
+                self.callers.withdraw(task)
+            self.reports.end_with(task, cancelled(task))
 
     def _cancel_children(self, task: TaskRecord, force: bool) -> None:
         """What a running task has submitted is owned where it runs."""
@@ -118,11 +112,32 @@ class Cancels:
         Only the world can tell: what has the slot by this node's books may have ended, and this one run.
         """
         assert task.worker is not None and task.cancelled is not None
-        worker = self.node.pool.workers[task.worker]
+        worker = self.pool.workers[task.worker]
         if task.spec.kind == "method":
             self.desk.send(worker.id, Recall((task.id,)))
         else:
             self.desk.send(worker.id, Interrupt(task.id, task.attempt, task.cancelled[0]))
+
+    # ------------------------------------------------------------ given back
+
+    def recalled(self, sender: ClientID, message: Recalled) -> None:
+        """A worker gives these back: they are ready again; what came with them did not arrive."""
+        worker = self.pool.workers.get(sender)
+        if worker is None:
+            return
+        back = self.pool.recalled(worker, message.tasks)
+        if worker.actor is not None and back:
+            self.residents.give_back(worker, back)
+        for task in back:
+            for ref in task.spec.deps:
+                record = self.objects.records.get(ref.id)
+                if record is not None and type(record.here) is Stored:
+                    self.clients.unpin(worker.id, ((ref.id, 1),))
+            if task.spec.kind != "method":
+                self.pool.ready(task)
+        self.given_back(back)
+        if worker.actor is not None and back and not worker.running:  # the call that ran has ended since
+            self.residents.pump(worker.actor)
 
     def given_back(self, tasks: list[TaskRecord]) -> None:
         """These wait here again, unbegun: those that are not wanted end, and of the others the agent hears."""
@@ -131,12 +146,3 @@ class Cancels:
                 self.act(task)
             elif task.state is State.READY and task.fact is not None:
                 self.desk.tell_agent(TaskRecalled(task.fact))
-
-    def values(self, task: TaskRecord, values: tuple[Value, ...]) -> tuple[Value, ...]:
-        """What a task that ended gives out: of a cancelled call nothing, whatever it returned."""
-        if task.cancelled is None or task.spec.kind != "method":
-            return values
-        for index, value in enumerate(values):
-            if type(value) is Stored:
-                self.node.storage.unwanted(result_id(task.id, index), value)
-        return (Failed(cancelled(task)),) * len(values)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from labray.ids import ObjectID
 from labray.node.queue import alive
 from labray.node.resources import lendable
 from labray.node.staff import RESERVE
 from labray.node.tasks import State
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
+from labray.node.wings import Wings
 
 
-def check(node: Node) -> None:
+def check(node: Wings) -> None:
     _resources(node)
     _queue(node)
     _staff(node)
@@ -23,7 +19,7 @@ def check(node: Node) -> None:
     _storage(node)
 
 
-def _resources(node: Node) -> None:
+def _resources(node: Wings) -> None:
     """What is free and what is held is what there is."""
     pool = node.pool
     held: dict[str, int] = {}
@@ -38,8 +34,8 @@ def _resources(node: Node) -> None:
         )
 
 
-def _queue(node: Node) -> None:
-    ready = [t for t in node.custody.tasks.values() if t.state is State.READY]
+def _queue(node: Wings) -> None:
+    ready = [t for t in node.table.tasks.values() if t.state is State.READY]
     queued = node.pool.queue.in_order()
     assert len(ready) == len(queued) == node.pool.queue.size, f"{node.place}: {ready} ready, {queued} queued"
     wanted = {t.id for t in ready if t.wanted}
@@ -47,19 +43,19 @@ def _queue(node: Node) -> None:
     assert wanted == urgent, f"{node.place}: {wanted} are waited for, {urgent} go first"
 
 
-def _staff(node: Node) -> None:
+def _staff(node: Wings) -> None:
     """Who waits is known, in order; there are no more processes than there may be."""
     pool, staff = node.pool, node.pool.staff
     blocked = {worker.id for worker in pool.workers.values() if worker.blocked and worker.actor is None}
-    assert blocked == set(staff.blocked), f"{node.place}: {blocked} are blocked, not {list(staff.blocked)}"
+    assert blocked == set(pool.blocked), f"{node.place}: {blocked} are blocked, not {list(pool.blocked)}"
     busy = {id for workers in pool.busy.values() for id in workers}
-    assert busy >= staff.ahead.keys(), f"{node.place}: {list(staff.ahead)} go first, {busy} are busy"
-    orders = list(staff.blocked.values())
-    assert orders == sorted(orders), f"{node.place}: {staff.blocked} are out of order"
+    assert busy >= pool.ahead.keys(), f"{node.place}: {list(pool.ahead)} go first, {busy} are busy"
+    orders = list(pool.blocked.values())
+    assert orders == sorted(orders), f"{node.place}: {pool.blocked} are out of order"
     assert len(pool.workers) <= staff.limit + RESERVE, f"{node.place} has {len(pool.workers)} processes"
 
 
-def _pipes(node: Node) -> None:
+def _pipes(node: Wings) -> None:
     """Every attempt at a worker is there once and knows it; what is queued waits for a slot; one at most is blocked."""
     seen: dict[tuple[str, int], str] = {}
     deep = 0
@@ -89,7 +85,7 @@ def _pipes(node: Node) -> None:
         assert not worker.running and worker.held is None, f"{worker.id} is idle and has work"
 
 
-def _counts(node: Node) -> None:
+def _counts(node: Wings) -> None:
     """No object is needed by fewer than say so."""
     given: dict[ObjectID, int] = {}
     pins: dict[ObjectID, int] = {}
@@ -98,8 +94,7 @@ def _counts(node: Node) -> None:
             given[id] = given.get(id, 0) + count
         for id, count in client.pins.items():
             pins[id] = pins.get(id, 0) + count
-    spills = node.storage.spills
-    for id in (*spills.spilling, *spills.restoring):
+    for id in (*node.storage.spilling, *node.storage.restoring):
         pins[id] = pins.get(id, 0) + 1
     for id, count in given.items():
         record = node.objects.records.get(id)
@@ -119,7 +114,7 @@ def _counts(node: Node) -> None:
     )
 
 
-def _storage(node: Node) -> None:
+def _storage(node: Wings) -> None:
     """The account is that of what is here; nothing waits for room that could be had, or for nothing."""
     storage = node.storage
     storage.account.validate()
@@ -127,5 +122,5 @@ def _storage(node: Node) -> None:
         record = node.objects.records.get(id)
         assert record is not None and record.local is None, f"{id} waits for room and needs none"
     waiting = storage.rooms or storage.fetches
-    on_its_way = storage.spills.leaving() or storage.spills.restoring or storage.alarmed
+    on_its_way = storage.leaving() or storage.restoring or node.admission.alarmed
     assert not waiting or on_its_way, f"{node.place}: a claim on its store is forgotten"

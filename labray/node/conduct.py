@@ -8,7 +8,7 @@ is refused, with a warning. (Whatever else raises in a node is a bug of ours.)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labray.ids import ClientID, ObjectID, result_id
 from labray.messages import (
@@ -26,18 +26,27 @@ from labray.messages import (
     Wait,
     Warn,
 )
-from labray.node.losses import worker_lost
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
-    from labray.node.requests import Client
+from labray.node.desk import Desk
+from labray.node.losses import WorkerLosses
+from labray.node.objects import ObjectTable
+from labray.node.requests import Client
+from labray.node.storage import Storage
+from labray.node.task_table import TaskTable
+from labray.node.workers import Pool
 
 
 class Conduct:
     """complaint(client, message): what is wrong with it, in words; empty if nothing is."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(
+        self, desk: Desk, storage: Storage, objects: ObjectTable, table: TaskTable, pool: Pool, losses: WorkerLosses
+    ) -> None:  # fmt: skip
+        self.desk = desk
+        self.storage = storage
+        self.objects = objects
+        self.tasks = table.tasks
+        self.pool = pool
+        self.losses = losses
         self._judges: dict[type, Callable[[Client, Any], str]] = {
             Submit: self._submit,
             Finished: self._finished,
@@ -60,36 +69,35 @@ class Conduct:
         return bool(told)
 
     def _see_to(self, client: ClientID, told: str) -> None:
-        node = self.node
-        worker = node.pool.workers.get(client)
+        worker = self.pool.workers.get(client)
         if worker is None:
-            node.desk.do(
+            self.desk.do(
                 Warn(f"what the main program said was refused, and it may not be served well: {told}.")
             )
             return
-        node.desk.note("lost", client, told)
-        node.desk.do(Stop(client))
-        worker_lost(node, worker, f"it was ended because it miscounted: {told}", None)
+        self.desk.note("lost", client, told)
+        self.desk.do(Stop(client))
+        self.losses.lose(worker, f"it was ended because it miscounted: {told}", None)
 
     # ------------------------------------------------------------ one by one
 
     def _submit(self, client: Client, x: Submit) -> str:
         spec = x.spec
-        if spec.owner != self.node.place:
+        if spec.owner != self.desk.place:
             return f"submits {spec.id} as a task of {spec.owner}"
-        if spec.id in self.node.custody.tasks:
+        if spec.id in self.tasks:
             return f"submits {spec.id} twice"
         if (spec.kind == "method") != (spec.actor is not None) or spec.returns < 0:
             return f"submits {spec.id}, which is no {spec.kind}"
         if any(amount < 0 for _, amount in (*spec.demand, *spec.lifetime)):
             return f"submits {spec.id}, which takes less than nothing"
-        records = self.node.objects.records
+        records = self.objects.records
         if records.keys().isdisjoint([result_id(spec.id, at) for at in range(spec.returns)]):
             return ""
         return "" if spec.actor_name else f"submits {spec.id}, whose results exist"
 
     def _finished(self, client: Client, x: Finished) -> str:
-        worker = self.node.pool.workers.get(client.id)
+        worker = self.pool.workers.get(client.id)
         task = worker.find(x.task) if worker is not None else None
         if task is None:  # it was taken from it while this was under way
             return ""
@@ -108,22 +116,22 @@ class Conduct:
         return ""
 
     def _put(self, client: Client, x: Put) -> str:
-        return f"puts {x.id}, which exists" if x.id in self.node.objects.records else ""
+        return f"puts {x.id}, which exists" if x.id in self.objects.records else ""
 
     def _pin(self, client: Client, x: Pin) -> str:
-        records = self.node.objects.records
+        records = self.objects.records
         strange = [id for id in x.ids if id not in records]
         return f"views {strange[0]}, which does not exist" if strange else ""
 
     def _room(self, client: Client, x: Room) -> str:
-        if (client.id, x.request) in self.node.storage.rooms:
+        if (client.id, x.request) in self.storage.rooms:
             return f"asks twice under {x.request}"
         return "" if 0 <= x.more <= x.most and x.size >= 0 else f"asks for {x.more} to {x.most} bytes"
 
     def _register(self, client: Client, x: Register) -> str:
-        if x.actor.owner != self.node.place:
+        if x.actor.owner != self.desk.place:
             return f"names an actor of {x.actor.owner}"
-        return f"names {x.actor.id}, which exists" if x.actor.id in self.node.objects.records else ""
+        return f"names {x.actor.id}, which exists" if x.actor.id in self.objects.records else ""
 
 
 def _more(does: str, ids: Iterable[tuple[ObjectID, int]], has: dict[ObjectID, int], was: str) -> str:

@@ -7,41 +7,54 @@ is lost the object is unknown, and what is owned here is made again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from labray.ids import ObjectID, Place
-from labray.messages import Copied, ErrorInfo, Evict, LossAsked, Missing, Pull, Push, Remote, Stored
+from labray.ids import ClientID, ObjectID, Place
+from labray.messages import (
+    Arrived,
+    Block,
+    Copied,
+    Dropped,
+    ErrorInfo,
+    Evict,
+    LossAsked,
+    Missing,
+    Pull,
+    Push,
+    Remote,
+    Spare,
+    Spared,
+    Stored,
+)
+from labray.node.desk import Desk
+from labray.node.objects import ObjectTable
 from labray.node.records import ObjectRecord
-
-if TYPE_CHECKING:
-    from labray.node.objects import ObjectTable
+from labray.node.storage import Storage
 
 OnUnknown = Callable[[ObjectRecord, ErrorInfo | None], None]
 """No copy is left, as far as this place knows; and why, if not because its place was lost."""
 
 
 class Copies:
-    """The other half of ObjectTable: the same records, as far as they lie in stores."""
+    """Where the objects on record lie, in this place's store and others."""
 
-    def __init__(self, table: ObjectTable, on_unknown: OnUnknown) -> None:
+    def __init__(self, desk: Desk, storage: Storage, table: ObjectTable, on_unknown: OnUnknown) -> None:
+        self.desk = desk
+        self.storage = storage
         self.table = table
-        self.desk = table.desk
-        self.place = table.place
+        self.place = desk.place
         self.on_unknown = on_unknown
         # By owner, and a loss it may not know of:
         self.unheard: dict[tuple[Place, Place], list[ObjectID]] = {}
         # What attempts that were given up have left elsewhere, of objects that another attempt is making:
         self.strays: dict[ObjectID, dict[Place, None]] = {}
-        # What its owner has let go of while somebody here still held it:
-        self.freed: dict[ObjectID, None] = {}
 
     def pull(self, record: ObjectRecord) -> None:
         """Have it in memory here: from our disk, or from one holder, once however many wait for it."""
-        if record.pulling is not None or record.id in self.table.storage.spills.restoring:
+        if record.pulling is not None or record.id in self.storage.restoring:
             return
         kept = record.spilled or record.value
         assert isinstance(kept, Stored | Remote)
-        if self.table.storage.admit(record, kept.size):
+        if self.storage.admit(record, kept.size):
             self.admitted(record)
 
     def admitted(self, record: ObjectRecord) -> bool:
@@ -49,7 +62,7 @@ class Copies:
         if record.here is not None or record.pulling is not None:
             return False
         if record.spilled is not None:
-            self.table.storage.spills.restore(record)
+            self.storage.restore(record)
             return True
         if type(record.value) is not Remote:
             return False
@@ -95,14 +108,14 @@ class Copies:
         """At the owner: a copy was made that nobody had asked for."""
         record = self.table.records.get(id)
         if record is not None and local is None:
-            self.copied(id, at)
+            self.one_more(id, at)
         elif record is not None and record.kept is None and local is not None:
             record.local = local
-            self.table.storage.stored(record)
-            self.copied(id, at)
+            self.storage.stored(record)
+            self.one_more(id, at)
             self.table.now_local(record)
         elif local is not None:
-            self.table.storage.unwanted(id, local)
+            self.storage.unwanted(id, local)
         else:
             self.desk.send(at, Evict(id))
 
@@ -112,7 +125,7 @@ class Copies:
         if record is not None and record.value is None:
             self.strays.setdefault(id, {})[at] = None
         elif record is None or type(record.value) is Remote:
-            self.copied(id, at)
+            self.one_more(id, at)
         elif at not in self.desk.dead:
             self.desk.send(at, Evict(id))
 
@@ -121,53 +134,66 @@ class Copies:
         for at in self.strays.pop(id, ()):
             self.stray(id, at)
 
-    def pulled(self, id: ObjectID, by: Place) -> None:
+    def written_by(self, writer: ClientID) -> list[Block]:
+        """The blocks in memory that a client has written."""
+        values = [self.table.records[id].local for id in self.storage.account.held]
+        return [value.block for value in values if value is not None and value.block.writer == writer]
+
+    def pulled(self, by: Place, x: Pull) -> None:
         """Another place asks for a copy."""
-        record = self.table.records.get(id)
+        record = self.table.records.get(x.id)
         kept = record.kept if record is not None else None
         if kept is None:
-            self.desk.send(by, Missing(id))
+            self.desk.send(by, Missing(x.id))
         else:
             self.table.loans.lend(kept.refs, by)
-            self.desk.do(Push(id, kept, by))
+            self.desk.do(Push(x.id, kept, by))
 
-    def missing(self, id: ObjectID, at: Place) -> None:
-        """The holder we asked has it no more: ask the owner anew, who knows better or says that it is lost."""
+    def missing(self, at: Place, x: Missing) -> None:
+        """The holder that we asked has it no more."""
+        self._pull_elsewhere(x.id, at)
+
+    def _pull_elsewhere(self, id: ObjectID, at: Place) -> None:
+        """Nothing comes from there: ask the owner anew, who knows better or says that it is lost."""
         record = self.table.records.get(id)
         if record is None or record.pulling != at:
             return
         record.pulling = None
-        self.table.storage.forget(id)
+        self.storage.forget(id)
         if record.owner == self.place:
             self.lost_copy(record, at)
         else:
             self.ask_anew(record)
 
-    def arrived(self, id: ObjectID, stored: Stored, sender: Place) -> None:
+    def arrived(self, sender: str, x: Arrived) -> None:
         """A copy is in our store, with the loans of what it contains."""
+        id, stored = x.id, x.value
         record = self.table.records.get(id)
-        self.table.loans.receive(stored.refs, sender)
+        self.table.loans.receive(stored.refs, x.source)
         if record is None or type(record.value) is not Remote or record.kept is not None:
             for ref in stored.refs:  # freed on the way, or not wanted any more
                 self.desk.defer(self.table.release, ref.id)
-            self.table.storage.unwanted(id, stored)
+            self.storage.unwanted(id, stored)
             return
         for ref in record.refs():
             self.desk.defer(self.table.release, ref.id)
         source, record.pulling, record.local = record.pulling, None, stored
         record.source = source
-        self.table.storage.stored(record)
+        self.storage.stored(record)
         record.value = Remote(stored.size, record.value.places, stored.refs)
         self.desk.note("moved", id, (source or "", stored.size))
         self.desk.stored(id, stored.size)
         if record.owner == self.place:
-            self.copied(id, self.place)
+            self.one_more(id, self.place)
         else:
             self.desk.send(record.owner, Copied(id))
         self.table.now_local(record)
         self.table.collect(record)
 
-    def copied(self, id: ObjectID, at: Place) -> None:
+    def copied(self, at: Place, x: Copied) -> None:
+        self.one_more(x.id, at)
+
+    def one_more(self, id: ObjectID, at: Place) -> None:
         """At the owner: one more place has it."""
         record = self.table.records.get(id)
         if at in self.desk.dead:
@@ -178,19 +204,6 @@ class Copies:
             self.stray(id, at)
         elif at not in record.value.places:
             record.value = Remote(record.value.size, (*record.value.places, at), record.value.refs)
-
-    def evict(self, id: ObjectID) -> None:
-        record = self.table.records.get(id)
-        if record is None or record.kept is None:
-            return
-        if record.holds:  # by an attempt that was given up, which has not heard of it
-            self.freed[id] = None
-        else:
-            self.table.forget(record)
-
-    def orphaned(self, record: ObjectRecord) -> bool:
-        """Whether no Evict will come any more for the copy here."""
-        return record.owner in self.desk.dead or record.id in self.freed
 
     def lost_copy(self, record: ObjectRecord, at: Place, error: ErrorInfo | None = None) -> None:
         """At the owner: a place no longer has its copy, for a reason other than that it is lost itself."""
@@ -206,3 +219,38 @@ class Copies:
         for ref in refs:
             self.table.release(ref.id)
         self.on_unknown(record, error)
+
+    # ------------------------------------------------------------ at the owner: may a copy go?
+
+    def spare(self, at: Place, x: Spare) -> None:
+        """A place would like to drop its copy."""
+        record = self.table.records.get(x.id)
+        granted = False
+        if record is not None and type(record.value) is Remote:
+            left = tuple(place for place in record.value.places if place != at)
+            if any(place not in self.desk.dead for place in left):
+                granted = True
+                record.value = Remote(record.value.size, left, record.value.refs)
+        self.desk.send(at, Spared(x.id, granted))
+
+    def dropped(self, at: Place, x: Dropped) -> None:
+        """A place has lost its copy."""
+        record = self.table.records.get(x.id)
+        if record is not None:
+            self.lost_copy(record, at, x.error)
+
+    # ------------------------------------------------------------ a place is gone
+
+    def place_lost(self, lost: Place) -> None:
+        """All that it owned, or was to send here, or had a copy of."""
+        self.table.loans.place_lost(lost)
+        records = self.table.records
+        for record in list(records.values()):
+            if records.get(record.id) is not record:  # it was let go of, here or by what ended before
+                continue
+            if record.owner == lost:
+                self.table.owner_lost(record)
+            elif record.pulling == lost:
+                self._pull_elsewhere(record.id, lost)
+            elif record.owner == self.place:
+                self.lost_copy(record, lost)

@@ -1,4 +1,4 @@
-"""The life of a task at one node, from submission or assignment until it runs; endings.py has the rest.
+"""The life of a task at one node, from submission or assignment until it runs; reports.py has its end.
 
 The place where a task was submitted owns it: it waits there for its dependencies to exist, is handed to the
 agent, and stays on record until its values are known. Whoever keeps it (this place or another) fetches what it
@@ -7,45 +7,85 @@ needs, runs it and reports to the owner, who accepts the values of the current a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from labray.ids import ClientID, Place, TaskID, result_id
-from labray.messages import Assign, ErrorInfo, Failed, Inline, Known, Moved, Ref, Remote, Run, Spec, Stored
-from labray.node.mind import UNDECIDED, dep_fact
+from labray.ids import HEAD, ClientID, Place, TaskID, result_id
+from labray.messages import (
+    Assign,
+    Bounced,
+    ErrorInfo,
+    Failed,
+    Inline,
+    Known,
+    LossAsked,
+    Moved,
+    Ref,
+    Remote,
+    Submit,
+)
+from labray.node.callers import Callers
+from labray.node.cancels import Cancels
+from labray.node.creations import Creations
+from labray.node.desk import Desk
+from labray.node.endings import Endings, cancelled
+from labray.node.feed import AgentFeed, dep_fact
+from labray.node.fetching import Fetching
+from labray.node.impossible import Impossible
+from labray.node.naming import Naming
 from labray.node.notes import note_needs
+from labray.node.objects import ObjectTable
 from labray.node.records import ObjectRecord
-from labray.node.tasks import State, TaskRecord, pinned
-from labray.node.worker import Worker
+from labray.node.reports import Reports
+from labray.node.requests import Desks
+from labray.node.residents import Residents
+from labray.node.task_table import TaskTable
+from labray.node.tasks import UNDECIDED, State, TaskRecord, pinned
 from labray.telling import inherited
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
 
 NOWHERE = Remote(0, ())
 """What is said of an argument that was lost after its task had been handed over: it is being made again."""
 
 
 class Custody:
-    """All tasks that this node owns or has been assigned."""
+    """All tasks that this node owns or has been assigned.
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.desk = node.desk
-        self.objects = node.objects
-        self.place = node.desk.place
-        self.tasks: dict[TaskID, TaskRecord] = {}
-        self.seq = 0
+    strays: own tasks that went to a lost place, by who said so and which place it was (as `Desk.life` calls it): the
+    attempt, and after how many hops. Submitted anew at once, such a task would be passed on to that place again by who
+    has not heard of the loss, and lose an attempt each time.
+    """
+
+    def __init__(
+        self, desk: Desk, feed: AgentFeed, objects: ObjectTable, clients: Desks, table: TaskTable, callers: Callers,
+        residents: Residents, creations: Creations, naming: Naming, endings: Endings, reports: Reports,
+        fetching: Fetching, cancels: Cancels, impossible: Impossible,
+    ) -> None:  # fmt: skip
+        self.desk = desk
+        self.feed = feed
+        self.objects = objects
+        self.clients = clients
+        self.table = table
+        self.tasks = table.tasks
+        self.callers = callers
+        self.residents = residents
+        self.creations = creations
+        self.naming = naming
+        self.endings = endings
+        self.reports = reports
+        self.fetching = fetching
+        self.cancels = cancels
+        self.impossible = impossible
+        self.place = desk.place
+        self.hop_limit = 2 * len(desk.cluster.nodes) + 16
+        self.strays: dict[tuple[Place, Place], list[tuple[TaskID, int, int]]] = {}
 
     # ------------------------------------------------------------ submitted here
 
-    def submit(self, client: ClientID, spec: Spec) -> None:
+    def submit(self, client: ClientID, message: Submit) -> None:
         """The new task's results are given to the client; its arguments are held until it is over."""
-        objects = self.objects
-        given = self.node.clients.clients[client].given
-        task = self.record(spec, mine=True)
+        spec, objects = message.spec, self.objects
+        given = self.clients.clients[client].given
+        task = self.table.record(spec, mine=True)
         for index in range(spec.returns):
             id = result_id(spec.id, index)
-            if spec.actor_name and self.node.naming.made(id):
+            if spec.actor_name and self.naming.made(id):
                 continue
             objects.own(id, holds=1)
             given[id] = given.get(id, 0) + 1
@@ -55,19 +95,13 @@ class Custody:
         self.desk.note("submitted", task.id, (spec.name, spec.kind, spec.parent, deps, actor, spec.cost))
         note_needs(self.desk, spec)
         if spec.kind == "actor":
-            self.node.callers.created(task)
+            self.creations.created(task)
         self.await_deps(task)
-
-    def record(self, spec: Spec, mine: bool, attempt: int = 0, hops: int = 0) -> TaskRecord:
-        self.seq += 1
-        self.node.suspicion.watch()
-        task = self.tasks[spec.id] = TaskRecord(spec, self.seq, mine, attempt, hops)
-        return task
 
     def await_deps(self, task: TaskRecord) -> None:
         if task.spec.kind == "method":  # its place in line matters more than its arguments: awaited there
             task.step(State.CALLING)
-            self.node.callers.call(task)
+            self.callers.call(task)
             return
         task.missing = 0
         for ref in task.spec.deps:
@@ -90,16 +124,16 @@ class Custody:
                 self.await_deps(task)
                 return
             if type(value) is Failed:
-                self.desk.defer(self.node.endings.fail, task, inherited(value.error, task.spec.name))
+                self.desk.defer(self.endings.fail, task, inherited(value.error, task.spec.name))
                 return
             known.append(value)
         self._consider(task, known)
 
     def _consider(self, task: TaskRecord, known: list[Known] | tuple[Known, ...]) -> None:
-        if not self.node.mind.feasible(task.spec) and self.node.impossible.ends(task):
+        if not self.feed.feasible(task.spec) and self.impossible.ends(task):
             return
         deps = [dep_fact(r.id, k) for r, k in zip(task.spec.deps, known, strict=True)]  # type: ignore[arg-type]
-        self.node.mind.consider(task, tuple(deps))
+        self.feed.consider(task, tuple(deps))
 
     # ------------------------------------------------------------ decided
 
@@ -111,19 +145,17 @@ class Custody:
         elif task.spec.kind == "actor":
             task.at = self.place
         task.step(State.FETCHING)
-        self.node.fetching.fetch(task)
+        self.fetching.fetch(task)
 
     def forward(self, task: TaskRecord, to: Place) -> None:
-        was_ready, task.hops = task.state is State.READY, task.hops + 1
-        if task.hops > self.node.hop_limit:
-            text = f"task {task.id} ({task.spec.name}) was passed on {task.hops} times by {self.node.mind.policy}."
-            self.node.endings.end_with(task, ErrorInfo("system", text))
+        task.hops += 1
+        if task.hops > self.hop_limit:
+            text = f"task {task.id} ({task.spec.name}) was passed on {task.hops} times by {self.feed.policy}."
+            self.reports.end_with(task, ErrorInfo("system", text))
         else:
             task.step(State.AWAY)
             self.desk.note("forwarded", task.id, to)
             self._send_away(task, to)
-        if was_ready:
-            self.node.pool.queue.withdraw(task)
 
     def _send_away(self, task: TaskRecord, to: Place) -> None:
         """Custody goes to another place, with all that is known of the arguments."""
@@ -134,23 +166,23 @@ class Custody:
         for value in known:
             self.objects.loans.lend(value.payload.refs if type(value) is Inline else (), to)
         self.objects.loans.lend(spec.args.refs, to)
-        self.desk.send(to, Assign(spec, task.attempt, known, task.hops))
+        self.desk.send(to, Assign(spec, task.attempt, known, task.hops, task.excused))
         if task.mine:
             task.at, task.via = to, None
             if to in self.desk.dead:
                 self._astray(task, to)
         else:
             self.desk.send(spec.owner, Moved(task.id, task.attempt, to, task.hops, self.desk.heads))
-            self.forget(task)
+            self.table.forget(task)
 
     def _astray(self, task: TaskRecord, to: Place) -> None:
         """It was sent to a place that is known to be lost. A policy that goes on doing so is told, not followed."""
         task.astray += 1
-        if task.astray > self.node.hop_limit:
-            text = f"{self.node.mind.policy} sent task {task.id} to {to}, which is lost, {task.astray} times."
-            self.desk.defer(self.node.endings.fail, task, ErrorInfo("system", text))
+        if task.astray > self.hop_limit:
+            text = f"{self.feed.policy} sent task {task.id} to {to}, which is lost, {task.astray} times."
+            self.desk.defer(self.endings.fail, task, ErrorInfo("system", text))
         else:
-            self.desk.defer(self.node.endings.lost, task, f"its scheduler sent it to {to}, which is lost")
+            self.desk.defer(self.endings.lost, task, f"its scheduler sent it to {to}, which is lost")
 
     def carry(self, task: TaskRecord, to: Place) -> None:
         """Take an actor call to where the actor lives."""
@@ -163,9 +195,9 @@ class Custody:
 
     def _come_to_actor(self, task: TaskRecord) -> None:
         """A call takes its place in line; its arguments are sent for meanwhile."""
-        self.node.residents.call(task)
-        if task.state is State.CALLING and task.id in self.tasks and self.node.residents.in_line(task):
-            self.node.fetching.fetch(task)
+        self.residents.call(task)
+        if task.state is State.CALLING and task.id in self.tasks and self.residents.in_line(task):
+            self.fetching.fetch(task)
 
     # ------------------------------------------------------------ assigned by another place
 
@@ -182,8 +214,9 @@ class Custody:
         else:
             if task is not None:
                 self._superseded(task)
-            task = self.record(spec, False, message.attempt, message.hops)
+            task = self.table.record(spec, False, message.attempt, message.hops)
             task.known = message.known
+            task.excused = message.excused
             self.objects.loans.receive(spec.args.refs, sender)
             for ref, value in zip(spec.deps, message.known or (None,) * len(spec.deps), strict=True):
                 if type(value) is Inline:
@@ -198,22 +231,19 @@ class Custody:
         if task.state is State.OVER:  # nobody can run it
             return
         if task.cancelled is not None:  # whoever sent it counts it as under way, until the agent tells
-            self.node.cancels.act(task)
+            self.cancels.act(task)
         elif not task.mine and (spec.owner == self.place or spec.owner in self.desk.dead):
             # Given up while it was on its way, by us or with its owner: likewise.
-            self.node.mind.withdraw(task)
+            self.feed.withdraw(task)
             task.step(State.OVER)
-            self.forget(task)
+            self.table.forget(task)
 
     def _superseded(self, task: TaskRecord) -> None:
         """Its owner has given this attempt up, and the next is here as well. What runs of it runs to its end."""
         if task.state in UNDECIDED:
-            was_ready = task.state is State.READY
-            self.node.mind.withdraw(task)
+            self.feed.withdraw(task)
             task.step(State.OVER)
-            self.forget(task)
-            if was_ready:
-                self.node.pool.queue.withdraw(task)
+            self.table.forget(task)
 
     def _count_loans(self, sender: Place, message: Assign) -> None:
         """Whoever sent a task back lent us its refs on the way. We hold them already, but owe the loans."""
@@ -247,43 +277,46 @@ class Custody:
             task.at = message.to
             task.via = None if arrived else sender
             if task.cancelled is not None:
-                self.node.cancels.follow(task)
-            if (lost := self.node.tidings.lost_at(message)) is not None:
-                self.node.tidings.await_word(task, sender, lost)
+                self.cancels.follow(task)
+            if (
+                lost := self._lost_at(message)
+            ) is not None:  # `loss_known` follows, or the loss of the sender too
+                self.strays.setdefault((sender, lost), []).append((task.id, task.attempt, task.hops))
+                self.desk.send(sender, LossAsked(lost))
 
-    def forget(self, task: TaskRecord) -> None:
-        """Let go of all that a task of another place held here."""
-        if self.tasks.get(task.id) is task:
-            del self.tasks[task.id]
-        for ref, value in zip(task.spec.deps, task.known or (None,) * len(task.spec.deps), strict=True):
-            if type(value) is Inline:
-                for inner in value.payload.refs:
-                    self.objects.release(inner.id)
-            else:
-                self.objects.release(ref.id)
-        for ref in task.spec.args.refs:
-            self.objects.release(ref.id)
+    # ------------------------------------------------------------ comes back to its owner
 
-    # ------------------------------------------------------------ sent to a worker
+    def bounced(self, sender: Place, message: Bounced) -> None:
+        """Whoever had custody gives it up, unbegun."""
+        task = self.tasks.get(message.task)
+        if task is None or not task.mine or task.attempt != message.attempt or task.state is not State.AWAY:
+            return
+        task.at = None
+        if task.cancelled is not None:
+            self.endings.fail(task, cancelled(task))
+        elif task.spec.kind == "method":
+            self.callers.bounced(task)
+        else:
+            # never fewer: what was said of it before is then out of date
+            task.hops = max(task.hops, message.hops)
+            task.step(State.WAITING)
+            self.await_deps(task)
 
-    def make_run(self, task: TaskRecord, worker: Worker) -> Run:
-        spec = task.spec
-        args: list[Inline | Stored] = []
-        for index, ref in enumerate(spec.deps):
-            known = task.known[index] if task.known else None
-            if type(known) is Inline:
-                args.append(known)
-                continue
-            value = self.objects.records[ref.id].here
-            assert isinstance(value, (Inline, Stored)), f"{ref.id} is not here for {task!r}"
-            if type(value) is Stored:
-                self.node.clients.pin(self.node.clients.clients[worker.id], ref.id)
-            args.append(value)
-        code = None
-        if spec.function is not None and spec.function.id not in worker.known:
-            record = self.objects.records[spec.function.id]
-            assert type(record.value) is Inline, f"the code of {spec.name} is not here"
-            code = record.value.payload
-        if spec.kind == "actor":
-            self.node.residents.moves_in(task, worker)
-        return Run(spec, task.attempt, tuple(args), code)
+    def _lost_at(self, message: Moved) -> Place | None:
+        """The lost place that a task went to, if it did: a head that is there again is not the one that was meant."""
+        if message.to == HEAD:
+            return Place(f"{HEAD}~{message.heads}") if message.heads < self.desk.heads else None
+        return message.to if message.to in self.desk.dead else None
+
+    def loss_known(self, of: Place, lost: Place) -> None:
+        """Who had passed tasks on to a lost place knows of the loss now."""
+        for id, attempt, hops in self.strays.pop((of, lost), ()):
+            task = self.tasks.get(id)
+            if task is not None and task.state is State.AWAY and (task.attempt, task.hops) == (attempt, hops):
+                if task.at == HEAD:
+                    task.excuse()
+                self.endings.lost(task, f"its node {task.at} is lost")
+
+    def place_lost(self, lost: Place) -> None:
+        """It says nothing more of strays."""
+        self.strays = {key: strays for key, strays in self.strays.items() if key[0] != lost}

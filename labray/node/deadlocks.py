@@ -9,17 +9,16 @@ at two looks has waited all the time between them, so a cycle of such waits is n
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from labray.ids import HEAD, Place, TaskID
 from labray.messages import Demand, Holders, Suspected, Waits, WaitsHere, Warn, WhoWaits
+from labray.node.desk import Desk
 from labray.node.keepers import KEPT, lasting
 from labray.node.keepers import told as kept_for_life
+from labray.node.task_table import TaskTable
 from labray.node.tasks import State
-from labray.node.waits import asking, cycle, holders, placed, requests, stuck, told, waiting
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
+from labray.node.waits import WaitsKnown, cycle, placed, stuck, told
+from labray.node.workers import Pool
 
 SECOND_LOOK_S = 1.0
 OLDEST = 1000
@@ -31,58 +30,65 @@ DEEPEST = 100
 class Suspicion:
     """At every node. after: seconds that a task waits before the head is told; None: never."""
 
-    def __init__(self, node: Node, after: float | None) -> None:
-        self.node = node
+    def __init__(
+        self, desk: Desk, table: TaskTable, pool: Pool, waits: WaitsKnown, after: float | None
+    ) -> None:
+        self.desk = desk
+        self.table = table
+        self.pool = pool
+        self.waits = waits
         self.after = after
-        self.armed = False
         self.starved: dict[TaskID, str] = {}  # what waited for room at the last look, and its mark
         self.long: dict[TaskID, str] = {}  # and at the one before as well
 
     def watch(self) -> None:
         """There is a task here, which may come to wait."""
-        if not self.armed and self.after is not None:
-            self.armed = True
-            self.node.desk.after(self.after, self._look)
+        assert self.after is not None
+        self.table.watched = True
+        self.desk.after(self.after, self._look)
 
     def _look(self) -> None:
-        self.armed = False
-        ages = [self.node.desk.now - request.since for request in requests(self.node)]
+        self.table.watched = False
+        ages = [self.desk.now - request.since for request in self.waits.requests()]
         starved = {wait.task: wait.mark for wait in self._starved()}
         self.long = {task: mark for task, mark in starved.items() if self.starved.get(task) == mark}
         self.starved = starved
         if self.long or (ages and self.after is not None and max(ages) >= self.after):
-            self.node.desk.send(HEAD, Suspected())
-        if ages or self.node.custody.tasks:
+            self.desk.send(HEAD, Suspected())
+        if ages or self.table.tasks:
             self.watch()
 
     def _starved(self) -> list[Waits]:
         """The first of each shape that waits for room here, and of each that the agent holds: of the oldest tasks."""
-        queue, tasks = self.node.pool.queue, self.node.custody.tasks
+        queue, tasks = self.pool.queue, self.table.tasks
         held = (task for task in islice(tasks.values(), OLDEST) if task.state is State.HELD)
         found: dict[Demand, Waits] = {}
         for task in (*map(queue.first, queue.shapes), *held):
-            if task is not None and (wait := waiting(self.node, task)) is not None:
+            if task is not None and (wait := self.waits.waiting(task)) is not None:
                 found.setdefault(wait.demand, wait)
         return list(found.values())
 
+    def who_waits(self, sender: Place, message: WhoWaits) -> None:
+        self.desk.send(sender, self.asked(message))
+
     def asked(self, message: WhoWaits) -> WaitsHere:
         """What this node knows."""
-        node = self.node
-        tasks = (node.custody.tasks.get(task) for task in message.tasks)
-        found = [wait for task in tasks if task is not None and (wait := waiting(node, task)) is not None]
+        tasks = (self.table.tasks.get(task) for task in message.tasks)
+        known = self.waits
+        found = [wait for task in tasks if task is not None and (wait := known.waiting(task)) is not None]
         if not message.tasks and not message.demands:
-            found = asking(node)
+            found = known.asking()
             found += [wait for wait in self._starved() if self.long.get(wait.task) == wait.mark]
-        held = [one for demand in message.demands if (one := holders(node, demand)) is not None]
+        held = [one for demand in message.demands if (one := known.holders(demand)) is not None]
         return WaitsHere(message.number, tuple(found), tuple(held))
 
 
 class Inquiry:
     """At the head. One at a time; what a first look found is looked at once more."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.desk = node.desk
+    def __init__(self, desk: Desk, suspicion: Suspicion) -> None:
+        self.desk = desk
+        self.suspicion = suspicion
         self.number = 0
         self.awaited: dict[Place, None] = {}
         self.waits: dict[TaskID, Waits] = {}
@@ -93,7 +99,7 @@ class Inquiry:
         self.told: set[frozenset[TaskID]] = set()  # only asked for membership
         self.told_kept: set[Demand] = set()  # only asked for membership
 
-    def suspected(self) -> None:
+    def suspected(self, sender: Place, message: Suspected) -> None:
         """A node has reason to think that a task of its waits in vain."""
         if not self.awaited and self.before is None:
             self._look()
@@ -104,11 +110,11 @@ class Inquiry:
 
     def _ask(self, tasks: tuple[TaskID, ...], demands: tuple[Demand, ...]) -> None:
         self.number += 1
-        places = [node.place for node in self.node.cluster.nodes if node.place not in self.desk.dead]
-        self.awaited = dict.fromkeys([*places, self.node.place])
+        places = [node.place for node in self.desk.cluster.nodes if node.place not in self.desk.dead]
+        self.awaited = dict.fromkeys([*places, self.desk.place])
         for place in places:
             self.desk.send(place, WhoWaits(self.number, tasks, demands))
-        self.heard(self.node.place, self.node.suspicion.asked(WhoWaits(self.number, tasks, demands)))
+        self.heard(self.desk.place, self.suspicion.asked(WhoWaits(self.number, tasks, demands)))
 
     def heard(self, sender: Place, message: WaitsHere) -> None:
         """One place's answer."""

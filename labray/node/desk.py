@@ -1,4 +1,4 @@
-"""The desk of a node: where its parts find the time and put what is to be done.
+"""The desk of a node: where its parts find the time and who there is, and put what is to be done.
 
 Effects, trace events and scheduler events are collected here while one input is handled.
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 from labray.ids import HEAD, ObjectID, Place
 from labray.messages import Alarm, Effect, Send
-from labray.schedulers.interface import Event as SchedulerEvent
-from labray.schedulers.interface import Fact, ObjectStored
+from labray.scheduling import Cluster, Fact, ObjectStored
+from labray.scheduling import Event as SchedulerEvent
 from labray.trace import Event
 
 
@@ -20,6 +20,7 @@ class Desk:
     """now: the time of the input that is being handled, in the world's seconds."""
 
     __slots__ = (
+        "cluster",
         "dead",
         "effects",
         "events",
@@ -34,8 +35,11 @@ class Desk:
         "traced",
     )
 
-    def __init__(self, place: Place, interest: frozenset[type[Fact]], traced: bool = True) -> None:
+    def __init__(
+        self, place: Place, cluster: Cluster, interest: frozenset[type[Fact]], traced: bool = True
+    ) -> None:
         self.place = place
+        self.cluster = cluster
         self.traced = traced
         self.interest = interest
         self.now = 0.0
@@ -51,6 +55,11 @@ class Desk:
     def life(self, place: Place) -> Place:
         """What this place is called in this life of it, or in its last: all heads have one name."""
         return place if place != HEAD else Place(f"{HEAD}~{self.heads - (HEAD in self.dead)}")
+
+    def living(self) -> list[Place]:
+        """All other places that are up, as far as is known here."""
+        places = (HEAD, *(node.place for node in self.cluster.nodes))
+        return [place for place in places if place != self.place and place not in self.dead]
 
     def send(self, to: str, message: Any) -> None:
         self.effects.append(Send(to, message))  # type: ignore[arg-type]

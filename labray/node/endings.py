@@ -1,130 +1,79 @@
-"""How tasks end at one node: with values, with an error, or with a loss that starts them anew.
+"""How tasks end at their owner: with values, with an error, or with a loss that starts them anew.
 
-A worker that ended a task reports here; so does the world when it lost one. What is another place's task is
-reported to its owner. The owner accepts the values of the current attempt only, and retries what was lost while
-it may. An actor's creation ends here too, and what becomes of its calls when its process is gone.
+The owner accepts the values of the current attempt only, and retries what was lost while it may. What the place that
+had custody reports is in reports.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from labray.ids import ClientID, ObjectID, Place, result_id
-from labray.messages import Bounced, Done, ErrorInfo, Failed, Finished, Known, Ref, Remote, Stored, Value
-from labray.node.cancels import cancelled
-from labray.node.creations import DONE_CONSTRUCTING
-from labray.node.mind import UNDECIDED
-from labray.node.notes import note_sizes
+from labray.ids import HEAD, ObjectID, Place, result_id
+from labray.messages import Done, ErrorInfo, Failed, Known, Remote, Stored
+from labray.node.callers import Callers
+from labray.node.copies import Copies
+from labray.node.creations import DONE_CONSTRUCTING, Creations
+from labray.node.desk import Desk
+from labray.node.lineage import Lineage
+from labray.node.objects import ObjectTable
 from labray.node.records import refs_in
-from labray.node.residents import Resident
-from labray.node.shortage import OUT_OF_MEMORY
+from labray.node.task_table import TaskTable
 from labray.node.tasks import State, TaskRecord, pinned
-from labray.schedulers.interface import TaskFinished
 from labray.telling import in_words
 
-if TYPE_CHECKING:
-    from labray.node.callers import OwnedActor
-    from labray.node.node import Node
+OUT_OF_MEMORY = "out_of_memory"
+AGAIN_S = 1.0
+"""Until the first retry of a task whose process was ended for its memory; twice as long each time, since what was too
+much is so for a while. Ray: the same."""
+LONGEST_S = 60.0
 
 
 class Endings:
-    """The other half of Custody: the same tasks, on their way out."""
+    """Of the tasks that were submitted here. submit_again: has a task wait for its arguments, or go to its actor."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.desk = node.desk
-        self.objects = node.objects
-        self.custody = node.custody
-        self.tasks = node.custody.tasks
-        self.place = node.desk.place
+    def __init__(
+        self, desk: Desk, objects: ObjectTable, copies: Copies, table: TaskTable, callers: Callers,
+        creations: Creations, lineage: Lineage, submit_again: Callable[[TaskRecord], None],
+    ) -> None:  # fmt: skip
+        self.desk = desk
+        self.objects = objects
+        self.copies = copies
+        self.tasks = table.tasks
+        self.callers = callers
+        self.creations = creations
+        self.lineage = lineage
+        self.submit_again = submit_again
+        self.place = desk.place
 
-    def finished(self, sender: ClientID, message: Finished) -> None:
-        """A worker ended a task: its values go to the owner."""
-        pool = self.node.pool
-        worker = pool.workers.get(sender)
-        task = worker.find(message.task) if worker is not None else None
-        if worker is None or task is None:
-            return  # it was stopped, or the task taken from it, while the message was under way
-        seconds = message.ended - message.begun
-        self.desk.note("ran", task.id, (sender, task.attempt, message.begun, message.ended, message.cpu))
-        if self.desk.traced:
-            note_sizes(self.desk, task.spec, message.values)
-        for ref in message.kept:
-            self.node.clients.give(self.node.clients.clients[sender], ref)
-        if task.state is State.BLOCKED:  # it asks no more: an interrupt came between its question and its end
-            self.node.clients.ended(sender, task.id)
-        code = task.spec.function
-        if code is not None and message.values and type(message.values[0]) is not Failed:
-            worker.known[code.id] = None
-        if task.fact is not None and TaskFinished in self.desk.interest:
-            self.desk.events.append(TaskFinished(task.fact, seconds))
-        pool.ended(worker, task, seconds)  # of its room the agent hears after its end
-        if task.spec.kind == "actor":
-            failed = type(message.values[0]) is Failed
-            self.node.residents.constructed(worker, task.spec.lifetime, failed)
-        values = message.values if task.cancelled is None else self.node.cancels.values(task, message.values)
-        self._report(task, values, seconds, message.retry)
-        if worker.actor is not None:
-            self.node.residents.pump(worker.actor)
-
-    def _report(
-        self, task: TaskRecord, values: tuple[Value, ...], seconds: float, retry: bool = False
-    ) -> None:
-        if task.mine:
-            for ref in [ref for value in values for ref in refs_in(value)]:
-                self.objects.hold(ref)
-            known = tuple([self._as_known(value) for value in values])
-            locals_ = [value if type(value) is Stored else None for value in values]
-            self._ended(task, known, retry, self.place, locals_)
-            return
-        owner = task.spec.owner
-        values = tuple([self._stored(task, at, v) if type(v) is Stored else v for at, v in enumerate(values)])
-        for value in values:
-            self.objects.loans.lend(refs_in(value), owner)
-        known = tuple([self._as_known(value) for value in values])
-        if owner not in self.desk.dead:
-            self.desk.send(owner, Done(task.id, task.attempt, known, retry, False, seconds))
-        task.step(State.OVER)
-        self.custody.forget(task)
-
-    def _stored(self, task: TaskRecord, index: int, value: Stored) -> Stored:
-        """A large result for another place lies here: this one, or what an attempt that was given up has left."""
-        record = self.objects.ensure(Ref(result_id(task.id, index), task.spec.owner))
-        if record.kept is not None:
-            self.node.storage.unwanted(record.id, value)
-            return record.kept
-        for ref in value.refs:
-            self.objects.hold(ref)
-        self.objects.settle(record, self._as_known(value), value)
-        return value
-
-    def _as_known(self, value: Value) -> Known:
-        return Remote(value.size, (self.place,), value.refs) if type(value) is Stored else value  # type: ignore[return-value]
-
-    # ------------------------------------------------------------ the owner learns of an end
+    # ------------------------------------------------------------ it is told
 
     def done(self, sender: Place, message: Done) -> None:
+        """The place that had custody reports."""
         task = self.tasks.get(message.task)
         for value in message.values:
             self.objects.loans.receive(refs_in(value), sender)
         if task is None or not task.mine or task.attempt != message.attempt:
-            if message.values == (DONE_CONSTRUCTING,):
-                self.node.callers.unwanted(result_id(message.task, 0), sender, message.attempt)
-            # An attempt that was given up: its values are not wanted.
-            for index, value in enumerate(message.values):
-                for ref in refs_in(value):
-                    self.objects.release(ref.id)
-                if type(value) is Remote:
-                    self.objects.copies.stray(result_id(message.task, index), sender)
-            return
-        if message.lost:
+            self._unwanted(sender, message)
+        elif message.lost:
             error = message.values[0].error  # type: ignore[union-attr]
             self.lost(task, error.message, error)
         else:
-            self._ended(task, message.values, message.retry, sender, (None,) * len(message.values))
+            self.ended(task, message.values, message.retry, sender, (None,) * len(message.values))
 
-    def _ended(
+    def _unwanted(self, sender: Place, message: Done) -> None:
+        """An attempt that was given up has ended."""
+        if message.values == (DONE_CONSTRUCTING,):
+            self.creations.unwanted(result_id(message.task, 0), sender, message.attempt)
+        for index, value in enumerate(message.values):
+            for ref in refs_in(value):
+                self.objects.release(ref.id)
+            if type(value) is Remote:
+                self.copies.stray(result_id(message.task, index), sender)
+
+    # ------------------------------------------------------------ it ends
+
+    def ended(
         self,
         task: TaskRecord,
         values: tuple[Known, ...],
@@ -140,7 +89,7 @@ class Endings:
             return
         spec = task.spec
         if spec.kind == "actor":
-            self.node.creations.made(task, values, at)
+            self.creations.made(task, values, at)
             return
         ids = [result_id(spec.id, index) for index in range(spec.returns)]
         failed: Failed | None = None
@@ -157,10 +106,10 @@ class Endings:
         task.step(State.OVER)
         del self.tasks[task.id]
         if large:
-            self.node.lineage.remember(task, large)
+            self.lineage.remember(task, large)
         for id, value, local in zip(ids, values, locals_, strict=False):
             self._settle(id, value, local)
-            self.objects.copies.settled(id)
+            self.copies.settled(id)
         for ref in pinned(spec):
             self.objects.release(ref.id)
 
@@ -173,14 +122,24 @@ class Endings:
         for ref in refs_in(value):
             self.objects.release(ref.id)
         if type(value) is Remote:
-            self.objects.copies.surplus(id, value.places[0], local)
+            self.copies.surplus(id, value.places[0], local)
 
-    # ------------------------------------------------------------ losses and errors
+    def fail(self, task: TaskRecord, error: ErrorInfo) -> None:
+        """The task ends in an error, for every one of its results."""
+        values = failures(task, error)
+        if task.spec.kind == "actor":
+            self.creations.made(task, values, self.place)
+            return
+        for ref in error.refs * task.spec.returns:
+            self.objects.hold(ref)
+        self.ended(task, values, False, self.place, (None,) * len(values))
+
+    # ------------------------------------------------------------ it is lost, and starts anew
 
     def lost(self, task: TaskRecord, why: str, error: ErrorInfo | None = None) -> None:
-        """At the owner: the process or place that ran this attempt is gone."""
+        """The process or place that ran this attempt is gone."""
         if error is not None and error.kind == OUT_OF_MEMORY and task.cancelled is None:
-            self.node.shortage.again_later(task)
+            self._again_later(task)
             return
         if self._may_retry(task):
             self.again(task)
@@ -190,16 +149,14 @@ class Endings:
         if error is None and task.spec.kind == "method":
             what = f"the call {task.id} ({task.spec.name})"
             text = f"{why[:1].upper()}{why[1:]}: {what} may or may not have run."
-            self.node.callers.uncertain(task, ErrorInfo("actor_unavailable", text))
+            self.callers.uncertain(task, ErrorInfo("actor_unavailable", text))
             return
         self.fail(
             task, error or ErrorInfo("worker_crashed", f"task {task.id} ({task.spec.name}) failed: {why}.")
         )
 
     def _may_retry(self, task: TaskRecord) -> bool:
-        if task.cancelled is not None:
-            return False
-        return task.spec.retries < 0 or task.attempt - task.excused < task.spec.retries
+        return task.cancelled is None and task.may_retry()
 
     def again(self, task: TaskRecord) -> None:
         task.attempt += 1
@@ -210,90 +167,50 @@ class Endings:
         if task.spec.kind == "method":
             if task.state is not State.CALLING:
                 task.step(State.CALLING)
-            self.node.callers.call(task)
+            self.callers.call(task)
             return
         if task.state is not State.WAITING:
             task.step(State.WAITING)
-        self.custody.await_deps(task)
+        self.submit_again(task)
 
-    def fail(self, task: TaskRecord, error: ErrorInfo) -> None:
-        """At the owner: the task ends in an error, for every one of its results."""
-        values = _failures(task, error)
-        if task.spec.kind == "actor":
-            self.node.creations.made(task, values, self.place)
-            return
-        for ref in error.refs * task.spec.returns:
-            self.objects.hold(ref)
-        self._ended(task, values, False, self.place, (None,) * len(values))
+    def _again_later(self, task: TaskRecord) -> None:
+        """Its process was ended for its memory: this uses up no retry, and is tried again in a while."""
+        task.excused += 1
+        task.at = task.via = None
+        task.step(State.WAITING)
+        delay = min(AGAIN_S * 2.0 ** (task.excused - 1), LONGEST_S)
+        self.desk.after(delay, partial(self._again_now, task, task.attempt))
 
-    def end_with(self, task: TaskRecord, error: ErrorInfo) -> None:
-        """Wherever the task is now, it ends in an error before it began."""
-        if task.state in UNDECIDED:
-            self.node.mind.withdraw(task)
-        if task.spec.kind == "method":
-            self.node.residents.withdraw(task)
-        self._report(task, _failures(task, error), 0.0)
+    def _again_now(self, task: TaskRecord, attempt: int) -> None:
+        if self.tasks.get(task.id) is task and task.attempt == attempt:
+            self.again(task)
 
-    def lost_call(self, task: TaskRecord, error: ErrorInfo) -> None:
-        if task.mine:
-            self.lost(task, error.message, error)
-            return
-        self.desk.send(task.spec.owner, Done(task.id, task.attempt, (Failed(error),), False, True))
-        task.step(State.OVER)
-        self.custody.forget(task)
+    # ------------------------------------------------------------ a place is gone
 
-    # ------------------------------------------------------------ what actors need of us
+    def tasks_lost_with(self, lost: Place) -> None:
+        """Those that were there or on their way start anew or fail; what was lost with a head uses up no retry."""
+        for task in list(self.tasks.values()):
+            if lost == HEAD and task.mine and HEAD in (task.at, task.via):  # where nothing runs
+                task.excuse()
+            if task.spec.kind == "task" and _was_there(task, lost):
+                self.lost(task, f"its node {lost} is lost")
 
-    def bounce(self, task: TaskRecord) -> None:
-        """The actor is not here, and the call had not begun: back to whoever submitted it."""
-        if task.cancelled is not None:
-            self.end_with(task, cancelled(task))
-            return
-        if task.mine:
-            self.node.callers.bounced(task)
-            return
-        self.desk.send(task.spec.owner, Bounced(task.id, task.attempt, task.hops))
-        task.step(State.OVER)
-        self.custody.forget(task)
-
-    def carry(self, task: TaskRecord, to: Place) -> None:
-        self.custody.carry(task, to)
-
-    def recreate(self, actor: OwnedActor) -> None:
-        self.again(actor.creation)
-
-    def actor_gone(self, resident: Resident, error: ErrorInfo) -> None:
-        self.node.creations.process_gone(resident, error)
-
-    def constructor_gone(self, creation: TaskRecord) -> None:
-        self.node.creations.constructor_gone(creation)
-
-    def unname(self, name: str, actor: ObjectID) -> None:
-        self.node.naming.buried(name, Ref(actor, self.place))
-
-    def call_in(self, task: TaskRecord) -> bool:
-        return self.node.fetching.call_in(task)
-
-    def stop_here(self, id: ObjectID, attempt: int, error: ErrorInfo | None) -> None:
-        self.node.residents.stop(id, attempt, error)
-
-    def bounced(self, message: Bounced) -> None:
-        task = self.tasks.get(message.task)
-        if task is not None and task.mine and task.attempt == message.attempt and task.state is State.AWAY:
-            task.at = None
-            if task.cancelled is not None:
-                self.fail(task, cancelled(task))
-                return
-            if task.spec.kind == "method":
-                self.node.callers.bounced(task)
-                return
-            # never fewer: what was said of it before is then out of date
-            task.hops = max(task.hops, message.hops)
-            task.step(State.WAITING)
-            self.custody.await_deps(task)
+    def calls_lost_with(self, lost: Place) -> None:
+        for task in list(self.tasks.values()):
+            if task.spec.kind == "method" and _was_there(task, lost):
+                self.lost(task, f"its node {lost} is lost")
 
 
-def _failures(task: TaskRecord, error: ErrorInfo) -> tuple[Failed, ...]:
+def _was_there(task: TaskRecord, lost: Place) -> bool:
+    return task.mine and task.state is State.AWAY and lost in (task.at, task.via)
+
+
+def cancelled(task: TaskRecord) -> ErrorInfo:
+    """What the results of a task that is cancelled end in."""
+    return ErrorInfo("cancelled", f"task {task.id} ({task.spec.name}) was cancelled.")
+
+
+def failures(task: TaskRecord, error: ErrorInfo) -> tuple[Failed, ...]:
     """The results. An actor's end is told in words, and so is one of a task without a result that could hold refs."""
     if task.spec.kind == "actor" or task.spec.returns == 0:
         error = in_words(error)

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from labray.ids import ObjectID, TaskID
-from labray.messages import Bounced, Demand, Failed, Inline, Ref, Stored
+from labray.messages import Failed, Inline
+from labray.node.desk import Desk
+from labray.node.feed import AgentFeed
+from labray.node.objects import ObjectTable
 from labray.node.records import ObjectRecord
-from labray.node.tasks import State, TaskRecord
+from labray.node.reports import Reports
+from labray.node.residents import Residents
+from labray.node.staging import Staging
+from labray.node.storage import Storage
+from labray.node.task_table import TaskTable
+from labray.node.tasks import State, TaskRecord, borrowed
+from labray.node.workers import Pool
 from labray.telling import inherited
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
 
 
 class Fetching:
-    """The kept tasks and waiting calls of a node, until all they need can be read here."""
+    """The kept tasks and waiting calls of a node, until all they need can be read here.
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.desk = node.desk
-        self.objects = node.objects
-        # Ready tasks whose turn had come when their arguments had left memory: those sent for, and those behind them.
+    staged: of the tasks that stepped aside for want of memory, those that were sent for. wait_again: has a task wait
+    anew for its arguments to exist.
+    """
+
+    def __init__(
+        self, desk: Desk, feed: AgentFeed, storage: Storage, objects: ObjectTable, table: TaskTable, staging: Staging,
+        pool: Pool, residents: Residents, reports: Reports, wait_again: Callable[[TaskRecord], None],
+    ) -> None:  # fmt: skip
+        self.desk = desk
+        self.feed = feed
+        self.storage = storage
+        self.objects = objects
+        self.table = table
+        self.staging = staging
+        self.pool = pool
+        self.residents = residents
+        self.reports = reports
+        self.wait_again = wait_again
         self.staged: dict[TaskID, TaskRecord] = {}
-        self.parked: dict[TaskID, TaskRecord] = {}
 
     def fetch(self, task: TaskRecord, from_disk: bool = False) -> None:
         """Send for its code and arguments. It goes on at once if they are here, or when the last of them comes.
@@ -37,12 +55,12 @@ class Fetching:
         if task.missing == 0:
             self._all_here(task)
             return
-        args = [self.objects.records[ref.id] for ref in self._borrowed(task)]
+        args = [self.objects.records[ref.id] for ref in borrowed(task)]
         if task.state is State.FETCHING and any(record.value is None for record in args):
             self._take_back(task)
-        elif (error := self.node.storage.too_much(task.spec.name, args)) is not None:
+        elif (error := self.storage.too_much(task.spec.name, args)) is not None:
             task.fetches += 1
-            self.node.endings.end_with(task, error)
+            self.reports.end_with(task, error)
 
     def _send_for(self, task: TaskRecord, from_disk: bool) -> None:
         """`missing` counts those that are not here yet."""
@@ -73,7 +91,7 @@ class Fetching:
             self._all_here(task)
         elif type(record.value) is Failed:
             task.fetches += 1
-            self.node.endings.end_with(task, inherited(record.value.error, task.spec.name))
+            self.reports.end_with(task, inherited(record.value.error, task.spec.name))
 
     def who_waits_for(self, id: ObjectID) -> list[TaskRecord]:
         """The tasks that go on when this object is here."""
@@ -82,45 +100,25 @@ class Fetching:
         fetches = [fetch for then, fetch in waiting or () if then == self._fetched]
         return [task for task, number in fetches if task.fetches == number]
 
-    def complete(self, task: TaskRecord) -> bool:
-        """Whether all arguments of a task that is about to be sent are in memory still, and none was lost."""
-        if not self.node.storage.spills.any_left:
-            return True
-        records = self.objects.records
-        return all(type(records[ref.id].here) in (Inline, Stored) for ref in self._borrowed(task))
-
-    def stage(self, task: TaskRecord, shape: Demand) -> bool:
-        """Whether the arguments of a ready task whose turn it is are in memory.
-
-        If not, and there are resources to run it, it steps aside until they have been sent for and are here.
-        """
-        if self.complete(task):
-            return True
-        if self.node.pool.resources.fits(shape):
-            task.step(State.FETCHING)
-            self.node.pool.queue.withdraw(task)
-            self.parked[task.id] = task
-        return False
-
     def send_for_the_next(self) -> None:
         """Of the parked tasks as many as could run: who waits must not push out what others wait for."""
         self.staged = {
             id: task
             for id, task in self.staged.items()
-            if task.state is State.FETCHING and id not in self.parked
+            if task.state is State.FETCHING and id not in self.staging.parked
         }
-        resources = self.node.pool.resources
-        for id, task in list(self.parked.items()):
+        resources = self.pool.resources
+        for id, task in list(self.staging.parked.items()):
             if task.state is State.FETCHING:
                 if len(self.staged) >= resources.how_many(task.spec.demand, len(self.staged) + 1):
                     break
                 self.staged[id] = task
                 self.fetch(task, True)
-            del self.parked[id]
+            del self.staging.parked[id]
 
     def call_in(self, task: TaskRecord) -> bool:
         """Whether an actor's next call can be sent. If not, it is in turn again when its arguments are here."""
-        if self.complete(task):
+        if self.staging.complete(task):
             return True
         self.fetch(task, True)
         return False
@@ -130,34 +128,29 @@ class Fetching:
         for ref in task.spec.deps:
             record = self.objects.records.get(ref.id)
             if record is not None and type(record.value) is Failed:
-                self.node.endings.end_with(task, inherited(record.value.error, task.spec.name))
+                self.reports.end_with(task, inherited(record.value.error, task.spec.name))
                 return
-        if task.id in self.staged and not self.complete(task):  # one had to make way for somebody's before it
+        if task.id in self.staged and not self.staging.complete(
+            task
+        ):  # one had to make way for somebody's before it
             self.fetch(task, True)
         elif task.state is State.CALLING:
-            self.node.residents.maybe_next(task)
+            self.residents.maybe_next(task)
         else:
-            self.node.pool.ready(task)
+            self.pool.ready(task)
 
     def became_unknown(self, id: ObjectID) -> None:
         """The last copy of an argument is gone, or all that we knew of it: who waits for it must not look busy."""
-        for task in list(self.node.custody.tasks.values()):
+        for task in list(self.table.tasks.values()):
             if task.state is State.FETCHING and any(ref.id == id for ref in task.spec.deps):
                 self._take_back(task)
 
     def _take_back(self, task: TaskRecord) -> None:
         """A kept task waits again, at its owner, for its arguments to exist: the agent may have to run those first."""
-        self.node.mind.withdraw(task)
+        self.feed.withdraw(task)
         task.fetches += 1
         if task.mine:
             task.step(State.WAITING)
-            self.desk.defer(self.node.custody.await_deps, task)
+            self.desk.defer(self.wait_again, task)
             return
-        self.desk.send(task.spec.owner, Bounced(task.id, task.attempt, task.hops))
-        task.step(State.OVER)
-        self.node.custody.forget(task)
-
-    def _borrowed(self, task: TaskRecord) -> list[Ref]:
-        """Its arguments that did not come along with it."""
-        known = task.known or (None,) * len(task.spec.deps)
-        return [ref for ref, value in zip(task.spec.deps, known, strict=True) if type(value) is not Inline]
+        self.reports.send_back(task)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from labray.holdings import Held, HeldActor, HeldClient, HeldObject, HeldPipe, HeldTask
-from labray.ids import Place, is_code
-from labray.messages import Failed, Inline, Remote
+from labray.ids import ObjectID, Place, is_code
+from labray.messages import Demand, Failed, Inline, Ref, Remote
 from labray.node.records import ObjectRecord, size_of
 from labray.node.tasks import TaskRecord, pinned
+from labray.node.wings import Wings
 
-if TYPE_CHECKING:
-    from labray.ids import ObjectID
-    from labray.messages import Demand, Ref
-    from labray.node.node import Node
-
-Count = Counter["ObjectID"]
+Count = Counter[ObjectID]
 
 
-def held(node: Node) -> Held:
+def held(node: Wings) -> Held:
     """All that this place holds at this moment."""
     return Held(
         node.place,
@@ -30,7 +25,7 @@ def held(node: Node) -> Held:
         ),
         tuple(
             HeldTask(t.id, t.spec.name, t.state.name, t.attempt, t.mine, t.at)
-            for t in node.custody.tasks.values()
+            for t in node.table.tasks.values()
         ),
         _actors(node),
         tuple(
@@ -38,16 +33,16 @@ def held(node: Node) -> Held:
             for w in node.pool.workers.values()
         ),
         _in_use(node),
-        tuple(node.pending()),
+        tuple(node.waits.pending()),
         _tables(node),
     )
 
 
-def _objects(node: Node) -> tuple[HeldObject, ...]:
+def _objects(node: Wings) -> tuple[HeldObject, ...]:
     handles: Count = Counter()
     for client in node.clients.clients.values():
         handles.update(client.given)
-    arguments: Count = Counter(ref.id for task in node.custody.tasks.values() for ref in needs(task))
+    arguments: Count = Counter(ref.id for task in node.table.tasks.values() for ref in needs(task))
     records = node.objects.records.values()
     nested: Count = Counter(ref.id for record in records for ref in record.refs())
     lineage: Count = Counter(id for origin in node.lineage.origins.values() for id in origin.held)
@@ -93,10 +88,10 @@ def _known(record: ObjectRecord) -> tuple[str, int, tuple[Place, ...]]:
     return ("failed" if type(value) is Failed else "inline"), size_of(value), ()
 
 
-def _actors(node: Node) -> tuple[HeldActor, ...]:
+def _actors(node: Wings) -> tuple[HeldActor, ...]:
     callers = node.callers
     return (
-        *(HeldActor(a.id, "owned", a.state, a.at) for a in callers.owned.values()),
+        *(HeldActor(a.id, "owned", a.state, a.at) for a in node.creations.owned.values()),
         *(
             HeldActor(r.id, "resident", "alive" if r.born else "starting", node.place)
             for r in node.residents.here.values()
@@ -108,25 +103,25 @@ def _actors(node: Node) -> tuple[HeldActor, ...]:
     )
 
 
-def _in_use(node: Node) -> Demand:
+def _in_use(node: Wings) -> Demand:
     resources = node.pool.resources
     in_use = ((name, total - resources.free[name]) for name, total in resources.totals.items())
     return tuple((name, amount) for name, amount in in_use if amount)
 
 
-def _tables(node: Node) -> tuple[tuple[str, int], ...]:
+def _tables(node: Wings) -> tuple[tuple[str, int], ...]:
     pool, mind = node.pool, node.mind
     records = node.objects.records.values()
     tables: dict[str, int] = {
         "objects": len(node.objects.records),
         "code": sum(is_code(record.id) for record in records),
         "waiting for an object": sum(len(r.on_exist or ()) + len(r.on_local or ()) for r in records),
-        "tasks": len(node.custody.tasks),
+        "tasks": len(node.table.tasks),
         "shapes warned of": len(node.impossible.warned),
         "origins": len(node.lineage.origins),
-        "actors owned": len(node.callers.owned),
+        "actors owned": len(node.creations.owned),
         "actors known": len(node.callers.known),
-        "actors expected": len(node.callers.expected),
+        "actors expected": len(node.creations.expected),
         "residents": len(node.residents.here),
         "clients": len(node.clients.clients),
         "workers": len(pool.workers),
@@ -136,8 +131,8 @@ def _tables(node: Node) -> tuple[tuple[str, int], ...]:
         "durations": len(pool.durations.recent),
         "names": len(node.names.names),
         "lost places": len(node.desk.dead),
-        "withdrawn": len(mind.withdrawn),
-        "demands": len(mind.shapes) + len(mind.shapes_here),
-        "log": len(node.log),
+        "withdrawn": len(node.feed.withdrawn),
+        "demands": len(node.feed.shapes) + len(mind.shapes_here),
+        "log": len(node.desk.log),
     }
     return tuple(tables.items())

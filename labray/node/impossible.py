@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from labray.messages import Demand, ErrorInfo, Warn
+from labray.node.desk import Desk
+from labray.node.feed import AgentFeed
+from labray.node.reports import Reports
 from labray.node.resources import in_words
+from labray.node.task_table import TaskTable
 from labray.node.tasks import State, TaskRecord
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
 
 
 class Impossible:
     """strict: whether it is an error at once. Else there is one warning for each shape."""
 
-    def __init__(self, node: Node, strict: bool) -> None:
-        self.node = node
+    def __init__(self, desk: Desk, feed: AgentFeed, table: TaskTable, reports: Reports, strict: bool) -> None:
+        self.desk = desk
+        self.feed = feed
+        self.table = table
+        self.reports = reports
         self.strict = strict
         self.warned: set[Demand] = set()  # only asked for membership
 
     def ends(self, task: TaskRecord) -> bool:
         """Whether the task ended: where that is strict, or the one node that it may run on is not there."""
         spec = task.spec
-        how, _, wanted = spec.strategy.partition(":")
-        where = f" on {wanted}" if how == "node" else ""
+        required = spec.strategy.required_node
+        where = f" on {required}" if required is not None else ""
         demand = in_words(spec.demand)
         text = f"no node of the cluster can ever run {spec.name} ({task.id}), which asks for {demand}{where}."
         if self.strict or where:
-            self.node.endings.end_with(task, ErrorInfo("unschedulable", text))
+            self.reports.end_with(task, ErrorInfo("unschedulable", text))
             return True
         told = not task.mine and task.state is not State.HELD  # by its owner, before it was forwarded
         if not told and spec.demand not in self.warned:
             self.warned.add(spec.demand)
-            self.node.desk.do(Warn(text + " It waits until such a node joins."))
+            self.desk.do(Warn(text + " It waits until such a node joins."))
         return False
 
     def place_lost(self) -> None:
         """What an agent still holds may have lost the last node that could run it."""
-        for task in list(self.node.custody.tasks.values()):
-            if task.state is State.HELD and not self.node.mind.feasible(task.spec):
+        for task in list(self.table.tasks.values()):
+            if task.state is State.HELD and not self.feed.feasible(task.spec):
                 self.ends(task)

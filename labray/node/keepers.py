@@ -7,34 +7,31 @@ about, so a program that has not thought of it waits without end, and is told. (
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
-from labray.ids import TaskID
+from labray.ids import Place, TaskID
 from labray.messages import Demand, Holders, Waits
-from labray.node.resources import in_words
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
+from labray.node.residents import Residents
+from labray.node.resources import Resources, in_words
 
 KEPT = "these wait for what actors hold as long as they live:"
 SHOWN = 8
 """Actors named of all that hold what is wanted."""
 
 
-def keepers(node: Node, demand: Demand) -> tuple[str, ...]:
+def keepers(place: Place, residents: Residents, resources: Resources, demand: Demand) -> tuple[str, ...]:
     """The actors here without which this request would be met when all tasks have ended; none if it would be anyway."""
     held: dict[str, int] = {}
     names: dict[str, list[str]] = {}
-    for resident in node.residents.here.values():
+    for resident in residents.here.values():
         spec = resident.creation.spec
         for name, amount in spec.lifetime:
             held[name] = held.get(name, 0) + amount
             names.setdefault(name, []).append(f"{spec.name} ({spec.id})")
-    totals = node.pool.resources.totals
+    totals = resources.totals
     lacking = [name for name, amount in demand if totals.get(name, 0) - held.get(name, 0) < amount]
     found = list(dict.fromkeys(who for name in lacking for who in names.get(name, ())))
     more = [f"{len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    return tuple([f"{who} at {node.place}" for who in (*found[:SHOWN], *more)])
+    return tuple([f"{who} at {place}" for who in (*found[:SHOWN], *more)])
 
 
 def lasting(waits: Iterable[Waits], held: Iterable[Holders]) -> dict[TaskID, tuple[str, ...]]:

@@ -7,15 +7,17 @@ task that made it while the value, or the lineage of something made from it, is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from labray.ids import ObjectID, TaskID, creator
 from labray.messages import ErrorInfo, Failed, Inline
+from labray.node.callers import Callers
+from labray.node.creations import Creations
+from labray.node.desk import Desk
+from labray.node.objects import ObjectTable
 from labray.node.records import ObjectRecord
-from labray.node.tasks import TaskRecord, pinned
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
+from labray.node.task_table import TaskTable
+from labray.node.tasks import TaskRecord, pinned, retries_left
 
 
 class Origin:
@@ -36,12 +38,22 @@ class Origin:
 
 
 class Lineage:
-    """The origins of large results owned here."""
+    """The origins of large results owned here.
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.desk = node.desk
-        self.objects = node.objects
+    run_again: has a task wait for its arguments, and then run. fail: ends one in an error.
+    """
+
+    def __init__(
+        self, desk: Desk, objects: ObjectTable, table: TaskTable, callers: Callers, creations: Creations,
+        run_again: Callable[[TaskRecord], None], fail: Callable[[TaskRecord, ErrorInfo], None],
+    ) -> None:  # fmt: skip
+        self.desk = desk
+        self.objects = objects
+        self.table = table
+        self.callers = callers
+        self.creations = creations
+        self.run_again = run_again
+        self.fail = fail
         self.origins: dict[TaskID, Origin] = {}
 
     def remember(self, task: TaskRecord, results: list[ObjectID]) -> None:
@@ -89,11 +101,11 @@ class Lineage:
         todo = [lost]
         while todo:
             record = todo.pop()
-            task = self.node.custody.tasks.get(creator(record.id))
+            task = self.table.tasks.get(creator(record.id))
             if task is not None:  # it is on its way already
                 continue
             origin = self._origin(record.id)
-            if origin is None or not self._may_run_again(origin):
+            if origin is None or not retries_left(origin.spec, origin.attempt, origin.excused):
                 why = ErrorInfo("object_lost", self._why(record.id, origin))
                 self.objects.settle(record, Failed(error if error is not None and record is lost else why))
                 continue
@@ -104,13 +116,13 @@ class Lineage:
                     self._call_again, task
                 )  # the actor may be lost too, which is seen to after this
             else:
-                self.node.custody.await_deps(task)
+                self.run_again(task)
 
     def _again(self, origin: Origin, todo: list[ObjectRecord]) -> TaskRecord:
         """Its arguments are held again; those that were let go of come back first."""
         spec = origin.spec
         origin.attempt += 1
-        task = self.node.custody.record(spec, mine=True, attempt=origin.attempt)
+        task = self.table.record(spec, mine=True, attempt=origin.attempt)
         task.excused = origin.excused
         self.desk.note("retried", task.id, task.attempt)
         for ref in pinned(spec):
@@ -128,23 +140,20 @@ class Lineage:
     def _origin(self, id: ObjectID) -> Origin | None:
         return self.origins.get(creator(id))
 
-    def _may_run_again(self, origin: Origin) -> bool:
-        return origin.spec.retries < 0 or origin.attempt - origin.excused < origin.spec.retries
-
     def _call_again(self, task: TaskRecord) -> None:
         """A method, unless its actor is known to be dead. (If that is not known here, the call finds out.)"""
-        actor, callers = task.spec.actor, self.node.callers
+        actor = task.spec.actor
         assert actor is not None
-        owned, seen = callers.owned.get(actor.id), callers.known.get(actor.id)
+        owned, seen = self.creations.owned.get(actor.id), self.callers.known.get(actor.id)
         if actor.owner == self.desk.place:
             gone = owned is None or owned.state == "dead"
         else:
             gone = actor.owner in self.desk.dead or (seen is not None and seen.error is not None)
         if gone:
             text = f"a result of {task.spec.name} ({task.id}) is lost, and the actor that made it is gone."
-            self.node.endings.fail(task, ErrorInfo("object_lost", text))
+            self.fail(task, ErrorInfo("object_lost", text))
         else:
-            self.node.custody.await_deps(task)
+            self.run_again(task)
 
     def _unmakeable(self, id: ObjectID, task: TaskRecord) -> str:
         return (

@@ -9,14 +9,11 @@ place knows of the loss, and with that has said what it has from there. (docs/pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from labray.ids import HEAD, ObjectID, Place
 from labray.messages import Lent, LossAsked, Ref, Returned
+from labray.node.desk import Desk
 from labray.node.records import ObjectRecord
-
-if TYPE_CHECKING:
-    from labray.node.objects import ObjectTable
 
 
 class Round:
@@ -30,13 +27,20 @@ class Round:
 
 
 class Loans:
-    """The third part of ObjectTable. living: all other places that are up. settled: the lost that all know of."""
+    """What this place has borrowed and lent. settled: the lost places that all know of.
 
-    def __init__(self, table: ObjectTable, living: Callable[[], list[Place]]) -> None:
-        self.table = table
-        self.desk = table.desk
-        self.place = table.place
-        self.living = living
+    records: of the objects here. hold makes the record of a ref that came in; collect lets one go that nobody needs.
+    """
+
+    def __init__(
+        self, desk: Desk, records: dict[ObjectID, ObjectRecord], hold: Callable[[Ref], ObjectRecord],
+        collect: Callable[[ObjectRecord], None],
+    ) -> None:  # fmt: skip
+        self.desk = desk
+        self.place = desk.place
+        self.records = records
+        self.hold = hold
+        self.collect = collect
         self.rounds: dict[Place, Round] = {}
         self.settled: dict[Place, None] = {}
 
@@ -53,7 +57,7 @@ class Loans:
     def receive(self, refs: Iterable[Ref], sender: Place) -> None:
         """Refs that came from another place inside something: each was lent to us on the way."""
         for ref in refs:
-            record = self.table.hold(ref)
+            record = self.hold(ref)
             if ref.owner == self.place:
                 continue
             if ref.owner == sender:
@@ -78,7 +82,7 @@ class Loans:
             self._count(x.id, x.to, x.to, x.count)
         elif x.to != HEAD or x.heads >= self.desk.heads:
             self._count(x.id, x.to, self.desk.life(sender), x.count)
-        elif (record := self.table.records.get(x.id)) is not None:
+        elif (record := self.records.get(x.id)) is not None:
             self._keep(record)
 
     def returned(self, sender: Place, x: Returned) -> None:
@@ -90,7 +94,7 @@ class Loans:
 
     def _count(self, id: ObjectID, to: Place, lender: Place, count: int) -> None:
         """`to` has more (or fewer) loans. By way of others there may be fewer than none for a moment."""
-        record = self.table.records.get(id)
+        record = self.records.get(id)
         if record is None:
             return
         if to in self.desk.dead:
@@ -105,14 +109,14 @@ class Loans:
         else:
             _add(record, (to, lender), count)
         if count < 0 or not (record.loans or record.passed):
-            self.table.collect(record)
+            self.collect(record)
 
     # ------------------------------------------------------------ a place is gone
 
     def place_lost(self, lost: Place) -> None:
         """Settle what it had borrowed, and what it had passed on."""
         life = self.desk.life(lost)
-        for record in list(self.table.records.values()):
+        for record in list(self.records.values()):
             if not (record.loans or record.passed):
                 continue
             if record.owner == self.place:
@@ -153,7 +157,7 @@ class Loans:
 
     def _ask(self, life: Place) -> None:
         """A later head has heard nothing from an earlier one."""
-        waiting = [place for place in self.living() if place != HEAD or not life.startswith(HEAD)]
+        waiting = [place for place in self.desk.living() if place != HEAD or not life.startswith(HEAD)]
         self.rounds[life] = Round(waiting)
         for place in waiting:
             self.desk.send(place, LossAsked(life))
@@ -172,10 +176,10 @@ class Loans:
         self.settled[life] = None
         for record in self._kept(round):
             if (record.loans or {}).pop(life, 0):
-                self.table.collect(record)
+                self.collect(record)
 
     def _kept(self, round: Round) -> list[ObjectRecord]:
-        records = self.table.records
+        records = self.records
         return [records[id] for id in round.ids if id in records]
 
 

@@ -1,88 +1,162 @@
-"""What the loss of a worker or of a place means for the tasks and actors that this node knows."""
+"""What it means for a node that a worker or a place is lost, or a place joins: who is told, and in which order."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from labray.ids import HEAD, Place, TaskID
-from labray.messages import ErrorInfo
-from labray.node.mind import UNDECIDED
-from labray.node.tasks import State, TaskRecord
+from labray.messages import ErrorInfo, PlaceJoined, PlaceLost, WorkerLost
+from labray.node.births import Births
+from labray.node.callers import Callers
+from labray.node.cancels import Cancels
+from labray.node.copies import Copies
+from labray.node.creations import Creations
+from labray.node.deadlocks import Inquiry
+from labray.node.desk import Desk
+from labray.node.endings import OUT_OF_MEMORY, Endings
+from labray.node.impossible import Impossible
+from labray.node.mind import Mind
+from labray.node.names import Directory
+from labray.node.naming import Naming
+from labray.node.reports import Reports
+from labray.node.requests import Desks
+from labray.node.residents import Residents
+from labray.node.spills import Spills
+from labray.node.task_table import TaskTable
+from labray.node.tasks import UNDECIDED
+from labray.node.tidings import Tidings
 from labray.node.worker import Worker
-from labray.schedulers.interface import TaskFinished
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
+from labray.node.workers import Pool
+from labray.scheduling import NodeInfo, TaskFinished
 
 
-def place_lost(node: Node, lost: Place) -> None:
-    """Own tasks there start anew or fail; tasks of its own that are here are let go."""
-    for task in list(node.custody.tasks.values()):
-        if lost == HEAD and task.mine and HEAD in (task.at, task.via):  # where nothing runs
-            task.excuse()
-        if task.spec.kind == "task" and _was_there(task, lost):
-            node.endings.lost(task, f"its node {lost} is lost")
-    for actor in list(node.callers.owned.values()):
-        if lost in (actor.at, actor.creation.at, actor.creation.via):
-            error = ErrorInfo("actor_died", f"the actor {actor.id} died with its node {lost}.")
-            node.creations.settle(actor.id, node.callers.died(actor.id, actor.creation.attempt, error))
-    for task in list(node.custody.tasks.values()):
-        if task.spec.kind == "method" and _was_there(task, lost):
-            node.endings.lost(task, f"its node {lost} is lost")
-    for resident in list(node.residents.here.values()):
-        if resident.creation.spec.owner == lost:
-            error = ErrorInfo("actor_died", f"the actor {resident.id} died with its owner, {lost}.")
-            node.residents.stop(resident.id, resident.creation.attempt, error)
-    node.impossible.place_lost()
-    node.tidings.place_lost(lost)
-    for task in list(node.custody.tasks.values()):
-        if task.spec.owner == lost and task.state in UNDECIDED:
-            was_ready = task.state is State.READY
-            node.endings.end_with(task, ErrorInfo("owner_died", f"its owner {lost} is lost."))
-            if was_ready:
-                node.pool.queue.withdraw(task)
+class WorkerLosses:
+    """Of the workers here."""
+
+    def __init__(
+        self, desk: Desk, clients: Desks, pool: Pool, births: Births, residents: Residents, reports: Reports,
+        cancels: Cancels,
+    ) -> None:  # fmt: skip
+        self.desk = desk
+        self.clients = clients
+        self.pool = pool
+        self.births = births
+        self.residents = residents
+        self.reports = reports
+        self.cancels = cancels
+
+    def worker_lost(self, sender: str, x: WorkerLost) -> None:
+        """The world says that its process is gone."""
+        worker = self.pool.workers.get(x.worker)
+        if worker is None:
+            return
+        if worker.verdict is None:
+            self.desk.note("lost", x.worker, x.reason)
+            self.lose(worker, x.reason, x.begun)
+            return
+        self.desk.note("lost", x.worker, OUT_OF_MEMORY)
+        ran, _ = worker.parted(x.begun)
+        name = f"task {ran[-1].id} ({ran[-1].spec.name})" if ran else f"the actor {worker.actor}"
+        error = ErrorInfo(OUT_OF_MEMORY, f"{name} {worker.verdict.why}")
+        self.lose(worker, error.message, x.begun, error, final=not worker.verdict.again)
+
+    def lose(
+        self,
+        worker: Worker,
+        reason: str,
+        begun: tuple[TaskID, ...] | None,
+        error: ErrorInfo | None = None,
+        final: bool = False,
+    ) -> None:
+        """The tasks that it had begun (None: all it was sent) are lost, those that only waited there are not.
+
+        error: what the tasks end in, if not in their worker's crash. final: whatever retries they have.
+        """
+        lost, unbegun = worker.parted(begun)
+        if any(
+            task.spec.kind == "actor" for task in unbegun
+        ):  # a constructor: then that is a task like any other
+            self.residents.give_back(worker, unbegun)
+        for task in lost if worker.actor is None else ():
+            if task.fact is not None:  # before word of the room that it leaves
+                self.desk.tell_agent(TaskFinished(task.fact, 0.0))
+        self.pool.lost(worker)
+        if not worker.started:
+            self.births.failure(reason)
+        self.clients.leave(worker.id)
+        if worker.actor is not None:
+            self.residents.crashed(worker, reason, begun)
+            return
+        worker.clear()
+        for task in unbegun:
+            task.worker = None
+            self.pool.ready(task)
+        self.cancels.given_back(unbegun)
+        for task in lost:
+            text = f"task {task.id} ({task.spec.name}) failed: its worker died: {reason}."
+            told = error or ErrorInfo("worker_crashed", text)
+            if final:
+                self.reports.end_with(task, told)
+            else:
+                self.reports.lost(task, told)
 
 
-def _was_there(task: TaskRecord, lost: Place) -> bool:
-    return task.mine and task.state is State.AWAY and lost in (task.at, task.via)
+class PlaceLosses:
+    """Of other places; and those that join."""
 
+    def __init__(
+        self, desk: Desk, copies: Copies, spills: Spills, table: TaskTable, callers: Callers, residents: Residents,
+        creations: Creations, names: Directory, naming: Naming, endings: Endings, reports: Reports,
+        impossible: Impossible, mind: Mind, tidings: Tidings, inquiry: Inquiry,
+    ) -> None:  # fmt: skip
+        self.desk = desk
+        self.copies = copies
+        self.spills = spills
+        self.table = table
+        self.callers = callers
+        self.residents = residents
+        self.creations = creations
+        self.names = names
+        self.naming = naming
+        self.endings = endings
+        self.reports = reports
+        self.impossible = impossible
+        self.mind = mind
+        self.tidings = tidings
+        self.inquiry = inquiry
 
-def worker_lost(
-    node: Node,
-    worker: Worker,
-    reason: str,
-    begun: tuple[TaskID, ...] | None,
-    error: ErrorInfo | None = None,
-    final: bool = False,
-) -> None:
-    """The tasks that it had begun (None: all it was sent) are lost, those that only waited there are not.
+    def place_lost(self, sender: str, x: PlaceLost) -> None:
+        """Own tasks there start anew or fail; tasks of its own that are here are let go."""
+        lost = x.place
+        self.desk.dead[lost] = None
+        self.desk.heads += lost == HEAD
+        self.desk.dead[self.desk.life(lost)] = None
+        self.desk.note("lost", lost, "")
+        self.names.place_lost(lost)
+        self.inquiry.place_lost(lost)
+        self.mind.lost(lost)  # before it is asked where to now
+        self.spills.place_lost(lost)
+        self.copies.place_lost(lost)  # first: what starts anew must know what is gone
+        self.creations.place_lost(lost)
+        self.callers.place_lost(lost)
+        self.endings.tasks_lost_with(lost)
+        self.creations.died_with(lost)
+        self.endings.calls_lost_with(lost)
+        self.residents.owner_lost(lost)
+        self.impossible.place_lost()
+        self.tidings.place_lost(lost)
+        self._owner_lost(lost)
 
-    error: what the tasks end in, if not in their worker's crash. final: whatever retries they have.
-    """
-    lost, unbegun = worker.parted(begun)
-    if any(
-        task.spec.kind == "actor" for task in unbegun
-    ):  # a constructor: then that is a task like any other
-        node.residents.give_back(worker, unbegun)
-    for task in lost if worker.actor is None else ():
-        if task.fact is not None:  # before word of the room that it leaves
-            node.desk.tell_agent(TaskFinished(task.fact, 0.0))
-    node.pool.lost(worker)
-    if not worker.started:
-        node.births.failure(reason)
-    node.clients.leave(worker.id)
-    if worker.actor is not None:
-        node.residents.crashed(worker, reason, begun)
-        return
-    worker.clear()
-    for task in unbegun:
-        task.worker = None
-        node.pool.ready(task)
-    node.cancels.given_back(unbegun)
-    for task in lost:
-        text = f"task {task.id} ({task.spec.name}) failed: its worker died: {reason}."
-        told = error or ErrorInfo("worker_crashed", text)
-        if final:
-            node.endings.end_with(task, told)
-        else:
-            node.endings.lost_call(task, told)
+    def _owner_lost(self, lost: Place) -> None:
+        """What has not begun of its tasks ends. What runs runs to its end."""
+        for task in list(self.table.tasks.values()):
+            if task.spec.owner == lost and task.state in UNDECIDED:
+                self.reports.end_with(task, ErrorInfo("owner_died", f"its owner {lost} is lost."))
+
+    def place_joined(self, sender: str, x: PlaceJoined) -> None:
+        if x.place != HEAD:
+            self.mind.joined(NodeInfo(x.place, x.totals))
+        elif self.desk.place != HEAD:
+            self.desk.dead.pop(HEAD, None)
+            self.naming.head_back()
+            self.mind.head_back()
+        else:  # this is the new head, which asks who lives for what it must know
+            self.names.expect([n.place for n in self.desk.cluster.nodes if n.place not in self.desk.dead])

@@ -14,17 +14,15 @@ import msgspec
 
 from labray.errors import SchedulerError
 from labray.ids import HEAD, Place, TaskID
-from labray.messages import Alarm, Demand, Spec, Told
+from labray.messages import Alarm, Demand, Told
 from labray.node.desk import Desk
+from labray.node.feed import AgentFeed
 from labray.node.objects import ObjectTable
 from labray.node.queue import Queued, ReadyQueue
-from labray.node.records import size_of
 from labray.node.resources import Resources
-from labray.node.tasks import State, TaskRecord
-from labray.schedulers.interface import (
-    Cluster,
+from labray.node.tasks import UNDECIDED, State, TaskRecord
+from labray.scheduling import (
     Decision,
-    Dep,
     Forward,
     HeadBack,
     HeadLost,
@@ -34,7 +32,6 @@ from labray.schedulers.interface import (
     NodeJoined,
     NodeLost,
     Scheduler,
-    Task,
     TaskArrived,
     TaskWithdrawn,
     Tell,
@@ -46,9 +43,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from labray.ids import ObjectID
-    from labray.messages import Inline, Remote
-
-UNDECIDED = (State.HELD, State.FETCHING, State.READY)
 
 
 class LocalView:
@@ -82,53 +76,39 @@ class Mind:
     def __init__(
         self,
         desk: Desk,
+        feed: AgentFeed,
         scheduler: Scheduler,
-        cluster: Cluster,
         view: LocalView,
         rng: Random,
         hands: Hands,
     ) -> None:
         self.desk = desk
-        self.policy = repr(scheduler)
-        self.cluster = cluster
+        self.feed = feed
+        self.policy = feed.policy
         self.hands = hands
-        self.agent = scheduler.agent(desk.place, cluster, view, rng)
+        self.agent = scheduler.agent(desk.place, desk.cluster, view, rng)
         self.encoder = msgspec.msgpack.Encoder()
         self.decoder = msgspec.msgpack.Decoder(reduce(or_, scheduler.words)) if scheduler.words else None
-        self.shapes: dict[tuple[Demand, str], bool] = {}
         self.shapes_here: dict[Demand, bool] = {}
-        self.withdrawn: dict[TaskID, None] = {}
-
-    def feasible(self, spec: Spec) -> bool:
-        """Whether any node that lives could ever run this, where its strategy allows."""
-        shape = (spec.demand, spec.strategy)
-        answer = self.shapes.get(shape)
-        if answer is None:
-            how, _, wanted = spec.strategy.partition(":")
-            answer = self.shapes[shape] = any(
-                node.fits(spec.demand)
-                for node in self.cluster.nodes
-                if node.place not in self.desk.dead and (how != "node" or node.place == wanted)
-            )
-        return answer
+        self.withdrawn = feed.withdrawn
 
     def lost(self, place: Place) -> None:
         """One place less that tasks can be sent to: what only it could run, none can now."""
-        self.shapes.clear()
+        self.feed.shapes.clear()
         self.desk.tell_agent(HeadLost() if place == HEAD else NodeLost(place))
 
     def _fits_here(self, demand: Demand) -> bool:
         """Whether this node could ever run this."""
         answer = self.shapes_here.get(demand)
         if answer is None:
-            here = self.cluster.places.get(self.desk.place)
+            here = self.desk.cluster.places.get(self.desk.place)
             answer = self.shapes_here[demand] = here is not None and here.fits(demand)
         return answer
 
     def joined(self, info: NodeInfo) -> None:
         """One more place that tasks can be sent to."""
-        self.cluster = self.cluster.joined(info)
-        self.shapes.clear()
+        self.desk.cluster = self.desk.cluster.joined(info)
+        self.feed.shapes.clear()
         self.shapes_here.clear()
         self.desk.tell_agent(NodeJoined(info))
         self._decide_anew()
@@ -146,21 +126,6 @@ class Mind:
                 self.desk.events.append(TaskWithdrawn(task.fact))
                 self.desk.events.append(TaskArrived(task.fact))
                 self.decide()
-
-    def consider(self, task: TaskRecord, deps: tuple[Dep, ...]) -> None:
-        """A task has come: the agent is told, and from now on decides."""
-        spec = task.spec
-        task.step(State.HELD)
-        task.fact = Task(
-            spec.id, spec.name, spec.kind, spec.demand, deps, spec.owner, task.hops, spec.strategy, spec.cost
-        )
-        self.desk.events.append(TaskArrived(task.fact))
-
-    def withdraw(self, task: TaskRecord) -> None:
-        """The agent need not decide on this any more. What it decides before it hears so is void."""
-        assert task.fact is not None
-        self.withdrawn[task.id] = None
-        self.desk.events.append(TaskWithdrawn(task.fact))
 
     def hear(self, sender: Place, message: Told) -> None:
         if self.decoder is None:
@@ -216,7 +181,7 @@ class Mind:
                 decision, f"but {self._state(task)}; only what has not started can be forwarded"
             )
         to = decision.to
-        if to == self.desk.place or (to not in self.cluster.places and to != HEAD):
+        if to == self.desk.place or (to not in self.desk.cluster.places and to != HEAD):
             raise self._breach(decision, f"but {to!r} is not another place of this cluster")
         if to == HEAD and HEAD in self.desk.dead:
             return  # the task stays where it is, and if it is still held it arrives anew when there is a head
@@ -224,7 +189,11 @@ class Mind:
 
     def _tell(self, decision: Tell) -> None:
         to = decision.to
-        if self.decoder is None or to == self.desk.place or (to not in self.cluster.places and to != HEAD):
+        if (
+            self.decoder is None
+            or to == self.desk.place
+            or (to not in self.desk.cluster.places and to != HEAD)
+        ):
             raise self._breach(decision, "needs `words` in the policy and another place to tell")
         if to not in self.desk.dead:
             self.desk.send(to, Told(self.encoder.encode(decision.body)))
@@ -234,9 +203,3 @@ class Mind:
 
     def _breach(self, decision: Any, why: str) -> SchedulerError:
         return SchedulerError(f"{self.policy} at {self.desk.place} decided {decision!r}, {why}.")
-
-
-def dep_fact(id: ObjectID, known: Inline | Remote) -> Dep:
-    """What an agent is told of a dependency."""
-    places = getattr(known, "places", ())
-    return Dep(id, size_of(known), places)

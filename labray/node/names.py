@@ -37,7 +37,7 @@ class Directory:
         actor, handle = self.names.get(message.name, (None, b""))
         self.desk.send(sender, NameFound(message.client, message.request, actor, handle))
 
-    def free(self, message: NameFree) -> None:
+    def free(self, sender: Place, message: NameFree) -> None:
         if self.names.get(message.name, (None,))[0] == message.actor:
             del self.names[message.name]
 

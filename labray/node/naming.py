@@ -6,45 +6,41 @@ of it: from the question on the owner has a record of it, and those who seek it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from labray.ids import HEAD, ClientID, ObjectID, Place
 from labray.messages import (
+    Abandon,
     ErrorInfo,
     Failed,
     Found,
     Lent,
     Lookup,
     NameFound,
-    NameFree,
     NameGiven,
     NamesHere,
     NameSought,
     NameWanted,
-    Ref,
     Register,
     Registered,
 )
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
+from labray.node.creations import Creations
+from labray.node.desk import Desk
+from labray.node.objects import ObjectTable
+from labray.node.requests import Desks
 
 
 class Naming:
     """promised: actors that have asked for their name and were not submitted yet.
 
-    open: what the head has not answered; named: the named actors owned here. Both are for a head that has come back and
-    knows nothing.
+    open: what the head has not answered, to be asked again of a head that has come back and knows nothing.
     """
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.desk = node.desk
-        self.objects = node.objects
-        self.clients = node.clients
+    def __init__(self, desk: Desk, objects: ObjectTable, clients: Desks, creations: Creations) -> None:
+        self.desk = desk
+        self.objects = objects
+        self.clients = clients
+        self.creations = creations
         self.promised: dict[ObjectID, tuple[ClientID, Register]] = {}
         self.open: dict[tuple[ClientID, int], NameWanted | NameSought] = {}
-        self.named: dict[str, tuple[Ref, bytes]] = {}
 
     # ------------------------------------------------------------ making one
 
@@ -53,7 +49,7 @@ class Naming:
         self.objects.own(x.actor.id, holds=1)
         self.clients.clients[sender].given[x.actor.id] = 1
         self.promised[x.actor.id] = (sender, x)
-        self.node.callers.expect(x.actor.id)
+        self.creations.expect(x.actor.id)
         self._ask(NameWanted(sender, x.request, x.name, x.actor, x.handle))
 
     def _ask(self, question: NameWanted | NameSought) -> None:
@@ -61,11 +57,11 @@ class Naming:
         if HEAD not in self.desk.dead:
             self.desk.send(HEAD, question)
 
-    def given(self, x: NameGiven) -> None:
+    def given(self, sender: Place, x: NameGiven) -> None:
         """The head's answer."""
         question = self.open.pop((x.client, x.request), None)
         if x.accepted and isinstance(question, NameWanted):
-            self.named[question.name] = (question.actor, question.handle)
+            self.creations.named[question.name] = (question.actor, question.handle)
         if not x.accepted:
             self._break(x.client, x.request)
         self.desk.send(x.client, Registered(x.request, x.accepted))
@@ -81,9 +77,10 @@ class Naming:
             if owner == client:
                 self._break(client, x.request)
 
-    def abandoned(self, client: ClientID, request: int) -> None:
-        """A client was interrupted while it waited for a name."""
-        self._break(client, request)
+    def abandon(self, client: ClientID, message: Abandon) -> None:
+        """A client was interrupted while it waited, for objects or for a name."""
+        self.clients.abandon(client, message.request)
+        self._break(client, message.request)
 
     def _break(self, client: ClientID, request: int) -> None:
         """What a client asked for in this request will not be."""
@@ -94,20 +91,13 @@ class Naming:
         (x,) = asked
         id = x.actor.id
         del self.promised[id]
-        self.buried(x.name, x.actor)
+        self.creations.unname(x.name, x.actor)
         error = ErrorInfo("actor_died", f"the actor named {x.name!r} ({id}) was not made after all.")
-        self.node.callers.disappoint(id, error)
+        self.creations.disappoint(id, error)
         if client in self.clients.clients:
             del self.clients.clients[client].given[id]
             self.objects.release(id)
         self.objects.settle(self.objects.records[id], Failed(error))
-
-    def buried(self, name: str, actor: Ref) -> None:
-        """An actor owned here is dead, or will never be."""
-        if self.named.get(name, (None,))[0] == actor:
-            del self.named[name]
-        if HEAD not in self.desk.dead:
-            self.desk.send(HEAD, NameFree(name, actor))
 
     # ------------------------------------------------------------ finding one
 
@@ -122,16 +112,16 @@ class Naming:
             return
         if x.actor is not None:
             self.clients.give(client, x.actor)
-            if x.actor.owner != self.node.place:
+            if x.actor.owner != self.desk.place:
                 self.objects.records[x.actor.id].given += 1
-                self.desk.send(x.actor.owner, Lent(x.actor.id, self.node.place))
+                self.desk.send(x.actor.owner, Lent(x.actor.id, self.desk.place))
         self.desk.send(x.client, Found(x.request, x.actor, x.handle))
 
     # ------------------------------------------------------------ a head that comes back
 
     def head_back(self) -> None:
         """Tell it what it must know, and ask again what was not answered."""
-        names = tuple((name, actor, handle) for name, (actor, handle) in self.named.items())
+        names = tuple((name, actor, handle) for name, (actor, handle) in self.creations.named.items())
         self.desk.send(HEAD, NamesHere(names))
         for question in self.open.values():
             self.desk.send(HEAD, question)

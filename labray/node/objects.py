@@ -9,45 +9,38 @@ of it lies in its store. The rules for passing refs on are in docs/protocol.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labray.ids import ObjectID, Place
-from labray.messages import (
-    ErrorInfo,
-    Evict,
-    Exists,
-    Failed,
-    Free,
-    Known,
-    Ref,
-    Remote,
-    Stored,
-    Watch,
-)
-from labray.node.copies import Copies, OnUnknown
+from labray.messages import ErrorInfo, Evict, Exists, Failed, Free, Known, Ref, Remote, Stored, Watch
 from labray.node.desk import Desk
 from labray.node.loans import Loans
 from labray.node.records import ObjectRecord, Then, refs_in
-
-if TYPE_CHECKING:
-    from labray.node.storage import Storage
+from labray.node.storage import Storage
 
 
 class ObjectTable:
-    """All objects that this place owns, holds or stores."""
+    """All objects that this place owns, holds or stores.
+
+    on_freed: an object owned here is freed. on_returned: nobody here holds one of another place any more. pull: have
+    what exists elsewhere come into memory here.
+    """
 
     def __init__(
         self, desk: Desk, storage: Storage, on_freed: Callable[[ObjectID], None],
-        on_returned: Callable[[ObjectID], None], on_unknown: OnUnknown, living: Callable[[], list[Place]],
+        on_returned: Callable[[ObjectID], None], pull: Callable[[ObjectRecord], None],
     ) -> None:  # fmt: skip
         self.desk = desk
         self.storage = storage
         self.place = desk.place
         self.records: dict[ObjectID, ObjectRecord] = {}
+        self.freed: dict[
+            ObjectID, None
+        ] = {}  # what its owner has let go of while somebody here still held it
         self.on_freed = on_freed
         self.on_returned = on_returned
-        self.copies = Copies(self, on_unknown)
-        self.loans = Loans(self, living)
+        self.pull = pull
+        self.loans = Loans(desk, self.records, self.hold, self.collect)
 
     # ------------------------------------------------------------ records and counts
 
@@ -97,7 +90,7 @@ class ObjectTable:
                 self._free(record)
             return
         self.loans.give_back(record)
-        if record.kept is not None and self.copies.orphaned(record):
+        if record.kept is not None and self.is_orphaned(record):
             self.forget(record)
         elif record.kept is None and record.pulling is None:
             del self.records[record.id]
@@ -118,7 +111,7 @@ class ObjectTable:
         """Drop the record, or keep it as a mere block while views are on it."""
         refs = refs_in(record.value)
         self.storage.forget(record.id)
-        self.copies.freed.pop(record.id, None)
+        self.freed.pop(record.id, None)
         if record.pins:
             record.value = None
             record.owner = Place("")
@@ -131,6 +124,20 @@ class ObjectTable:
                 self.desk.do(Free(record.id, record.spilled))
         for ref in refs:
             self.desk.defer(self.release, ref.id)
+
+    def evict(self, sender: Place, x: Evict) -> None:
+        """Its owner has freed it."""
+        record = self.records.get(x.id)
+        if record is None or record.kept is None:
+            return
+        if record.holds:  # by an attempt that was given up, which has not heard of it
+            self.freed[x.id] = None
+        else:
+            self.forget(record)
+
+    def is_orphaned(self, record: ObjectRecord) -> bool:
+        """Whether no Evict will come any more for the copy here."""
+        return record.owner in self.desk.dead or record.id in self.freed
 
     def _release_contents(self, record: ObjectRecord) -> None:
         for ref in record.refs():
@@ -163,7 +170,7 @@ class ObjectTable:
             if record.here is not None:
                 self.now_local(record)
             else:
-                self.copies.pull(record)
+                self.pull(record)
         if record.holds == 0 and self.records.get(record.id) is record:  # those who waited may have let it go
             self.collect(record)
 
@@ -192,18 +199,18 @@ class ObjectTable:
         if record.value is None:
             self.watch(record)
         elif record.here is None:
-            self.copies.pull(record)
+            self.pull(record)
 
-    def watched(self, ref: Ref, by: Place) -> None:
+    def watched(self, by: Place, x: Watch) -> None:
         """Another place wants to know of an object we own."""
-        record = self.ensure(ref)
+        record = self.ensure(Ref(x.id, self.place))
         if self.when_exists(record, self._tell, by):
             self._tell(by, record)
             self.collect(record)
 
-    def exists(self, sender: Place, id: ObjectID, known: Known) -> None:
+    def exists(self, sender: Place, x: Exists) -> None:
         """The owner's answer."""
-        record = self.records.get(id)
+        record, known = self.records.get(x.id), x.known
         refs = refs_in(known)
         self.loans.receive(refs, sender)
         if record is None or (record.value is not None and type(record.value) is not Remote):
@@ -228,13 +235,9 @@ class ObjectTable:
             self.settle(record, Failed(error))
 
     def _tell(self, to: Place, record: ObjectRecord) -> None:
-        known = self.known(record)
-        self.loans.lend(record.refs(), to)
-        self.desk.send(to, Exists(record.id, known))
-
-    def known(self, record: ObjectRecord) -> Known:
         assert record.value is not None
-        return record.value
+        self.loans.lend(record.refs(), to)
+        self.desk.send(to, Exists(record.id, record.value))
 
     def now_local(self, record: ObjectRecord) -> None:
         waiting, record.on_local = record.on_local, None
@@ -251,20 +254,12 @@ class ObjectTable:
 
     # ------------------------------------------------------------ a place is gone
 
-    def place_lost(self, lost: Place) -> None:
-        self.loans.place_lost(lost)
-        for record in list(self.records.values()):
-            if self.records.get(record.id) is not record:  # it was let go of, here or by what ended before
-                continue
-            if record.owner == lost:
-                if record.value is None or (type(record.value) is Remote and record.kept is None):
-                    self._release_contents(record)
-                    record.pulling = record.value = None
-                    self.storage.forget(record.id)
-                    self._orphaned(record)
-                else:
-                    self.collect(record)
-            elif record.pulling == lost:
-                self.copies.missing(record.id, lost)
-            elif record.owner == self.place:
-                self.copies.lost_copy(record, lost)
+    def owner_lost(self, record: ObjectRecord) -> None:
+        """Its owner is lost: it stays as far as it can be read here."""
+        if record.value is None or (type(record.value) is Remote and record.kept is None):
+            self._release_contents(record)
+            record.pulling = record.value = None
+            self.storage.forget(record.id)
+            self._orphaned(record)
+        else:
+            self.collect(record)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from labray.ids import ClientID
-from labray.node.durations import Durations
+from labray.ids import ClientID, ObjectID
 from labray.node.tasks import TaskRecord
 from labray.node.worker import Worker
 
@@ -14,6 +13,26 @@ PIPE_LIMIT = 64
 """Of tasks that were sent to a worker, with the one that runs."""
 WORTH_MOVING_S = 200e-6  # less is done before it has moved
 LONG_S = 0.005  # a task that has run this long holds up those behind it
+MEMORY = 0.25  # weight of the newest duration in a function's estimate
+
+
+class Durations:
+    """How many seconds tasks took of late, by their function (or name, without one): so many are expected next."""
+
+    def __init__(self) -> None:
+        self.recent: dict[ObjectID, float] = {}
+
+    def estimate(self, task: TaskRecord) -> float | None:
+        """By the recent durations of its function; None if there are none."""
+        function = task.spec.function
+        return self.recent.get(function.id if function is not None else ObjectID(task.spec.name))
+
+    def learn(self, task: TaskRecord, seconds: float) -> None:
+        """It took so long."""
+        function = task.spec.function
+        key = function.id if function is not None else ObjectID(task.spec.name)
+        before = self.recent.get(key)
+        self.recent[key] = seconds if before is None else before + MEMORY * (seconds - before)
 
 
 def room_behind(

@@ -7,8 +7,8 @@ from heapq import heappop, heappush
 from typing import overload
 
 from labray.messages import Demand
-from labray.node.tasks import State, TaskRecord
-from labray.schedulers.interface import OVERTAKEN, Task
+from labray.node.tasks import ReadyCount, State, TaskRecord
+from labray.scheduling import OVERTAKEN, Task
 
 Entry = tuple[float, int, int, TaskRecord]
 """Priority, order of arrival here, and a ticket that tells a task's latest entry from the ghosts it left."""
@@ -29,20 +29,21 @@ def alive(entry: Entry) -> bool:
     return task.state is State.READY and task.ticket == ticket
 
 
-class ReadyQueue:
-    """A heap per shape. A task that was withdrawn or forwarded is skipped when its turn comes.
+class ReadyQueue(ReadyCount):
+    """A heap per shape. The entry of a task that is not READY any more is a ghost, skipped when its turn comes.
+
+    stirred: something has changed since all that could be sent was sent.
 
     urgent: what blocked tasks wait for is in a second heap as well, the latest that somebody came to wait for first.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.shapes: dict[Demand, list[Entry]] = {}
         self.urgent: dict[Demand, list[Entry]] = {}
-        self.size = 0
         self.tickets = 0
         self.stuck: dict[Demand, Stuck] = {}
         self.overdue = False  # one of these was overtaken OVERTAKEN times
-        self.stirred = False  # since all that could be sent was sent
 
     def __len__(self) -> int:
         return self.size
@@ -54,6 +55,7 @@ class ReadyQueue:
         task.ticket = self.tickets = self.tickets + 1
         heappush(heap, (task.priority, task.seq, task.ticket, task))
         self.size += 1
+        task.ready = self
         if task.wanted:
             self._hasten(task)
         _, _, ticket, first = heap[0]  # behind one that must wait, it waits too
@@ -96,6 +98,7 @@ class ReadyQueue:
     def take(self, task: TaskRecord) -> TaskRecord:
         """Remove what `first` or `first_urgent` gave. The caller changes its state: what is left of it is a ghost."""
         self.size -= 1
+        task.ready = None
         shape = task.spec.demand
         entry = (task.priority, task.seq, task.ticket, task)
         if self.shapes[shape][0][2] == task.ticket:
@@ -117,12 +120,6 @@ class ReadyQueue:
             if heap and heap[0] < entry:
                 stuck.overtaken += 1
                 self.overdue = self.overdue or stuck.overtaken >= OVERTAKEN
-
-    def withdraw(self, task: TaskRecord) -> None:
-        """The caller has changed its state: the entry is a ghost that `first` skips."""
-        assert task.state is not State.READY
-        self.size -= 1
-        self.stirred = True
 
     def in_order(self) -> list[TaskRecord]:
         entries = [e for heap in self.shapes.values() for e in heap if alive(e)]

@@ -5,10 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from labray.ids import ClientID, ObjectID, TaskID
-from labray.messages import NO_ANSWER, Failed, Get, Inline, Ready, Ref, Value, Values, Wait
+from labray.messages import (
+    NO_ANSWER,
+    Drop,
+    Failed,
+    Get,
+    Inline,
+    Pin,
+    Put,
+    Ready,
+    Ref,
+    Remote,
+    Stored,
+    Unpin,
+    Value,
+    Values,
+    Wait,
+)
 from labray.node.desk import Desk
 from labray.node.objects import ObjectTable
-from labray.node.records import ObjectRecord
+from labray.node.records import ObjectRecord, size_of
+from labray.node.storage import Storage
 from labray.node.tasks import BY_GUESS
 
 
@@ -48,12 +65,14 @@ class Desks:
     def __init__(
         self,
         desk: Desk,
+        storage: Storage,
         objects: ObjectTable,
         block: Callable[[Request], bool],
         unblock: Callable[[ClientID, TaskID], None],
         left: Callable[[ClientID], None],
     ) -> None:
         self.desk = desk
+        self.storage = storage
         self.objects = objects
         self.clients: dict[ClientID, Client] = {}
         self.block = block
@@ -63,6 +82,7 @@ class Desks:
 
     def join(self, id: ClientID) -> None:
         self.clients[id] = Client(id)
+        self.storage.joined(id)
 
     def leave(self, id: ClientID) -> None:
         """A client is gone, and with it its requests, views and handles."""
@@ -73,7 +93,7 @@ class Desks:
         client.requests.clear()
         for request in requests:
             self._wait_no_more(request)
-        self.objects.storage.left(id)
+        self.storage.left(id)
         for object_id, count in client.pins.items():
             self.objects.unpin(object_id, count)
         for object_id, count in client.given.items():
@@ -86,9 +106,26 @@ class Desks:
         self.objects.hold(ref)
         client.given[ref.id] = client.given.get(ref.id, 0) + 1
 
-    def drop(self, id: ClientID, ids: Iterable[tuple[ObjectID, int]]) -> None:
+    def put(self, id: ClientID, message: Put) -> None:
+        """A function is held once more, for ever."""
+        value = message.value
+        record = self.objects.own(message.id, holds=2 if message.function else 1)
+        self.clients[id].given[message.id] = 1
+        refs = value.payload.refs if type(value) is Inline else value.refs  # type: ignore[union-attr]
+        for ref in refs:
+            self.objects.hold(ref)
+        if type(value) is Stored:
+            self.desk.note("put", message.id, (message.parent, value.size))
+            self.objects.settle(record, Remote(value.size, (self.desk.place,), refs), value)
+        else:
+            # How large pickled code is depends on whether it was compiled now or read from a cache: not the trace's.
+            size = 0 if message.function else size_of(value)
+            self.desk.note("put", message.id, (message.parent, size))
+            self.objects.settle(record, value)  # type: ignore[arg-type]
+
+    def drop(self, id: ClientID, message: Drop) -> None:
         client = self.clients[id]
-        for object_id, count in ids:
+        for object_id, count in message.ids:
             left = client.given.pop(object_id, 0) - count
             assert left >= 0, f"{id} drops {object_id} more often than it was given"
             if left:
@@ -98,12 +135,15 @@ class Desks:
     def pin(self, client: Client, id: ObjectID) -> None:
         self.objects.records[id].pins += 1
         client.pins[id] = client.pins.get(id, 0) + 1
-        self.objects.storage.account.touched(id)
+        self.storage.account.touched(id)
 
-    def pinned(self, id: ClientID, ids: Iterable[ObjectID]) -> None:
+    def pinned(self, id: ClientID, message: Pin) -> None:
         """It views these unasked. It has a handle of each, so there is a record; the block may have moved meanwhile."""
-        for object_id in ids:
+        for object_id in message.ids:
             self.pin(self.clients[id], object_id)
+
+    def unpinned(self, id: ClientID, message: Unpin) -> None:
+        self.unpin(id, message.ids)
 
     def unpin(self, id: ClientID, ids: Iterable[tuple[ObjectID, int]]) -> None:
         client = self.clients[id]
@@ -133,7 +173,7 @@ class Desks:
         self._fetch(self._open(client, message), records)
 
     def _fetch(self, request: Request, records: list[ObjectRecord]) -> None:
-        if (error := self.objects.storage.too_much(request.client.id, records)) is not None:
+        if (error := self.storage.too_much(request.client.id, records)) is not None:
             self._close(request)
             self.desk.send(request.client.id, Values(request.message.request, (Failed(error),)))
             return
@@ -233,7 +273,7 @@ class Desks:
         self.desk.note(what, client.id, (since, count, tuple([ref.id for ref in message.refs])))
 
     def abandon(self, id: ClientID, number: int) -> None:
-        self.objects.storage.abandoned(id, number)
+        self.storage.abandoned(id, number)
         request = self.clients[id].requests.get(number)
         if request is not None:
             self._close(request)

@@ -10,20 +10,17 @@ times. As each time is twice the last at least, it begins as soon as that is lon
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from labray.messages import Demand
+from labray.node.processes import Processes
 from labray.node.queue import Stuck
-from labray.schedulers.interface import OVERTAKEN
-
-if TYPE_CHECKING:
-    from labray.node.workers import Pool
+from labray.scheduling import OVERTAKEN
 
 
 class Reservation:
     """The one of a node. kept: for which shape there is one at this moment."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Processes) -> None:
         self.pool = pool
         self.kept: Demand | None = None
         self._for: Stuck | None = None  # whose alarm is set

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import Protocol
 
-from labray.ids import ObjectID, TaskID, order_of
-from labray.messages import Demand, ErrorInfo
+from labray.ids import ObjectID, Place, TaskID, order_of
+from labray.messages import ActorLost, Demand, ErrorInfo, StopActor
 from labray.node.desk import Desk
+from labray.node.task_table import TaskTable
 from labray.node.tasks import State, TaskRecord
 from labray.node.worker import Worker
 from labray.node.workers import Pool
@@ -39,26 +39,27 @@ class Resident:
         self.turn: list[tuple[int, TaskID]] = []
 
 
-class Host(Protocol):
-    """What the rest of the node does about an actor's calls."""
-
-    def bounce(self, task: TaskRecord) -> None: ...
-
-    def lost_call(self, task: TaskRecord, error: ErrorInfo) -> None: ...
-
-    def actor_gone(self, resident: Resident, error: ErrorInfo) -> None: ...
-
-    def constructor_gone(self, creation: TaskRecord) -> None: ...
-
-    def call_in(self, task: TaskRecord) -> bool: ...
-
-
 class Residents:
-    def __init__(self, desk: Desk, pool: Pool, host: Host, memory_is_short: Callable[[], bool]) -> None:
-        self.memory_is_short = memory_is_short
+    """By the actor's id.
+
+    memory_is_short: whether somebody waits for room in the store. bounce: sends a call back to who submitted it.
+    lost_call: a call that had begun is lost. call_in: whether the arguments of a call that is in turn are in memory; if
+    not it is in turn again when they are. own_died: the process of an actor that is owned here is gone.
+    """
+
+    def __init__(
+        self, desk: Desk, table: TaskTable, pool: Pool, memory_is_short: Callable[[], bool],
+        bounce: Callable[[TaskRecord], None], lost_call: Callable[[TaskRecord, ErrorInfo], None],
+        call_in: Callable[[TaskRecord], bool], own_died: Callable[[ObjectID, int, ErrorInfo], None],
+    ) -> None:  # fmt: skip
         self.desk = desk
+        self.table = table
         self.pool = pool
-        self.host = host
+        self.memory_is_short = memory_is_short
+        self.bounce = bounce
+        self.lost_call = lost_call
+        self.call_in = call_in
+        self.own_died = own_died
         self.here: dict[ObjectID, Resident] = {}
 
     def moves_in(self, creation: TaskRecord, worker: Worker) -> None:
@@ -88,7 +89,7 @@ class Residents:
         assert task.spec.actor is not None
         resident = self.here.get(task.spec.actor.id)
         if resident is None:
-            self.host.bounce(task)
+            self.bounce(task)
             return
         self._line_up(resident, task)
 
@@ -146,7 +147,7 @@ class Residents:
                 ):  # it would pin its arguments long before it begins
                     heappush(resident.turn, (seq, submitter))
                     break
-                if not self.host.call_in(lane[0]):
+                if not self.call_in(lane[0]):
                     continue
             self.pool.send(lane.popleft(), worker)
             if not lane:
@@ -177,6 +178,9 @@ class Residents:
 
     # ------------------------------------------------------------ ends
 
+    def stop_actor(self, sender: Place, x: StopActor) -> None:
+        self.stop(x.actor, x.attempt, x.error)
+
     def stop(self, id: ObjectID, attempt: int, error: ErrorInfo | None) -> None:
         """Its owner wants it gone: out of scope (no error: nobody can be waiting for it) or killed."""
         resident = self.here.get(id)
@@ -187,8 +191,21 @@ class Residents:
 
     def _end(self, resident: Resident, error: ErrorInfo, force: bool = True) -> None:
         self.pool.stop(resident.worker, force)
-        self.host.constructor_gone(resident.creation)
+        self._constructor_gone(resident.creation)
         self.clear(resident, error)
+
+    def _constructor_gone(self, creation: TaskRecord) -> None:
+        """The process that ran another place's constructor is gone, and the owner knows."""
+        if not creation.mine and creation.state is not State.OVER:
+            creation.step(State.OVER)
+            self.table.forget(creation)
+
+    def owner_lost(self, lost: Place) -> None:
+        """The actors of a lost owner die with it."""
+        for resident in list(self.here.values()):
+            if resident.creation.spec.owner == lost:
+                error = ErrorInfo("actor_died", f"the actor {resident.id} died with its owner, {lost}.")
+                self.stop(resident.id, resident.creation.attempt, error)
 
     def clear(self, resident: Resident, error: ErrorInfo, begun: tuple[TaskID, ...] | None = None) -> None:
         """Its process is gone: the calls that it had begun (None: all it was sent) are lost, others go back."""
@@ -197,25 +214,30 @@ class Residents:
         resident.worker.clear()
         for task in lost:
             if task.spec.kind == "method":
-                self.host.lost_call(task, error)
+                self.lost_call(task, error)
         for task in sorted(unbegun + waiting, key=lambda t: t.seq):
             if task.state is State.OVER:  # it needed a call that has just ended in an error
                 continue
             if task.state is State.PIPED:
                 task.step(State.CALLING)
-            self.host.bounce(task)
+            self.bounce(task)
 
     def crashed(self, worker: Worker, reason: str, begun: tuple[TaskID, ...] | None) -> None:
         """Its process died by itself."""
         assert worker.actor is not None
         resident = self.here[worker.actor]
         spec = resident.creation.spec
-        again = spec.retries < 0 or resident.creation.attempt < spec.retries
+        again = resident.creation.may_retry()
         error = ErrorInfo(
             "actor_unavailable" if again else "actor_died",
             f"the actor {spec.name} ({resident.id}) died: {reason}."
             + (" It is being restarted; the call may or may not have run." if again else ""),
         )
         del self.here[resident.id]
-        self.host.actor_gone(resident, error)  # first: the calls that go back ask the owner where it is now
+        creation = resident.creation  # it first: the calls that go back ask the owner where it is now
+        if creation.mine:
+            self.own_died(resident.id, creation.attempt, error)
+        else:
+            self.desk.send(creation.spec.owner, ActorLost(resident.id, creation.attempt, error))
+            self._constructor_gone(creation)
         self.clear(resident, error, begun)

@@ -8,26 +8,18 @@ ended for ever. (Ray's policy: grouped by owner, last in first out.)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from labray.ids import ClientID, TaskID
-from labray.messages import End, ErrorInfo, MemoryShort
-from labray.node.losses import worker_lost
-from labray.node.tasks import State, TaskRecord
+from labray.messages import End, MemoryShort
+from labray.node.desk import Desk
+from labray.node.residents import Residents
 from labray.node.worker import Verdict, Worker
+from labray.node.workers import Pool
 
-if TYPE_CHECKING:
-    from labray.node.node import Node
-
-OUT_OF_MEMORY = "out_of_memory"
 IDLE_BYTES = 100_000_000
 """What a process that does nothing may keep of what its tasks have left behind."""
-AGAIN_S = 1.0
-"""Until the first retry; twice as long each time, since what was too much is so for a while. Ray: the same."""
-LONGEST_S = 60.0
 
 
 class Candidate(Struct, frozen=True):
@@ -55,13 +47,14 @@ def choose(candidates: Sequence[Candidate]) -> tuple[Candidate, bool] | None:
 class Shortage:
     """What a node does about it."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.desk = node.desk
+    def __init__(self, desk: Desk, pool: Pool, residents: Residents) -> None:
+        self.desk = desk
+        self.pool = pool
+        self.residents = residents
 
-    def relieve(self, message: MemoryShort) -> None:
-        """End one process."""
-        pool = self.node.pool
+    def relieve(self, sender: str, message: MemoryShort) -> None:
+        """End one process. Its loss is seen to when the world tells of it (losses.py)."""
+        pool = self.pool
         size = {client: had for client, _, had in message.sizes}
         idle = max(pool.idle, key=lambda worker: size.get(worker.id, 0), default=None)
         if idle is not None and size.get(idle.id, 0) >= IDLE_BYTES:
@@ -76,21 +69,14 @@ class Shortage:
         pool.workers[chosen.worker].verdict = Verdict(why, again)
         self.desk.do(End(chosen.worker))
 
-    def carried_out(self, worker: Worker, verdict: Verdict, begun: tuple[TaskID, ...] | None) -> None:
-        """It is dead: what it had begun ends in that, or is tried again; what only waited there is not touched."""
-        ran, _ = worker.parted(begun)
-        name = f"task {ran[-1].id} ({ran[-1].spec.name})" if ran else f"the actor {worker.actor}"
-        error = ErrorInfo(OUT_OF_MEMORY, f"{name} {verdict.why}")
-        worker_lost(self.node, worker, error.message, begun, error, final=not verdict.again)
-
     def _candidate(self, worker: Worker) -> Candidate:
         if worker.actor is not None:
-            creation = self.node.residents.here[worker.actor].creation
-            spec, used = creation.spec, creation.attempt
-            return Candidate(worker.id, spec.parent, spec.retries < 0 or used < spec.retries, worker.since)
+            creation = self.residents.here[worker.actor].creation
+            return Candidate(worker.id, creation.spec.parent, creation.may_retry(), worker.since)
+        sent = worker.sent()
         wanted = all(
-            task.spec.retries != 0 and task.cancelled is None for task in worker.sent()
-        )  # any may run
+            task.spec.retries != 0 and task.cancelled is None for task in sent
+        )  # any of them may run
         (runs,) = worker.running.values()
         return Candidate(worker.id, runs.spec.parent, wanted, worker.since)
 
@@ -98,22 +84,8 @@ class Shortage:
         """Who had how much, the largest first."""
         lines = []
         for client, pid, size in sorted(message.sizes, key=lambda each: (-each[2], each[0])):
-            worker = self.node.pool.workers.get(client)
+            worker = self.pool.workers.get(client)
             runs = () if worker is None else worker.running.values()
             does = ", ".join([task.spec.name for task in runs]) or "idle"
             lines.append(f"  {size / 1e6:10.1f} MB  process {pid}  {client}  {does}")
         return "\n".join(lines)
-
-    # ------------------------------------------------------------ at the owner
-
-    def again_later(self, task: TaskRecord) -> None:
-        """Its process was ended for its memory: this uses up no retry, and is tried again in a while."""
-        task.excused += 1
-        task.at = task.via = None
-        task.step(State.WAITING)
-        delay = min(AGAIN_S * 2.0 ** (task.excused - 1), LONGEST_S)
-        self.desk.after(delay, partial(self._again, task, task.attempt))
-
-    def _again(self, task: TaskRecord, attempt: int) -> None:
-        if self.node.custody.tasks.get(task.id) is task and task.attempt == attempt:
-            self.node.endings.again(task)

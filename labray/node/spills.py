@@ -8,62 +8,44 @@ written stays where it is, and what cannot be read is lost as a copy on a dead n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from labray.ids import ObjectID, Place, is_put
-from labray.messages import (
-    Copied,
-    Dropped,
-    ErrorInfo,
-    Free,
-    Remote,
-    Restore,
-    Restored,
-    Spare,
-    Spared,
-    Spill,
-    Spilled,
-)
+from labray.messages import Copied, Dropped, ErrorInfo, Free, Remote, Restored, Spare, Spared, Spill, Spilled
 from labray.node.claims import Order
+from labray.node.copies import Copies
+from labray.node.desk import Desk
+from labray.node.objects import ObjectTable
 from labray.node.records import ObjectRecord
-
-if TYPE_CHECKING:
-    from labray.node.storage import Storage
+from labray.node.storage import Storage
 
 AGAIN_S = 1.0  # after so long a disk that has failed is tried again
 
 
 class Spills:
-    """spilling, restoring: what the world is at. asked: copies whose owner has been asked whether they may go.
+    """trouble: what the disk said when it last failed, until it works again."""
 
-    trouble: what the disk said when it last failed, until it works again.
-    """
-
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, desk: Desk, storage: Storage, objects: ObjectTable, copies: Copies) -> None:
+        self.desk = desk
         self.storage = storage
-        self.node = storage.node
-        self.desk = storage.desk
-        self.place = storage.place
-        self.spilling: dict[ObjectID, int] = {}
-        self.asked: dict[ObjectID, int] = {}
-        self.restoring: dict[ObjectID, int] = {}
-        self.any_left = False  # has anything ever been sent out of memory
+        self.objects = objects
+        self.copies = copies
+        self.place = desk.place
         self.trouble: str | None = None
         self._tried = 0.0
-
-    def leaving(self) -> int:
-        """Bytes on their way out."""
-        return sum(self.spilling.values()) + sum(self.asked.values())
 
     # ------------------------------------------------------------ out
 
     def victims(self, mine: Order, order: dict[ObjectID, Order]) -> Iterator[ObjectRecord]:
         """What may go for a claim: nobody's first, then what others behind it wait for, the last of them first."""
-        records = self.node.objects.records
+        records = self.objects.records
         later = []
         for id in list(self.storage.account.held):
             record = records[id]
-            if record.pins or id in self.asked or (record.spilled is None and not self._may_leave(record)):
+            if (
+                record.pins
+                or id in self.storage.asked
+                or (record.spilled is None and not self._may_leave(record))
+            ):
                 continue
             needed = order.get(id)
             if needed is None:
@@ -103,29 +85,29 @@ class Spills:
                 record.value = Remote(size, places, record.value.refs)
                 self.drop(record, "evicted")
                 return size
-            self.asked[record.id] = size
+            self.storage.asked[record.id] = size
             self.desk.send(record.owner, Spare(record.id))
             return 0
         record.pins += 1
         self._tried = self.desk.now
-        self.spilling[record.id] = size
+        self.storage.spilling[record.id] = size
         self.desk.do(Spill(record.id, record.local))
         return 0
 
     def drop(self, record: ObjectRecord, how: str) -> None:
         """Nobody here uses it, and it is elsewhere, or on disk."""
         assert record.local is not None and not record.pins
-        self.any_left = True
+        self.storage.any_left = True
         local = record.local
         keep = self.storage.removed(record, False)
         record.local = None
         self.desk.note(how, record.id, local.size)
         self.desk.do(Free(record.id, local, keep))
 
-    def spilled(self, x: Spilled) -> None:
+    def spilled(self, sender: str, x: Spilled) -> None:
         """It is on disk, or it is not. It may have come into use meanwhile, or have been freed."""
-        record = self.node.objects.records[x.id]
-        del self.spilling[x.id]
+        record = self.objects.records[x.id]
+        del self.storage.spilling[x.id]
         if x.value is None:
             self.trouble = x.error
         else:
@@ -136,53 +118,46 @@ class Spills:
                 record.pins = 0
                 self.drop(record, "spilled")
                 record.pins = 1
-        self.node.objects.unpin(x.id, 1)
+        self.objects.unpin(x.id, 1)
         self.storage.stir()
 
     # ------------------------------------------------------------ and back
 
-    def restore(self, record: ObjectRecord) -> None:
-        """There is room for it now."""
-        assert record.spilled is not None
-        record.pins += 1
-        self.restoring[record.id] = record.spilled.size
-        self.desk.do(Restore(record.id, record.spilled))
-
-    def restored(self, x: Restored) -> None:
-        record = self.node.objects.records.get(x.id)
+    def restored(self, sender: str, x: Restored) -> None:
+        record = self.objects.records.get(x.id)
         if (
-            x.id not in self.restoring or record is None
+            x.id not in self.storage.restoring or record is None
         ):  # a pulled copy that found no memory, or one sent from disk
             if x.lost and record is not None and record.spilled is not None and record.owner != "":
                 self._lost(record, x.error)
             else:
                 self._no_memory(x)
             return
-        del self.restoring[x.id]
+        del self.storage.restoring[x.id]
         if x.value is not None:
             record.local = x.value
             self.storage.stored(record)
             self.storage.progress = self.desk.now
             self.desk.note("restored", x.id, x.value.size)
             self.desk.stored(x.id, x.value.size)
-            self.node.objects.now_local(record)
+            self.objects.now_local(record)
         else:
             self.storage.account.withdraw(self.place, x.id)
             if not x.lost:
-                self.node.objects.deny(x.id, ErrorInfo("store_full", x.error))
+                self.objects.deny(x.id, ErrorInfo("store_full", x.error))
             elif record.owner != "":
                 self._lost(record, x.error)
-        if self.node.objects.records.get(x.id) is record:
-            self.node.objects.unpin(x.id, 1)
+        if self.objects.records.get(x.id) is record:
+            self.objects.unpin(x.id, 1)
         self.storage.stir()
 
     def _no_memory(self, x: Restored) -> None:
-        record = self.node.objects.records.get(x.id)
+        record = self.objects.records.get(x.id)
         self.storage.account.withdraw(self.place, x.id)
         if record is not None and record.pulling is not None:
             record.pulling = None
-            self.node.objects.deny(x.id, ErrorInfo("store_full", x.error))
-            self.node.objects.collect(record)
+            self.objects.deny(x.id, ErrorInfo("store_full", x.error))
+            self.objects.collect(record)
 
     def _lost(self, record: ObjectRecord, why: str) -> None:
         """The copy on disk cannot be read: other copies serve, or it is made again, or it is lost."""
@@ -192,30 +167,18 @@ class Spills:
         record.spilled = None
         if record.local is not None:
             return
-        copies = self.node.objects.copies
         if record.owner == self.place:
-            copies.lost_copy(record, self.place, error)
+            self.copies.lost_copy(record, self.place, error)
         else:
             self.desk.send(record.owner, Dropped(record.id, error))
-            copies.ask_anew(record)
+            self.copies.ask_anew(record)
 
     # ------------------------------------------------------------ may a copy go?
 
-    def spare(self, id: ObjectID, at: Place) -> None:
-        """At the owner: a place would like to drop its copy."""
-        record = self.node.objects.records.get(id)
-        granted = False
-        if record is not None and type(record.value) is Remote:
-            left = tuple(place for place in record.value.places if place != at)
-            if any(place not in self.desk.dead for place in left):
-                granted = True
-                record.value = Remote(record.value.size, left, record.value.refs)
-        self.desk.send(at, Spared(id, granted))
-
-    def spared(self, x: Spared, owner: Place) -> None:
+    def spared(self, owner: Place, x: Spared) -> None:
         """The owner's answer. It may be in use again by now."""
-        asked = self.asked.pop(x.id, None)
-        record = self.node.objects.records.get(x.id)
+        asked = self.storage.asked.pop(x.id, None)
+        record = self.objects.records.get(x.id)
         if record is None or record.local is None:
             return
         if not x.granted:
@@ -225,17 +188,11 @@ class Spills:
         else:
             self.drop(record, "evicted")
             self.storage.progress = self.desk.now
-            self.node.objects.collect(record)
+            self.objects.collect(record)
         self.storage.stir()
-
-    def dropped(self, x: Dropped, at: Place) -> None:
-        """At the owner: a copy is lost."""
-        record = self.node.objects.records.get(x.id)
-        if record is not None:
-            self.node.objects.copies.lost_copy(record, at, x.error)
 
     def place_lost(self, lost: Place) -> None:
         """It will not answer."""
-        for id in [id for id in self.asked if self.node.objects.records[id].owner == lost]:
-            del self.asked[id]
+        for id in [id for id in self.storage.asked if self.objects.records[id].owner == lost]:
+            del self.storage.asked[id]
         self.storage.stir()

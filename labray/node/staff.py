@@ -8,14 +8,10 @@ process when PATIENCE_S is over, and twice as many each time after that: they ma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from labray.messages import UNIT, Demand, Warn
+from labray.node.processes import Processes
+from labray.node.tasks import TaskRecord
 from labray.node.worker import Worker
-
-if TYPE_CHECKING:
-    from labray.node.tasks import TaskRecord
-    from labray.node.workers import Pool
 
 PATIENCE_S = 0.05
 """A process costs about 20 ms of CPU (experiments.micro); most gets of a running task are over by then."""
@@ -28,20 +24,17 @@ RESERVE = 64
 
 
 class Staff:
-    """Of one pool. blocked: the workers whose task waits, and the number of its request; who came to wait last is last.
+    """Of one node. limit: of processes. spare: so many are kept however long they have nothing to do."""
 
-    limit: of processes. spare: so many are kept however long they have nothing to do.
-    """
-
-    def __init__(self, pool: Pool, limit: int | None, prestart: int) -> None:
+    def __init__(self, pool: Processes, limit: int | None, prestart: int) -> None:
         self.pool = pool
         self.desk = pool.desk
         self.limit = limit = max(MAX_WORKERS, 2 * prestart) if limit is None else limit
         self.prestart = min(prestart, limit)
         self.spare = min(max(2 * prestart, 4), limit)
         self.cpus = max(1, pool.resources.totals.get("CPU", 0) // UNIT)
-        self.blocked: dict[str, int] = {}
-        self.ahead: dict[str, None] = {}  # the busy ones that run what a blocked task waits for
+        self.blocked = pool.blocked
+        self.ahead = pool.ahead
         self.holding = False  # something is held back, and the alarm is set
         self.granted, self.wave = 0, 1  # starts that are due to patience, and how many will be next time
         self.retiring = False

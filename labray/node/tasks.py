@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from labray.ids import DRIVER, ClientID, Place, TaskID
 from labray.messages import ErrorInfo, Failed, Inline, Ref, Remote, Spec
-from labray.schedulers.interface import Task
+from labray.scheduling import Task
 
 
 class State(IntEnum):
@@ -36,6 +36,25 @@ STEPS: dict[State, tuple[State, ...]] = {
 LEGAL = frozenset((a, b) for a, after in STEPS.items() for b in after)
 
 
+UNDECIDED = (State.HELD, State.FETCHING, State.READY)
+"""A task in one of these is its agent's to pass on."""
+
+
+class ReadyCount:
+    """How many tasks of a node are READY, and whether something has changed for them since they were looked at."""
+
+    __slots__ = ("size", "stirred")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.stirred = False
+
+    def left(self) -> None:
+        """A task is not ready any more, for another reason than that it was sent to a worker."""
+        self.size -= 1
+        self.stirred = True
+
+
 BY_GUESS = 1
 """Of a task of another place whose parent is a task: it is taken to be waited for, as most are."""
 
@@ -48,7 +67,7 @@ class TaskRecord:
     via: who said so, if it was not that place itself. cancelled: (force, recursive).
     excused: attempts that use up no retry. uncertain: of a call that was lost with its actor's place, what it ends in
     if the actor lives on. wanted: the request of a blocked task that was the first to wait for this one (requests are
-    numbered from 2 on), BY_GUESS, or 0.
+    numbered from 2 on), BY_GUESS, or 0. ready: while it is READY, the count that it is in.
     """
 
     __slots__ = (
@@ -65,6 +84,7 @@ class TaskRecord:
         "mine",
         "missing",
         "priority",
+        "ready",
         "seq",
         "spec",
         "state",
@@ -91,6 +111,7 @@ class TaskRecord:
         self.priority = 0.0
         self.known: tuple[Inline | Failed | Remote, ...] = ()
         self.fact: Task | None = None
+        self.ready: ReadyCount | None = None
         self.at: Place | None = None
         self.via: Place | None = None
         self.worker: ClientID | None = None
@@ -104,6 +125,15 @@ class TaskRecord:
         if (self.state, state) not in LEGAL:
             raise AssertionError(f"task {self.id} cannot go from {self.state.name} to {state.name}")
         self.state = state
+        if (
+            self.ready is not None
+        ):  # what is done whenever READY is left: its entry in the queue is now a ghost
+            self.ready.left()
+            self.ready = None
+
+    def may_retry(self) -> bool:
+        """Whether there may be another attempt, should this one be lost."""
+        return retries_left(self.spec, self.attempt, self.excused)
 
     def excuse(self) -> None:
         """The attempt is lost where nothing runs: it uses up no retry, of which there must be some."""
@@ -113,7 +143,18 @@ class TaskRecord:
         return f"<{self.spec.name} {self.id} #{self.attempt} {self.state.name}>"
 
 
+def retries_left(spec: Spec, attempt: int, excused: int) -> bool:
+    """Whether what is in this attempt may have another: attempts that are excused use up no retry."""
+    return spec.retries < 0 or attempt - excused < spec.retries
+
+
 def pinned(spec: Spec) -> tuple[Ref, ...]:
     """What a task needs until it is over. (Code is never freed.)"""
     refs = spec.deps + spec.args.refs if spec.deps or spec.args.refs else ()
     return (*refs, spec.actor) if spec.actor is not None else refs
+
+
+def borrowed(task: TaskRecord) -> list[Ref]:
+    """Its arguments that did not come along with it."""
+    known = task.known or (None,) * len(task.spec.deps)
+    return [ref for ref, value in zip(task.spec.deps, known, strict=True) if type(value) is not Inline]

@@ -6,19 +6,22 @@ unless another of the same cannot either is stuck, and among those who are stuck
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 from labray.ids import ObjectID, TaskID, creator
 from labray.messages import Demand, Get, Holders, Ref, Waits
-from labray.node.keepers import KEPT, keepers, lasting
-from labray.node.keepers import told as kept_for_life
+from labray.node.callers import Callers
+from labray.node.creations import Creations
+from labray.node.desk import Desk
+from labray.node.keepers import keepers
+from labray.node.naming import Naming
+from labray.node.objects import ObjectTable
+from labray.node.requests import Desks, Request
+from labray.node.residents import Residents
+from labray.node.task_table import TaskTable
 from labray.node.tasks import State, TaskRecord
-
-if TYPE_CHECKING:
-    from labray.node.node import Node
-    from labray.node.requests import Request
-    from labray.node.worker import Worker
+from labray.node.worker import Worker
+from labray.node.workers import Pool
 
 MOST = 100
 """Of what one task waits for: more is more to send, and a cycle through all but the first hundred is rare."""
@@ -29,113 +32,152 @@ LINES = 50
 # ---------------------------------------------------------------- what a node knows
 
 
-def asking(node: Node) -> list[Waits]:
-    """The running tasks here that cannot go on before a get or wait is answered."""
-    found = (_asks(node, request) for request in requests(node))
-    return [wait for wait in found if wait is not None]
+class WaitsKnown:
+    """Read off this node's tables."""
 
+    def __init__(
+        self, desk: Desk, objects: ObjectTable, clients: Desks, table: TaskTable, pool: Pool, callers: Callers,
+        residents: Residents, creations: Creations, naming: Naming,
+    ) -> None:  # fmt: skip
+        self.desk = desk
+        self.objects = objects
+        self.clients = clients
+        self.table = table
+        self.pool = pool
+        self.callers = callers
+        self.residents = residents
+        self.creations = creations
+        self.naming = naming
 
-def requests(node: Node) -> Iterable[Request]:
-    """The open requests without which a task here cannot go on."""
-    for client in node.clients.clients.values():
-        for request in client.requests.values():
-            if request.message.task is not None:
-                yield request
+    def asking(self) -> list[Waits]:
+        """The running tasks here that cannot go on before a get or wait is answered."""
+        found = (self._asks(request) for request in self.requests())
+        return [wait for wait in found if wait is not None]
 
+    def requests(self) -> Iterable[Request]:
+        """The open requests without which a task here cannot go on."""
+        for client in self.clients.clients.values():
+            for request in client.requests.values():
+                if request.message.task is not None:
+                    yield request
 
-def _asks(node: Node, request: Request) -> Waits | None:
-    worker = node.pool.workers.get(request.client.id)
-    message = request.message
-    task = worker.find(message.task) if worker is not None and message.task is not None else None
-    if task is None:
-        return None
-    absent = _absent(node, message.refs)
-    if type(message) is Get:
-        how, absent, count = "get", absent[:MOST], min(len(absent), MOST)
-    else:
-        how, count = "wait", message.count - (len(message.refs) - len(absent))  # type: ignore[union-attr]
-    if count <= 0 or len(absent) > MOST:
-        return None
-    mark = f"{task.attempt} {request.client.id} {message.request}"
-    return Waits(task.id, task.spec.name, node.place, f"waits in {how}() for", absent, count, mark)
+    def _asks(self, request: Request) -> Waits | None:
+        worker = self.pool.workers.get(request.client.id)
+        message = request.message
+        task = worker.find(message.task) if worker is not None and message.task is not None else None
+        if task is None:
+            return None
+        absent = self._absent(message.refs)
+        if type(message) is Get:
+            how, absent, count = "get", absent[:MOST], min(len(absent), MOST)
+        else:
+            how, count = "wait", message.count - (len(message.refs) - len(absent))  # type: ignore[union-attr]
+        if count <= 0 or len(absent) > MOST:
+            return None
+        mark = f"{task.attempt} {request.client.id} {message.request}"
+        return Waits(task.id, task.spec.name, self.desk.place, f"waits in {how}() for", absent, count, mark)
 
-
-def waiting(node: Node, task: TaskRecord) -> Waits | None:
-    """What a task here that does not run waits for, if that is for other tasks."""
-    how, of, demand, attempt, count = (
-        "needs the result of",
-        tuple[str, ...](),
-        Demand(()),
-        f"{task.attempt}",
-        MOST,
-    )
-    if task.state is State.READY and node.pool.staff.full():
-        how, of = (
-            "needs a process, one of",
-            tuple(who for w in node.pool.workers.values() if (who := _who(w))),
+    def waiting(self, task: TaskRecord) -> Waits | None:
+        """What a task here that does not run waits for, if that is for other tasks."""
+        how, of, demand, attempt, count = (
+            "needs the result of",
+            tuple[str, ...](),
+            Demand(()),
+            f"{task.attempt}",
+            MOST,
         )
-        return Waits(task.id, task.spec.name, node.place, how, of, 1, attempt)
-    if task.state is State.WAITING:
-        of = _absent(node, task.spec.deps)
-    elif task.spec.kind == "method":
-        how, of, count = _turn(node, task)
-    elif task.state in (State.HELD, State.READY):
-        how, demand = "needs what is held by", _wanted(task)
-    if not of and not demand:
-        return None
-    of = of[:MOST]
-    return Waits(task.id, task.spec.name, node.place, how, of, min(count, len(of)), attempt, demand)
+        if task.state is State.READY and self.pool.staff.full():
+            how, of = (
+                "needs a process, one of",
+                tuple(who for w in self.pool.workers.values() if (who := _who(w))),
+            )
+            return Waits(task.id, task.spec.name, self.desk.place, how, of, 1, attempt)
+        if task.state is State.WAITING:
+            of = self._absent(task.spec.deps)
+        elif task.spec.kind == "method":
+            how, of, count = self._turn(task)
+        elif task.state in (State.HELD, State.READY):
+            how, demand = "needs what is held by", _wanted(task)
+        if not of and not demand:
+            return None
+        of = of[:MOST]
+        return Waits(task.id, task.spec.name, self.desk.place, how, of, min(count, len(of)), attempt, demand)
+
+    def _turn(self, task: TaskRecord) -> tuple[str, tuple[str, ...], int]:
+        """A call waits for its actor to be made, one of those that run there, or its arguments; and for how many."""
+        assert task.spec.actor is not None
+        actor, how = task.spec.actor.id, "waits for its turn behind"
+        resident = self.residents.here.get(actor)
+        if resident is None:
+            view = self.callers.known.get(actor)
+            sought = (
+                task.state is State.CALLING and view is not None and view.at is None and view.error is None
+            )
+            return "needs the actor made by", ((creator(actor),) if sought else ()), 1
+        worker = resident.worker
+        ahead = tuple(worker.running) if len(worker.running) >= worker.slots else ()
+        if task.state is State.PIPED:
+            return how, () if task.id in worker.running else ahead, 1
+        if task.state is not State.CALLING:
+            return how, (), 1
+        lane = resident.lanes.get(task.submitter)
+        if not ahead and lane and lane[0] is not task:
+            ahead = (lane[0].id,)
+        if ahead:
+            return how, ahead, 1
+        absent = self._absent(task.spec.deps)
+        return "needs the result of", absent, len(absent)
+
+    def _absent(self, refs: Iterable[Ref]) -> tuple[str, ...]:
+        """Who makes those of these that do not exist yet, as far as is known here."""
+        return tuple(dict.fromkeys(creator(ref.id) or ref.id for ref in refs if not self._exists(ref.id)))
+
+    def _exists(self, id: ObjectID) -> bool:
+        record = self.objects.records.get(id)
+        return record is not None and record.value is not None
+
+    def holders(self, demand: Demand) -> Holders | None:
+        """Who has what this request lacks here; None if this node could never meet it."""
+        resources = self.pool.resources
+        if not demand or not resources.feasible(demand):
+            return None
+        lacking = {name for name, amount in demand if resources.free.get(name, 0) < amount}
+        found = (_holder(worker, lacking) for worker in self.pool.workers.values())
+        of = tuple(dict.fromkeys(who for who in found if who))
+        return Holders(
+            demand, not lacking, of, keepers(self.desk.place, self.residents, self.pool.resources, demand)
+        )
+
+    def pending(self) -> list[str]:
+        """What still waits at a node and for what."""
+        lines = []
+        for task in self.table.tasks.values():
+            if task.state in (State.WAITING, State.CALLING):
+                missing = [ref.id for ref in task.spec.deps if not self._exists(ref.id)]
+                actor = f" a turn at actor {task.spec.actor.id}" if task.spec.actor is not None else ""
+                lines.append(
+                    f"{task!r} at {self.desk.place} waits for {', '.join(missing) or actor or 'its turn'}"
+                )
+            elif task.state is not State.OVER and not (
+                task.mine and task.spec.kind == "actor" and self._made(task.id)
+            ):
+                lines.append(f"{task!r} at {self.desk.place}" + (f", with {task.at}" if task.at else ""))
+        lines += self.naming.pending()
+        for client in self.clients.clients.values():
+            for request in client.requests.values():
+                waits = [ref.id for ref in request.message.refs if not self._exists(ref.id)]
+                lines.append(f"{client.id} waits for {', '.join(waits[:8])}")
+        return lines
+
+    def _made(self, task: TaskID) -> bool:
+        actor = self.creations.owned.get(ObjectID(f"{task}.0"))
+        return actor is not None and actor.state in ("alive", "dead")
 
 
 def _wanted(task: TaskRecord) -> Demand:
     """What it asks for, and where alone it may run: what only that place offers."""
-    how, _, place = task.spec.strategy.partition(":")
-    return (*task.spec.demand, (f"node:{place}", 1)) if how == "node" else task.spec.demand
-
-
-def _turn(node: Node, task: TaskRecord) -> tuple[str, tuple[str, ...], int]:
-    """A call waits for its actor to be made, for one of those that run there, and for its arguments; for how many."""
-    assert task.spec.actor is not None
-    actor, how = task.spec.actor.id, "waits for its turn behind"
-    resident = node.residents.here.get(actor)
-    if resident is None:
-        view = node.callers.known.get(actor)
-        sought = task.state is State.CALLING and view is not None and view.at is None and view.error is None
-        return "needs the actor made by", ((creator(actor),) if sought else ()), 1
-    worker = resident.worker
-    ahead = tuple(worker.running) if len(worker.running) >= worker.slots else ()
-    if task.state is State.PIPED:
-        return how, () if task.id in worker.running else ahead, 1
-    if task.state is not State.CALLING:
-        return how, (), 1
-    lane = resident.lanes.get(task.submitter)
-    if not ahead and lane and lane[0] is not task:
-        ahead = (lane[0].id,)
-    if ahead:
-        return how, ahead, 1
-    absent = _absent(node, task.spec.deps)
-    return "needs the result of", absent, len(absent)
-
-
-def _absent(node: Node, refs: Iterable[Ref]) -> tuple[str, ...]:
-    """Who makes those of these that do not exist yet, as far as is known here."""
-    return tuple(dict.fromkeys(creator(ref.id) or ref.id for ref in refs if not _exists(node, ref.id)))
-
-
-def _exists(node: Node, id: ObjectID) -> bool:
-    record = node.objects.records.get(id)
-    return record is not None and record.value is not None
-
-
-def holders(node: Node, demand: Demand) -> Holders | None:
-    """Who has what this request lacks here; None if this node could never meet it."""
-    resources = node.pool.resources
-    if not demand or not resources.feasible(demand):
-        return None
-    lacking = {name for name, amount in demand if resources.free.get(name, 0) < amount}
-    found = (_holder(worker, lacking) for worker in node.pool.workers.values())
-    of = tuple(dict.fromkeys(who for who in found if who))
-    return Holders(demand, not lacking, of, keepers(node, demand))
+    required = task.spec.strategy.required_node
+    return (*task.spec.demand, (f"node:{required}", 1)) if required is not None else task.spec.demand
 
 
 def _holder(worker: Worker, lacking: set[str]) -> str | None:
@@ -150,26 +192,7 @@ def _who(worker: Worker) -> str | None:
     return next(iter(worker.running), worker.actor)
 
 
-def over(node: Node, tasks: Sequence[TaskID]) -> tuple[int, ...]:
-    """The positions of those of these, submitted here, that have ended."""
-    return tuple(at for at, task in enumerate(tasks) if task not in node.custody.tasks)
-
-
 # ---------------------------------------------------------------- what it means
-
-
-def everything(nodes: Iterable[Node]) -> tuple[dict[TaskID, Waits], list[Holders]]:
-    """All waits of a world in which nothing can happen any more, and who holds what is waited for."""
-    every = list(nodes)
-    found: dict[TaskID, Waits] = {}
-    for node in every:
-        found |= {wait.task: wait for wait in asking(node)}
-        for task in node.custody.tasks.values():
-            if (wait := waiting(node, task)) is not None:
-                found.setdefault(task.id, wait)
-    wanted = dict.fromkeys(wait.demand for wait in found.values() if wait.demand)
-    held = [one for node in every for demand in wanted if (one := holders(node, demand)) is not None]
-    return found, held
 
 
 def placed(waits: Iterable[Waits], held: Iterable[Holders]) -> dict[TaskID, Waits]:
@@ -241,44 +264,3 @@ def told(found: list[Waits]) -> str:
     if len(lines) > LINES:
         lines[LINES // 2 : -LINES // 2] = [f"  and so on, {len(lines) - LINES} more"]
     return "\n".join(lines)
-
-
-# ---------------------------------------------------------------- all that waits, in words
-
-
-def story(nodes: Iterable[Node]) -> str:
-    """Of a world in which nothing can happen any more: who waits for whom in a circle, and all that waits."""
-    every = list(nodes)
-    waits, held = everything(every)
-    circle, kept = cycle(placed(waits.values(), held)), lasting(waits.values(), held)
-    lines = [f"  {line}" for node in every for line in node.pending()]
-    shown = lines[:LINES] or ["  (no node knows of anything that waits)"]
-    shown += [f"  and {len(lines) - LINES} more"] if len(lines) > LINES else []
-    found = ["these wait for each other:", told(circle)] if circle else []
-    found += [KEPT, kept_for_life(waits, kept)] if kept else []
-    return "\n".join([*found, *(["all that waits:"] if found else []), *shown])
-
-
-def pending(node: Node) -> list[str]:
-    """What still waits at a node and for what."""
-    lines = []
-    for task in node.custody.tasks.values():
-        if task.state in (State.WAITING, State.CALLING):
-            missing = [ref.id for ref in task.spec.deps if not _exists(node, ref.id)]
-            actor = f" a turn at actor {task.spec.actor.id}" if task.spec.actor is not None else ""
-            lines.append(f"{task!r} at {node.place} waits for {', '.join(missing) or actor or 'its turn'}")
-        elif task.state is not State.OVER and not (
-            task.mine and task.spec.kind == "actor" and _made(node, task.id)
-        ):
-            lines.append(f"{task!r} at {node.place}" + (f", with {task.at}" if task.at else ""))
-    lines += node.naming.pending()
-    for client in node.clients.clients.values():
-        for request in client.requests.values():
-            waits = [ref.id for ref in request.message.refs if not _exists(node, ref.id)]
-            lines.append(f"{client.id} waits for {', '.join(waits[:8])}")
-    return lines
-
-
-def _made(node: Node, task: TaskID) -> bool:
-    actor = node.callers.owned.get(ObjectID(f"{task}.0"))
-    return actor is not None and actor.state in ("alive", "dead")

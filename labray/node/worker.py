@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from labray.ids import ClientID, ObjectID, TaskID
 from labray.messages import Demand
 from labray.node.tasks import TaskRecord
 
 
-class Verdict(Struct, frozen=True):
+class Verdict:
     """Of a worker that is being ended for its memory. why: in words. again: whether its task is to be tried again."""
 
-    why: str
-    again: bool
+    __slots__ = ("again", "why")
+
+    def __init__(self, why: str, again: bool) -> None:
+        self.why = why
+        self.again = again
 
 
 class Worker:

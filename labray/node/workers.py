@@ -11,94 +11,35 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from labray.ids import ClientID, ObjectID, TaskID
-from labray.messages import Demand, Recall, Run, Start, Stop
+from labray.messages import Demand, Recall, Run
 from labray.node.desk import Desk
-from labray.node.durations import Durations
-from labray.node.pipes import LONG_S, half, room_behind, worth_relieving
-from labray.node.queue import ReadyQueue
+from labray.node.pipes import LONG_S, Durations, half, room_behind, worth_relieving
+from labray.node.processes import Processes
 from labray.node.reservation import Reservation
 from labray.node.resources import Resources, lendable
 from labray.node.staff import Staff
 from labray.node.tasks import State, TaskRecord
 from labray.node.worker import Worker
-from labray.schedulers.interface import RoomChanged, TaskStarted
+from labray.scheduling import TaskStarted
 
 
-class Pool:
-    """Ready tasks, workers and resources of one node. Whoever changes one of them calls `dispatch` afterwards.
+class Pool(Processes):
+    """Which ready task of one node is sent to which worker, and what is called back. `dispatch` follows every change.
 
     What may let a waiting task go sets `queue.stirred`; while nothing does, dispatching again is in vain.
     """
 
     def __init__(
-        self, desk: Desk, totals: Demand, limit: int | None, prestart: int,
+        self, desk: Desk, resources: Resources, limit: int | None, prestart: int,
         make_run: Callable[[TaskRecord, Worker], Run], leave: Callable[[ClientID], None],
         stage: Callable[[TaskRecord, Demand], bool],
     ) -> None:  # fmt: skip
-        self.desk = desk
-        self.leave = leave  # what a stopped process held comes free
-        self.resources = Resources(totals)
-        self.queue = ReadyQueue()
-        self.workers: dict[ClientID, Worker] = {}
-        self.idle: list[Worker] = []
-        self.busy: dict[Demand, dict[ClientID, Worker]] = {}  # by shape: those that may be sent more
+        super().__init__(desk, resources, leave)
         self.durations = Durations()
         self.staff = Staff(self, limit, prestart)
-        self.starting = self.counter = 0
         self.make_run = make_run
         self.stage = stage  # whether its arguments are in memory; else they may be sent for
         self.reservation = Reservation(self)
-        self.deep = 0  # workers with tasks queued: the alarm is set while there are any
-
-    # ------------------------------------------------------------ processes
-
-    def start_worker(self) -> None:
-        worker = Worker(ClientID(f"{self.desk.place}/w{self.counter}"))
-        self.counter += 1
-        self.starting += 1
-        self.workers[worker.id] = worker
-        self.desk.do(Start(worker.id))
-
-    def started(self, id: ClientID) -> None:
-        worker = self.workers[id]
-        worker.started = True
-        worker.since = self.desk.now
-        self.starting -= 1
-        self.idle.append(worker)
-        self.queue.stirred = True
-
-    def lost(self, worker: Worker) -> None:
-        """Forget a dead process. What it held comes free; its tasks are the caller's business."""
-        self.queue.stirred = True
-        del self.workers[worker.id]
-        if not worker.started:
-            self.starting -= 1
-        if worker in self.idle:
-            self.idle.remove(worker)
-        self.staff.blocked.pop(worker.id, None)
-        self._leave_busy(worker)
-        if worker.queued:
-            self.deep -= 1
-        if worker.held is not None:
-            self._give_back(worker)
-
-    def _give_back(self, worker: Worker) -> None:
-        self.resources.give(self._now_held(worker))
-        worker.held = None
-        self._room_changed()
-
-    def stop(self, worker: Worker, force: bool = False) -> None:
-        self.lost(worker)
-        self.leave(worker.id)
-        self.desk.do(Stop(worker.id, force))
-
-    def _now_held(self, worker: Worker) -> Demand:
-        """What it holds at the moment: a blocked task has lent its CPU."""
-        assert worker.held is not None
-        if worker.blocked and worker.actor is None:
-            lent = lendable(worker.held)
-            return tuple(item for item in worker.held if item not in lent)
-        return worker.held
 
     # ------------------------------------------------------------ dispatch
 
@@ -153,7 +94,7 @@ class Pool:
         else:
             self.busy.setdefault(shape, {})[worker.id] = worker
             if task.wanted:
-                self.staff.ahead[worker.id] = None
+                self.ahead[worker.id] = None
         self.send(task, worker)
 
     def _room_behind(self, shape: Demand, task: TaskRecord) -> Worker | None:
@@ -206,17 +147,12 @@ class Pool:
             self._free(worker)
 
     def _free(self, worker: Worker) -> None:
-        self._leave_busy(worker)
+        self.leave_busy(worker)
         worker.recalling = 0
         worker.since = self.desk.now
         if worker.verdict is None:
             self.idle.append(worker)
-        self._give_back(worker)
-
-    def _room_changed(self) -> None:
-        events = self.desk.events
-        if RoomChanged in self.desk.interest and (not events or type(events[-1]) is not RoomChanged):
-            events.append(RoomChanged())
+        self.give_back(worker)
 
     def rest(self) -> None:
         """After dispatch: what is idle now takes over from long queues, or ends in a while if there is plenty."""
@@ -272,18 +208,18 @@ class Pool:
         worker.blocked += 1
         if worker.blocked == 1 and worker.actor is None:
             assert worker.held is not None
-            self.staff.blocked[worker.id] = order
+            self.blocked[worker.id] = order
             self.resources.give(lendable(worker.held))
-            self._leave_busy(worker)
+            self.leave_busy(worker)
             self._ask_back(worker, tuple(task.id for task in worker.sent() if task is not waits))
-            self._room_changed()
+            self.room_changed()
 
     def unblock(self, worker: Worker) -> None:
         self.queue.stirred = True
         worker.blocked -= 1
         if worker.blocked == 0 and worker.actor is None:
             assert worker.held is not None
-            del self.staff.blocked[worker.id]
+            del self.blocked[worker.id]
             self.resources.take(lendable(worker.held))
             self.busy.setdefault(worker.held, {})[worker.id] = worker
             if self.deep and self.resources.free.get("CPU", 0) < 0:  # an overdraft: what waits must not start
@@ -306,7 +242,3 @@ class Pool:
         self.resources.give(worker.held)
         self.resources.take(lifetime)
         worker.held = lifetime
-
-    def _leave_busy(self, worker: Worker) -> None:
-        self.busy.get(worker.held or (), {}).pop(worker.id, None)
-        self.staff.ahead.pop(worker.id, None)

@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from labray.schedulers.bottom_up import BottomUp
 from labray.schedulers.centralized import Centralized
 from labray.schedulers.checked import Checked
-from labray.schedulers.interface import Scheduler
 from labray.schedulers.leases import OwnershipLeases
 from labray.schedulers.least_loaded import LeastLoaded
 from labray.schedulers.lists import BLevel, Single
@@ -19,6 +18,7 @@ from labray.schedulers.rebalancing import Rebalancing
 from labray.schedulers.round_robin import RoundRobin
 from labray.schedulers.static import Cpop, Dls, Heft, Hlfet, Lookahead, Peft, Static
 from labray.schedulers.work_stealing import WorkStealing
+from labray.scheduling import Scheduler
 
 __all__ = [
     "NAMES",

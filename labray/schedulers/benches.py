@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from labray.ids import TaskID
 from labray.messages import Demand
-from labray.schedulers.interface import NodeInfo, Task
+from labray.scheduling import NodeInfo, Task
 
 
 class Bench:

@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from labray.ids import ObjectID, Place
 from labray.messages import UNIT, Demand
-from labray.schedulers.interface import (
+from labray.schedulers.least_wait import Average, Chooser, Load
+from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
@@ -42,8 +43,8 @@ from labray.schedulers.interface import (
     View,
     Wake,
 )
-from labray.schedulers.least_wait import Average, Chooser, Load
-from labray.schedulers.newcomers import Newcomers, share
+from labray.scheduling.sharing import Newcomers, share
+from labray.strategies import NodeAffinity, Spread
 
 if TYPE_CHECKING:
     from random import Random
@@ -181,15 +182,18 @@ class Keeper:
         fits = self._fits.get(task.demand)
         if fits is None:
             fits = self._fits[task.demand] = self._info.fits(task.demand)
-        if not fits or ":" in task.strategy:
-            how, _, wanted = task.strategy.partition(":")
-            return fits and (wanted == self._view.place or (self._alone and how == "soft"))
+        strategy = task.strategy
+        if not fits or type(strategy) is NodeAffinity:
+            return fits and isinstance(strategy, NodeAffinity) and self._wanted_here(strategy)
         if self._alone or self._headless:
             return True
-        if task.kind == "actor" or task.strategy:
+        if task.kind == "actor" or type(strategy) is Spread:
             return False  # an actor stays for long: the head spreads them, or all would live where the program began
         waiting = len(self._view.queued)
         return not waiting or waiting <= self._spill(task)
+
+    def _wanted_here(self, strategy: NodeAffinity) -> bool:
+        return strategy.node == self._view.place or (self._alone and strategy.soft)
 
     def _spill(self, task: Task) -> float:
         if self._policy.spill is not None:

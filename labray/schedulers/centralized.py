@@ -16,7 +16,7 @@ from msgspec import Struct
 from labray.ids import Place, TaskID
 from labray.messages import Demand
 from labray.schedulers.desks import Desk, Line, Room, send
-from labray.schedulers.interface import (
+from labray.scheduling import (
     OVERTAKEN,
     Agent,
     Cluster,
@@ -42,7 +42,8 @@ from labray.schedulers.interface import (
     Tell,
     View,
 )
-from labray.schedulers.roster import Roster
+from labray.scheduling.membership import Membership
+from labray.strategies import Spread, Strategy
 
 if TYPE_CHECKING:
     from random import Random
@@ -126,9 +127,9 @@ class Head:
     """One queue. Shapes are lines of their own, so that a request nobody has room for holds up no other."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._roster = Roster(cluster)
+        self._members = Membership(cluster)
         self._desks = {node.place: Desk(node) for node in cluster.nodes}
-        self._lines: dict[tuple[Demand, str], Line] = {}
+        self._lines: dict[tuple[Demand, Strategy], Line] = {}
         self._through: dict[Place, list[tuple[Demand, Line]]] = {}  # the lines that pass by a node
         self._arrivals = self._wants = 0
 
@@ -202,8 +203,8 @@ class Head:
         shape = (task.demand, task.strategy)
         line = self._lines.get(shape)
         if line is None:
-            desks = [self._desks[place] for place in self._roster.feasible(task)]
-            line = self._lines[shape] = Line(desks, spread=task.strategy == "SPREAD")
+            desks = [self._desks[place] for place in self._members.feasible(task)]
+            line = self._lines[shape] = Line(desks, spread=type(task.strategy) is Spread)
             self._lay(task.demand, line)
         return line
 
@@ -214,14 +215,14 @@ class Head:
     def _joined(self, node: NodeInfo) -> None:
         """Every line is made anew when it is next needed; what waits in them arrives again by itself."""
         if node.place not in self._desks:
-            self._roster.join(node)
+            self._members.join(node)
             self._desks[node.place] = Desk(node)
             self._lines.clear()
             self._through.clear()
 
     def _lost(self, place: Place) -> Sequence[Decision]:
         """The lines are made anew. What would rather have run there may now go anywhere, and somebody may have room."""
-        self._roster.lose(place)
+        self._members.lose(place)
         if self._desks.pop(place, None) is None:
             return ()
         waiting = {shape: line.waiting for shape, line in self._lines.items() if line.waiting}

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from labray.errors import SchedulerError
 from labray.ids import Place, TaskID
-from labray.schedulers.interface import (
+from labray.scheduling import (
     Agent,
     Cluster,
     Decision,

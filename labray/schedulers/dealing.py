@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from labray.ids import Place
-from labray.schedulers.interface import (
+from labray.scheduling import (
     Cluster,
     Decision,
     Event,
@@ -22,8 +22,8 @@ from labray.schedulers.interface import (
     TimerFired,
     View,
 )
-from labray.schedulers.newcomers import Newcomers, movable, share
-from labray.schedulers.roster import Roster
+from labray.scheduling.membership import Membership
+from labray.scheduling.sharing import Newcomers, movable, share
 
 Choose = Callable[[Task, Sequence[Place]], Place]
 """One of the places that could run a task, of which there is at least one."""
@@ -51,7 +51,7 @@ class Dealer:
     ) -> None:
         self._place = view.place
         self._view = view
-        self._roster = Roster(cluster)
+        self._members = Membership(cluster)
         self._newcomers = Newcomers(view)
         self._choose = choose
         self._priority = priority
@@ -60,10 +60,10 @@ class Dealer:
         if isinstance(event, TaskArrived):
             return self._arrived(event.task)
         if isinstance(event, NodeLost):
-            self._roster.lose(event.place)
+            self._members.lose(event.place)
             self._newcomers.lose(event.place)
         elif isinstance(event, NodeJoined):
-            self._roster.join(event.node)
+            self._members.join(event.node)
             return self._newcomers.join(event.node)
         elif isinstance(event, TimerFired):
             return self.share(self._view.queued)
@@ -71,15 +71,15 @@ class Dealer:
 
     def share(self, waiting: Sequence[Task]) -> list[Decision]:
         """Those who have joined get their parts of these."""
-        moved = share(waiting, self._newcomers.take(), self._roster.nodes, self._place)
+        moved = share(waiting, self._newcomers.take(), self._members.nodes, self._place)
         return [Forward(task.id, to) for task, to in moved]
 
     def may_go(self, task: Task, to: Place) -> bool:
         """Whether what waits here may be sent on to that place."""
-        return movable(task) and to in self._roster.feasible(task)
+        return movable(task) and self._members.could_run(task, to)
 
     def _arrived(self, task: Task) -> Sequence[Decision]:
-        places = () if task.hops else self._roster.feasible(task)
+        places = () if task.hops else self._members.feasible(task)
         if not task.hops and not places:
             return ()
         to = self._choose(task, places) if places else self._place

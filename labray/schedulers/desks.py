@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from labray.ids import Place, TaskID
 from labray.messages import Demand
-from labray.schedulers.interface import Forward, NodeInfo, Task
+from labray.scheduling import Forward, NodeInfo, Task
 
 
 class Room(Struct, frozen=True, array_like=True, tag=True, gc=False):

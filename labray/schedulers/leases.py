@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from msgspec import Struct
 
 from labray.ids import Place, TaskID
-from labray.schedulers.interface import (
+from labray.schedulers.lending import Lender, Shape, shape_of
+from labray.schedulers.spread import Spreader, wants_spreading
+from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
@@ -40,9 +42,7 @@ from labray.schedulers.interface import (
     Tell,
     View,
 )
-from labray.schedulers.lending import Lender, Shape
-from labray.schedulers.roster import Roster
-from labray.schedulers.spread import Spreader, wants_spreading
+from labray.scheduling.membership import Membership
 
 if TYPE_CHECKING:
     from random import Random
@@ -127,7 +127,7 @@ class Owner:
     def __init__(self, cluster: Cluster, view: View) -> None:
         self._place = view.place
         self._head = cluster.head
-        self._roster = Roster(cluster)
+        self._members = Membership(cluster)
         self._lender = Lender(view)
         at = [node.place for node in cluster.nodes].index(view.place)
         ring = (*cluster.nodes[at:], *cluster.nodes[:at])
@@ -172,7 +172,7 @@ class Owner:
         if task.hops:
             self._keep(task)
             return
-        places = self._roster.feasible(task)
+        places = self._members.feasible(task)
         if wants_spreading(task) and len(places) > 1:
             self._decided.append(Forward(task.id, self._head))
         elif task.kind == "actor" and self._place in places:
@@ -180,13 +180,13 @@ class Owner:
         elif task.kind == "actor" and places:
             self._decided.append(Forward(task.id, places[0]))
         elif places:
-            shape = (task.demand, task.strategy)
+            shape = shape_of(task)
             self._wanted.setdefault(shape, Wanted()).tasks[task.id] = task
             self._seek(shape)
 
     def _first_of_all(self, task: Task) -> None:
         """A blocked task waits for it: it gets the next worker."""
-        wanted = self._wanted.get((task.demand, task.strategy))
+        wanted = self._wanted.get(shape_of(task))
         if wanted is not None and task.id in wanted.tasks:
             wanted.tasks.move_to_end(task.id, last=False)
 
@@ -200,8 +200,8 @@ class Owner:
         if not wanted.tasks:
             return
         oldest = next(iter(wanted.tasks.values()))
-        places = [place for place in self._roster.feasible(oldest) if place not in wanted.busy]
-        missing = min(len(wanted.tasks), max(MOST_QUESTIONS, len(self._roster.nodes)))
+        places = [place for place in self._members.feasible(oldest) if place not in wanted.busy]
+        missing = min(len(wanted.tasks), max(MOST_QUESTIONS, len(self._members.nodes)))
         missing -= sum(wanted.asked.values())
         for _ in range(missing if places else 0):
             to = min(places, key=lambda place: self._preference(wanted, oldest, place))
@@ -252,7 +252,7 @@ class Owner:
             self._say(owner, Lent(shape, "waited"))
 
     def _over(self, task: Task) -> None:
-        wanted = self._wanted.get((task.demand, task.strategy))
+        wanted = self._wanted.get(shape_of(task))
         if wanted is not None and wanted.tasks.pop(task.id, None) is not None:
             return
         lease = self._lender.over(task)
@@ -260,13 +260,13 @@ class Owner:
             self._say(lease[0], Lent(lease[1], "done"))
 
     def _joined(self, node: NodeInfo) -> None:
-        self._roster.join(node)
+        self._members.join(node)
         self._distance.setdefault(node.place, len(self._distance))
         for shape in self._wanted:
             self._seek(shape)
 
     def _lost(self, place: Place) -> None:
-        self._roster.lose(place)
+        self._members.lose(place)
         self._distance.pop(place, None)
         self._lender.lost(place)
         for shape, wanted in self._wanted.items():

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from labray.ids import Place, TaskID
 from labray.messages import UNIT
-from labray.schedulers.interface import (
+from labray.schedulers.spread import Spreader, wants_spreading
+from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
@@ -32,9 +33,8 @@ from labray.schedulers.interface import (
     TimerFired,
     View,
 )
-from labray.schedulers.newcomers import Newcomers, share
-from labray.schedulers.roster import Roster
-from labray.schedulers.spread import Spreader, wants_spreading
+from labray.scheduling.membership import Membership
+from labray.scheduling.sharing import Newcomers, share
 
 if TYPE_CHECKING:
     from random import Random
@@ -104,7 +104,7 @@ class Ledger:
     """At the head. A heap of (load, node): an entry whose load is not the node's any more is old."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._roster = Roster(cluster)
+        self._members = Membership(cluster)
         self._spreader = Spreader(cluster)
         self._index = {node.place: at for at, node in enumerate(cluster.nodes)}
         self._places = [node.place for node in cluster.nodes]
@@ -119,7 +119,7 @@ class Ledger:
             self._count(self._index.get(event.sender), -1)
         elif isinstance(event, NodeLost):
             self._spreader.handle(event, now)
-            self._roster.lose(event.place)
+            self._members.lose(event.place)
             self._index.pop(event.place, None)
             self._rebuild()
         elif isinstance(event, NodeJoined):
@@ -130,7 +130,7 @@ class Ledger:
     def _joined(self, node: NodeInfo) -> None:
         if node.place in self._index:
             return
-        self._roster.join(node)
+        self._members.join(node)
         at = self._index[node.place] = len(self._places)
         self._places.append(node.place)
         self._cores.append(max(dict(node.totals).get("CPU", 0) / UNIT, 1.0))
@@ -141,7 +141,7 @@ class Ledger:
         task = event.task
         if wants_spreading(task):
             return self._spreader.handle(event, 0.0)
-        places = self._roster.feasible(task)
+        places = self._members.feasible(task)
         if not places:
             return ()
         at = self._shortest() if len(places) == len(self._index) else self._least(places)

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from labray.ids import Place, TaskID
 from labray.messages import Demand
-from labray.schedulers.interface import (
+from labray.scheduling import (
     Cluster,
     Decision,
     Event,
@@ -29,7 +29,8 @@ from labray.schedulers.interface import (
     TaskWithdrawn,
     how_many,
 )
-from labray.schedulers.roster import Roster
+from labray.scheduling.membership import Membership
+from labray.strategies import Spread
 
 FIRST_TASK_S = 1e-3
 FIRST_BANDWIDTH = 1e9
@@ -106,7 +107,7 @@ class Chooser:
     """Places what nodes passed on where the estimated wait is least. Ties: more room, shorter wait, earlier node."""
 
     def __init__(self, alpha: float, cluster: Cluster) -> None:
-        self._roster = Roster(cluster)
+        self._members = Membership(cluster)
         self._peers = {node.place: Peer(i, node) for i, node in enumerate(cluster.nodes)}
         self._by_index = list(self._peers.values())
         self._heaps: dict[Demand, list[tuple[float, int]]] = {}  # by shape: (wait, index), some of them old
@@ -123,14 +124,14 @@ class Chooser:
         elif isinstance(event, TaskWithdrawn):
             self.stuck.pop(event.task.id, None)
         elif isinstance(event, NodeLost):
-            self._roster.lose(event.place)
+            self._members.lose(event.place)
             self._peers.pop(event.place, None)
         elif isinstance(event, NodeJoined) and event.node.place not in self._peers:
             self._joined(event.node)
         return ()
 
     def _joined(self, node: NodeInfo) -> None:
-        self._roster.join(node)
+        self._members.join(node)
         peer = self._peers[node.place] = Peer(len(self._by_index), node)
         self._by_index.append(peer)
         self._push(peer)
@@ -138,7 +139,7 @@ class Chooser:
     def _arrived(self, task: Task) -> Sequence[Decision]:
         if task.cost is not None:
             self._seconds.add(task.cost)
-        feasible = self._roster.feasible(task)
+        feasible = self._members.feasible(task)
         if not feasible:
             self.stuck[task.id] = task
             return ()
@@ -148,7 +149,7 @@ class Chooser:
         return (Forward(task.id, peer.place),)
 
     def _choose(self, task: Task, feasible: tuple[Place, ...]) -> Peer:
-        if task.strategy == "SPREAD":
+        if type(task.strategy) is Spread:
             self._turn += 1
             return self._peers[feasible[(self._turn - 1) % len(feasible)]]
         if task.kind == "actor":

@@ -9,11 +9,15 @@ from collections.abc import Iterator
 
 from labray.ids import Place, TaskID
 from labray.messages import Demand
-from labray.schedulers.interface import Task, View
+from labray.scheduling import Task, View
 
 Shape = tuple[Demand, str]
-"""What a task asks for, and its strategy."""
+"""What a task asks for, and the label of its strategy. Agents name it to each other; nobody looks into the label."""
 Lease = tuple[Place, Shape]
+
+
+def shape_of(task: Task) -> Shape:
+    return task.demand, task.strategy.label
 
 
 class Lender:
@@ -48,7 +52,7 @@ class Lender:
 
     def arrived(self, task: Task) -> None:
         """It comes for a worker that its owner was lent, or else without one: then it waits for its turn here."""
-        lease = (task.submitter, (task.demand, task.strategy))
+        lease = (task.submitter, shape_of(task))
         if task.kind == "task" and self._take_idle(lease):
             self._leased[task.id] = lease
         self._wait(task)

@@ -18,7 +18,10 @@ from labray.ids import Place, TaskID
 from labray.messages import Demand
 from labray.schedulers.centralized import Porter
 from labray.schedulers.desks import Desk, Room, send
-from labray.schedulers.interface import (
+from labray.schedulers.plans import Workload, static_levels
+from labray.schedulers.static import NOTHING
+from labray.schedulers.transfers import Transfers
+from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
@@ -42,10 +45,8 @@ from labray.schedulers.interface import (
     View,
     Wake,
 )
-from labray.schedulers.plans import Workload, static_levels
-from labray.schedulers.roster import Roster
-from labray.schedulers.static import NOTHING
-from labray.schedulers.transfers import Transfers
+from labray.scheduling.membership import Membership
+from labray.strategies import Strategy
 
 if TYPE_CHECKING:
     from random import Random
@@ -79,7 +80,7 @@ class Waiting:
 
     def __init__(self, work: Workload) -> None:
         self._levels = levels(work)
-        self._lines: dict[tuple[Demand, str], list[tuple[float, int, TaskID]]] = {}
+        self._lines: dict[tuple[Demand, Strategy], list[tuple[float, int, TaskID]]] = {}
         self._tasks: dict[TaskID, Task] = {}
         self._arrivals = self._wants = 0
 
@@ -147,7 +148,7 @@ class Hermit:
 
     def __init__(self, work: Workload, cluster: Cluster, view: View) -> None:
         self._view = view
-        self._roster = Roster(cluster)
+        self._members = Membership(cluster)
         self._sizes = {node.place: dict(node.totals).get("CPU", 0) for node in cluster.nodes}
         self._waiting = Waiting(work)
         self._fresh: dict[TaskID, Task] = {}  # arrived at this instant
@@ -166,9 +167,9 @@ class Hermit:
             self._waiting.discard(event.task.id)
             self._fresh.pop(event.task.id, None)
         elif isinstance(event, NodeLost):
-            self._roster.lose(event.place)
+            self._members.lose(event.place)
         elif isinstance(event, NodeJoined):
-            self._roster.join(event.node)
+            self._members.join(event.node)
             self._sizes[event.node.place] = dict(event.node.totals).get("CPU", 0)
         return self._keep() if self._waiting else ()
 
@@ -179,7 +180,7 @@ class Hermit:
 
     def _arrived(self, task: Task) -> Sequence[Decision]:
         if not task.hops:
-            places = self._roster.feasible(task)
+            places = self._members.feasible(task)
             if not places:
                 return ()
             to = max(places, key=lambda place: self._sizes[place])
@@ -237,7 +238,7 @@ class Clerk:
 
     def __init__(self, policy: BLevel, cluster: Cluster) -> None:
         self._choose = self._least_moved if policy.worker_choice == "greedy_transfer" else self._first
-        self._roster = Roster(cluster)
+        self._members = Membership(cluster)
         self._desks = {node.place: Desk(node) for node in cluster.nodes}
         self._waiting = Waiting(policy.work)
         self._transfers = Transfers()
@@ -258,10 +259,10 @@ class Clerk:
         elif isinstance(event, TaskWithdrawn):
             self._waiting.discard(event.task.id)
         elif isinstance(event, NodeLost):
-            self._roster.lose(event.place)
+            self._members.lose(event.place)
             self._desks.pop(event.place, None)
         elif isinstance(event, NodeJoined):
-            self._roster.join(event.node)
+            self._members.join(event.node)
             self._desks.setdefault(event.node.place, Desk(event.node))
         if self._armed or not self._waiting:
             return ()
@@ -272,7 +273,7 @@ class Clerk:
         decisions: list[Decision] = []
 
         def place(task: Task) -> bool:
-            desks = [self._desks[place] for place in self._roster.feasible(task)]
+            desks = [self._desks[place] for place in self._members.feasible(task)]
             desks = [desk for desk in desks if desk.has(task.demand)]
             if not desks:
                 return False

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from labray.ids import Place, TaskID
 from labray.messages import ONE_CPU, Demand
-from labray.schedulers.interface import (
+from labray.schedulers.spread import Spreader, wants_spreading
+from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
@@ -35,9 +36,8 @@ from labray.schedulers.interface import (
     TimerFired,
     View,
 )
-from labray.schedulers.newcomers import Newcomers, share
-from labray.schedulers.roster import Roster
-from labray.schedulers.spread import Spreader, wants_spreading
+from labray.scheduling.membership import Membership
+from labray.scheduling.sharing import Newcomers, share
 
 if TYPE_CHECKING:
     from random import Random
@@ -130,7 +130,7 @@ class Asker:
         self._place = view.place
         self._view = view
         self._rng = rng
-        self._roster = Roster(cluster)
+        self._members = Membership(cluster)
         self._cluster = cluster
         self._totals = dict(cluster.places[view.place].totals)
         self._unbegun: dict[TaskID, None] = {}
@@ -154,7 +154,7 @@ class Asker:
             self._begun(event.task)
             self._waiting.pop(event.task.id, None)
         elif isinstance(event, NodeJoined):
-            self._roster.join(event.node)
+            self._members.join(event.node)
             self._cluster = self._cluster.joined(event.node)
             return self._newcomers.join(event.node)
         elif isinstance(event, TimerFired):
@@ -189,7 +189,7 @@ class Asker:
     def _arrived(self, task: Task) -> Sequence[Decision]:
         if task.hops:
             return (self._keep(task),)
-        places = self._roster.feasible(task)
+        places = self._members.feasible(task)
         if not places:
             return ()
         if wants_spreading(task) and len(places) > 1:
@@ -245,13 +245,13 @@ class Asker:
     # ------------------------------------------------------------ who is there
 
     def _share(self) -> Sequence[Decision]:
-        moved = share(self._view.queued, self._newcomers.take(), self._roster.nodes, self._place)
+        moved = share(self._view.queued, self._newcomers.take(), self._members.nodes, self._place)
         for task, _ in moved:
             self._begun(task)
         return [self._go(task, to) for task, to in moved]
 
     def _lost(self, place: Place) -> Sequence[Decision]:
-        self._roster.lose(place)
+        self._members.lose(place)
         self._newcomers.lose(place)
         settled = [number for number, inquiry in self._inquiries.items() if inquiry.lose(place)]
         return [decision for number in settled for decision in self._settle(number)]

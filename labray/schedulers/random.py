@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from labray.ids import Place
 from labray.schedulers.dealing import INTEREST, Dealer
-from labray.schedulers.interface import Agent, Cluster, Fact, Task, View
+from labray.scheduling import Agent, Cluster, Fact, Task, View
 
 if TYPE_CHECKING:
     from random import Random as Generator

@@ -19,7 +19,12 @@ from labray.ids import Place, TaskID
 from labray.schedulers.benches import Bench, levels_out
 from labray.schedulers.centralized import Porter
 from labray.schedulers.desks import Room
-from labray.schedulers.interface import (
+from labray.schedulers.lists import ROOM_EVENTS, levels
+from labray.schedulers.plans import Workload
+from labray.schedulers.spread import wants_spreading
+from labray.schedulers.static import NOTHING
+from labray.schedulers.transfers import Transfers
+from labray.scheduling import (
     MOST_HOPS,
     Agent,
     Cluster,
@@ -44,12 +49,7 @@ from labray.schedulers.interface import (
     View,
     Wake,
 )
-from labray.schedulers.lists import ROOM_EVENTS, levels
-from labray.schedulers.plans import Workload
-from labray.schedulers.roster import Roster
-from labray.schedulers.spread import wants_spreading
-from labray.schedulers.static import NOTHING
-from labray.schedulers.transfers import Transfers
+from labray.scheduling.membership import Membership
 
 if TYPE_CHECKING:
     from random import Random
@@ -131,7 +131,7 @@ class Leveller:
     def __init__(self, policy: Rebalancing, cluster: Cluster, rng: Random) -> None:
         self._seconds = seconds(policy.work)
         self._rng = rng
-        self._roster = Roster(cluster)
+        self._members = Membership(cluster)
         self._transfers = Transfers()
         self._benches = {node.place: Bench(node) for node in cluster.nodes}
         self._settlers = {node.place: 0 for node in cluster.nodes}  # actors, and what asked to be spread
@@ -183,14 +183,14 @@ class Leveller:
             bench.remove(bench.waiting[id])
 
     def _lost(self, place: Place) -> None:
-        self._roster.lose(place)
+        self._members.lose(place)
         bench = self._benches.pop(place, None)
         gone = list(bench.waiting) if bench is not None else []
         for task in gone + [task for task, source in self._recalled.items() if source == place]:
             self._forget(task)
 
     def _joined(self, node: NodeInfo) -> None:
-        self._roster.join(node)
+        self._members.join(node)
         self._benches.setdefault(node.place, Bench(node))
         self._settlers.setdefault(node.place, 0)
 
@@ -200,7 +200,7 @@ class Leveller:
         fresh, self._fresh = self._fresh, {}
         placed: dict[TaskID, None] = {}
         for task in fresh.values():
-            places = self._roster.feasible(task)
+            places = self._members.feasible(task)
             if places:  # else it stays held
                 self._put(task, self._benches[self._choose(task, places)])
                 placed[task.id] = None
@@ -256,4 +256,4 @@ class Leveller:
         return sorted(offers, key=price)
 
     def _may_go(self, task: Task, to: Place) -> bool:
-        return task.hops < MOST_HOPS and to in self._roster.feasible(task)
+        return task.hops < MOST_HOPS and self._members.could_run(task, to)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from labray.ids import Place
 from labray.schedulers.dealing import INTEREST, Dealer, Turn
-from labray.schedulers.interface import Agent, Cluster, Fact, View
+from labray.scheduling import Agent, Cluster, Fact, View
 
 if TYPE_CHECKING:
     from random import Random

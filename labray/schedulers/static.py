@@ -19,7 +19,9 @@ from labray.ids import Place
 from labray.messages import UNIT
 from labray.schedulers.dealing import INTEREST, Dealer, Turn
 from labray.schedulers.foresight import dls, lookahead, peft
-from labray.schedulers.interface import (
+from labray.schedulers.planners import cpop, heft, hlfet
+from labray.schedulers.plans import Machine, Plan, Workload
+from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
@@ -31,8 +33,6 @@ from labray.schedulers.interface import (
     TimerFired,
     View,
 )
-from labray.schedulers.planners import cpop, heft, hlfet
-from labray.schedulers.plans import Machine, Plan, Workload
 
 if TYPE_CHECKING:
     from random import Random

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from labray.ids import ObjectID, Place
-from labray.schedulers.interface import Task
+from labray.scheduling import Task
 
 UNDER_WAY = 0.1
 """What an input counts that another task has sent for already (as in Estee: J. Supercomputing 2022)."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from msgspec import Struct
 
 from labray.ids import Place, TaskID
-from labray.schedulers.interface import (
+from labray.schedulers.spread import Spreader, wants_spreading
+from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
@@ -38,16 +39,14 @@ from labray.schedulers.interface import (
     Tell,
     View,
 )
-from labray.schedulers.roster import Roster
-from labray.schedulers.spread import Spreader, wants_spreading
+from labray.scheduling.membership import Membership
+from labray.scheduling.sharing import movable
 
 if TYPE_CHECKING:
     from random import Random
 
 LIFELINES = 16
 """How many victims know that a node is idle. Up to 17 nodes, all: none then idles while tasks wait elsewhere."""
-MOST_HOPS = 16
-"""A task that has moved so often is left where it is: the node refuses one that is passed round."""
 
 
 class Steal(Struct, frozen=True, array_like=True, tag=True, gc=False):
@@ -96,7 +95,7 @@ class Thief:
         self._head = cluster.head
         self._view = view
         self._rng = rng
-        self._roster = Roster(cluster)
+        self._members = Membership(cluster)
         self._nodes: dict[Place, NodeInfo] = {node.place: node for node in cluster.nodes}
         at = list(self._nodes).index(view.place)
         self._others = [*list(self._nodes)[at + 1 :], *list(self._nodes)[:at]]
@@ -129,7 +128,7 @@ class Thief:
 
     def _arrived(self, task: Task) -> Sequence[Decision]:
         if not task.hops:
-            places = self._roster.feasible(task)
+            places = self._members.feasible(task)
             if not places:
                 return ()
             if wants_spreading(task) and len(places) > 1:
@@ -171,8 +170,7 @@ class Thief:
         return None, told
 
     def _may_go(self, task: Task, to: Place) -> bool:
-        movable = task.kind == "task" and not task.strategy and task.hops < MOST_HOPS
-        return movable and self._nodes[to].fits(task.demand)
+        return movable(task) and not wants_spreading(task) and self._members.could_run(task, to)
 
     def _forget(self, task: Task) -> None:
         if self._waiting.pop(task.id, None) is not None:
@@ -259,12 +257,12 @@ class Thief:
 
     def _joined(self, node: NodeInfo) -> None:
         if node.place not in self._nodes:
-            self._roster.join(node)
+            self._members.join(node)
             self._nodes[node.place] = node
             self._others.append(node.place)
 
     def _lost(self, place: Place) -> None:
-        self._roster.lose(place)
+        self._members.lose(place)
         self._nodes.pop(place, None)
         self._others = [other for other in self._others if other != place]
         self._known_to.pop(place, None)

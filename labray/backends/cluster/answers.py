@@ -45,7 +45,7 @@ class Answers:
     def roster(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
         node = self._nodes[0]
         dead = node.desk.dead
-        entries = [Entry(info.place, info.totals, info.place not in dead) for info in node.cluster.nodes]
+        entries = [Entry(info.place, info.totals, info.place not in dead) for info in node.desk.cluster.nodes]
         self._post.reply([ROSTER, encode(entries)])
 
     def held(self, sender: str, body: memoryview, rest: list[bytes]) -> None:

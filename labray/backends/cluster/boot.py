@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from labray.backends.cluster.watches import Watches
-from labray.schedulers.interface import NodeInfo
+from labray.scheduling import NodeInfo
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 

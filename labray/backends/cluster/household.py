@@ -14,7 +14,7 @@ from labray.backends.cluster.daemon import Daemon
 from labray.backends.cluster.errands import Errand
 from labray.ids import Place
 from labray.node import Node
-from labray.schedulers.interface import Cluster
+from labray.scheduling import Cluster
 
 if TYPE_CHECKING:
     import socket

@@ -32,7 +32,7 @@ from labray.config import describe_node, node_info, processes
 from labray.errors import NotInitializedError, SessionError
 from labray.ids import Place
 from labray.process import Process
-from labray.schedulers.interface import NodeInfo
+from labray.scheduling import NodeInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

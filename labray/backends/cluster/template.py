@@ -26,7 +26,7 @@ from labray.backends.cluster.errands import Errand, Outgoing, receive, receive_s
 from labray.backends.cluster.undertaker import GRACE_S, HOOKS_S, ORDERLY_S, Undertaker
 from labray.ids import Place
 from labray.messages import Demand
-from labray.schedulers.interface import NodeInfo
+from labray.scheduling import NodeInfo
 
 AGAIN_MS = 20
 CHILD_DIED, DRIVER_DIED, DRIVER_SPOKE = -1, -2, -3

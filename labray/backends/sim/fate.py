@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from labray.backends.sim.daemon import Daemon
     from labray.backends.sim.workers import Worker
     from labray.backends.sim.world import World
-    from labray.schedulers.interface import NodeInfo
+    from labray.scheduling import NodeInfo
 
 
 class Fate:

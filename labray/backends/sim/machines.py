@@ -15,7 +15,7 @@ from labray.faults import FOREVER, name_of
 from labray.ids import Place
 from labray.messages import UNIT
 from labray.node import Node
-from labray.schedulers.interface import Cluster, NodeInfo
+from labray.scheduling import Cluster, NodeInfo
 
 if TYPE_CHECKING:
     from labray.backends.sim.settings import Settings

@@ -35,7 +35,7 @@ from labray.holdings import Held
 from labray.ids import ClientID, Place
 from labray.node import Node
 from labray.node.holdings import held
-from labray.node.waits import story
+from labray.node.story import story
 from labray.process import Process
 from labray.trace import Event
 

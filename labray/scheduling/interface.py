@@ -12,13 +12,14 @@ SchedulerError naming the policy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from labray.ids import ObjectID, Place, TaskID
-from labray.messages import ONE_CPU, Demand
+from labray.messages import Demand
+from labray.scheduling.cluster_info import Cluster, NodeInfo
+from labray.strategies import DEFAULT, Strategy
 
 if TYPE_CHECKING:
     from random import Random
@@ -32,58 +33,6 @@ OVERTAKEN = 64
 
 class Fact(Struct, frozen=True, gc=False):
     """A value of this interface."""
-
-
-class NodeInfo(Fact, frozen=True, gc=False):
-    """A node as everybody knows it from the start. totals: resource -> amount in 1e-4."""
-
-    place: Place
-    totals: tuple[tuple[str, int], ...]
-
-    def fits(self, demand: Demand) -> bool:
-        """Whether the node could ever run this, were it idle."""
-        totals = dict(self.totals)
-        return all(totals.get(name, 0) >= amount for name, amount in demand)
-
-    def slots(self, demand: Demand) -> int:
-        """How many such tasks it could run at once; of those that ask for nothing, one for each CPU."""
-        return how_many(dict(self.totals), demand)
-
-
-def how_many(amounts: Mapping[str, int], demand: Demand) -> int:
-    """How often a request fits into these amounts (both in 1e-4): below 0 where more is in use than there is.
-
-    What asks for nothing counts as one that asks for a CPU.
-    """
-    asked = [item for item in demand if item[1]] or ONE_CPU
-    return min(amounts.get(name, 0) // amount for name, amount in asked)
-
-
-class Cluster(Fact, frozen=True, gc=True, dict=True):
-    """The nodes that live, in order, and the head. One value serves all who live in one process: ten thousand nodes
-    that each kept a table of ten thousand would fill its memory.
-    """
-
-    nodes: tuple[NodeInfo, ...]
-    head: Place
-
-    @cached_property
-    def places(self) -> Mapping[Place, NodeInfo]:
-        """The nodes by their place."""
-        return {node.place: node for node in self.nodes}
-
-    def joined(self, node: NodeInfo) -> Cluster:
-        """With one node more, if it is one: the same value for all who hear of it."""
-        if node.place in self.places:
-            return self
-        larger = self._larger.get(node.place)
-        if larger is None:
-            larger = self._larger[node.place] = Cluster((*self.nodes, node), self.head)
-        return larger
-
-    @cached_property
-    def _larger(self) -> dict[Place, Cluster]:
-        return {}
 
 
 class Dep(Fact, frozen=True, gc=False):
@@ -107,7 +56,7 @@ class Task(Fact, frozen=True, gc=False):
     deps: tuple[Dep, ...]
     submitter: Place
     hops: int
-    strategy: str = ""
+    strategy: Strategy = DEFAULT
     cost: float | None = None
 
 
@@ -249,7 +198,7 @@ class Wake(Fact, frozen=True, gc=False):
 
 Decision = Keep | Forward | Tell | Wake
 
-# ---------------------------------------------------------------- the two nouns
+# ---------------------------------------------------------------- the three nouns
 
 
 class View(Protocol):
@@ -279,7 +228,7 @@ class Agent(Protocol):
 class Scheduler(Protocol):
     """A policy.
 
-    words: the types its agents tell each other (msgspec Structs with tag=True), or () if they never do.
+    words: the types its agents tell each other (`Told`), or () if they never do.
     interest: the event types its agents want; others are not sent (TaskArrived always is). A simulated node
     then pays nothing for what its policy ignores.
     """

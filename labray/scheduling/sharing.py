@@ -12,12 +12,14 @@ from math import ceil
 
 from labray.ids import Place
 from labray.messages import Demand
-from labray.schedulers.interface import MOST_HOPS, NodeInfo, Task, View, Wake
+from labray.scheduling.cluster_info import NodeInfo
+from labray.scheduling.interface import MOST_HOPS, Task, View, Wake
+from labray.strategies import NodeAffinity
 
 MOMENT_S = 0.1
 """A heartbeat: far longer than a task is on its way, and nothing beside the time in which a node starts."""
-TOKEN = 1
-"""Of the alarm: agents that set others too have given them 0."""
+SHARING = -1
+"""The token of the alarm: a policy's own are 0 and more."""
 
 
 class Newcomers:
@@ -32,7 +34,7 @@ class Newcomers:
         if node.place == self._view.place or not len(self._view.queued):
             return []
         self._nodes[node.place] = node
-        return [Wake(MOMENT_S, TOKEN)] if len(self._nodes) == 1 else []
+        return [Wake(MOMENT_S, SHARING)] if len(self._nodes) == 1 else []
 
     def lose(self, place: Place) -> None:
         self._nodes.pop(place, None)
@@ -72,4 +74,8 @@ def share(
 
 
 def movable(task: Task) -> bool:
-    return task.kind == "task" and task.strategy in ("", "SPREAD") and task.hops < MOST_HOPS
+    """Whether what waits may wait elsewhere: a task that nobody asked to be here, and that has not moved too often.
+
+    An actor stays for long: where it goes is decided once.
+    """
+    return task.kind == "task" and task.hops < MOST_HOPS and type(task.strategy) is not NodeAffinity

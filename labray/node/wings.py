@@ -1,0 +1,183 @@
+"""The parts of a node, from the bottom up: each owns its state and is given what is below it, by name.
+
+What is below tells what is above by a function that it was given, or leaves it to be done before the input is done with
+(`Desk.defer`). Here is the one place where that is wired.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from labray import messages as m
+from labray.ids import ObjectID, Place
+from labray.node.admission import Admission
+from labray.node.births import Births
+from labray.node.callers import Callers
+from labray.node.cancels import Cancels
+from labray.node.conduct import Conduct
+from labray.node.copies import Copies
+from labray.node.creations import Creations
+from labray.node.custody import Custody
+from labray.node.deadlocks import Inquiry, Suspicion
+from labray.node.desk import Desk
+from labray.node.endings import Endings
+from labray.node.feed import AgentFeed
+from labray.node.fetching import Fetching
+from labray.node.impossible import Impossible
+from labray.node.lineage import Lineage
+from labray.node.losses import PlaceLosses, WorkerLosses
+from labray.node.mind import LocalView, Mind
+from labray.node.names import Directory
+from labray.node.naming import Naming
+from labray.node.objects import ObjectTable
+from labray.node.records import ObjectRecord
+from labray.node.reports import Reports
+from labray.node.requests import Desks
+from labray.node.residents import Residents
+from labray.node.resources import Resources
+from labray.node.runs import Runs
+from labray.node.shortage import Shortage
+from labray.node.spills import Spills
+from labray.node.staging import Staging
+from labray.node.storage import Storage
+from labray.node.task_table import TaskTable
+from labray.node.tidings import Tidings
+from labray.node.waits import WaitsKnown
+from labray.node.wanted import Blocking
+from labray.node.workers import Pool
+from labray.scheduling import Cluster, Fact, Scheduler, TaskArrived, TaskWithdrawn
+
+
+class Wings:
+    """All of one node. See Node for what the arguments are."""
+
+    def __init__(
+        self, place: Place, cluster: Cluster, totals: m.Demand, scheduler: Scheduler, rng: Random, strict: bool,
+        max_workers: int | None, prestart: int | None, suspect_s: float | None, traced: bool, store_bytes: int | None,
+    ) -> None:  # fmt: skip
+        interest: frozenset[type[Fact]] = frozenset((TaskArrived, TaskWithdrawn, *scheduler.interest))
+        self.place = place
+        self.desk = Desk(place, cluster, interest, traced)
+        self.feed = AgentFeed(self.desk, repr(scheduler))
+        self._objects_and_store(store_bytes)
+        self.table = TaskTable(self.desk, self.objects, lambda: self.suspicion.watch(), suspect_s is None)
+        if prestart is None:
+            prestart = -(-dict(totals).get("CPU", 0) // m.UNIT)
+        self._workers(Resources(totals), max_workers, prestart)
+        self._actors()
+        self._tasks(strict)
+        view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
+        self.mind = Mind(self.desk, self.feed, scheduler, view, rng, self.custody)
+        self._failures(suspect_s)
+
+    def _objects_and_store(self, store_bytes: int | None) -> None:
+        desk = self.desk
+        storage = self.storage = Storage(desk, store_bytes)
+        objects = self.objects = ObjectTable(
+            desk, storage, self._freed, lambda id: self.callers.forget(id), lambda record: self.copies.pull(record)
+        )  # fmt: skip
+        self.copies = Copies(desk, storage, objects, self._unknown)
+        self.clients = Desks(
+            desk, storage, objects, lambda request: self.blocking.block(request),
+            lambda client, task: self.blocking.unblock(client, task), lambda client: self.naming.left(client),
+        )  # fmt: skip
+        self.spills = Spills(desk, storage, objects, self.copies)
+        self.admission = Admission(
+            desk, storage, self.spills, objects, self.copies, self.clients,
+            lambda: self.table.tasks.values(), lambda id: self.fetching.who_waits_for(id),
+            lambda: self.residents.call_back(), lambda: self.pool.is_running(),
+        )  # fmt: skip
+
+    def _workers(self, resources: Resources, max_workers: int | None, prestart: int) -> None:
+        desk = self.desk
+        self.staging = Staging(self.storage, self.objects, resources)
+        runs = Runs(self.objects, self.clients, lambda task, worker: self.residents.moves_in(task, worker))
+        self.pool = Pool(
+            desk, resources, max_workers, prestart, runs.make, self.clients.leave, self.staging.stage
+        )
+        self.births = Births(
+            desk, self.clients, self.pool, lambda task, error: self.reports.end_with(task, error)
+        )
+
+    def _actors(self) -> None:
+        desk = self.desk
+        self.residents = Residents(
+            desk, self.table, self.pool, self.storage.is_short, lambda task: self.reports.bounce(task),
+            lambda task, error: self.reports.lost(task, error), lambda task: self.fetching.call_in(task),
+            lambda id, attempt, error: self.creations.died(id, attempt, error),
+        )  # fmt: skip
+        self.callers = Callers(
+            desk, lambda id, by: self.creations.sought(id, by), lambda task, to: self.custody.carry(task, to),
+            lambda task, error: self.endings.fail(task, error),
+        )  # fmt: skip
+        self.creations = Creations(
+            desk, self.feed, self.objects, self.table, self.callers, self.residents,
+            lambda creation: self.endings.again(creation),
+        )  # fmt: skip
+        self.names = Directory(desk)
+        self.naming = Naming(desk, self.objects, self.clients, self.creations)
+
+    def _tasks(self, strict: bool) -> None:
+        desk, feed, objects, table, pool = self.desk, self.feed, self.objects, self.table, self.pool
+        callers, residents, creations, clients = self.callers, self.residents, self.creations, self.clients
+        self.lineage = Lineage(
+            desk, objects, table, callers, creations, lambda task: self.custody.await_deps(task),
+            lambda task, error: self.endings.fail(task, error),
+        )  # fmt: skip
+        endings = self.endings = Endings(
+            desk, objects, self.copies, table, callers, creations, self.lineage,
+            lambda task: self.custody.await_deps(task),
+        )  # fmt: skip
+        reports = self.reports = Reports(
+            desk, feed, self.storage, objects, clients, table, pool, callers, residents, endings
+        )
+        self.fetching = Fetching(
+            desk, feed, self.storage, objects, table, self.staging, pool, residents, reports,
+            lambda task: self.custody.await_deps(task),
+        )  # fmt: skip
+        self.impossible = Impossible(desk, feed, table, reports, strict)
+        self.cancels = Cancels(desk, objects, clients, table, pool, callers, residents, endings, reports)
+        self.custody = Custody(
+            desk, feed, objects, clients, table, callers, residents, creations, self.naming, endings, reports,
+            self.fetching, self.cancels, self.impossible,
+        )  # fmt: skip
+        self.blocking = Blocking(desk, table, pool)
+
+    def _failures(self, suspect_s: float | None) -> None:
+        desk, table, pool, residents = self.desk, self.table, self.pool, self.residents
+        self.waits = WaitsKnown(
+            desk,
+            self.objects,
+            self.clients,
+            table,
+            pool,
+            self.callers,
+            residents,
+            self.creations,
+            self.naming,
+        )
+        self.suspicion = Suspicion(desk, table, pool, self.waits, suspect_s)
+        self.inquiry = Inquiry(desk, self.suspicion)
+        self.shortage = Shortage(desk, pool, residents)
+        self.tidings = Tidings(desk, self.objects.loans, self.copies, self.custody)
+        self.worker_losses = WorkerLosses(
+            desk, self.clients, pool, self.births, residents, self.reports, self.cancels
+        )
+        self.place_losses = PlaceLosses(
+            desk, self.copies, self.spills, table, self.callers, residents, self.creations, self.names, self.naming,
+            self.endings, self.reports, self.impossible, self.mind, self.tidings, self.inquiry,
+        )  # fmt: skip
+        self.conduct = Conduct(desk, self.storage, self.objects, table, pool, self.worker_losses)
+
+    def _freed(self, id: ObjectID) -> None:
+        """An object was freed. If it stands for an actor, no handle to it is left."""
+        if id in self.creations.owned:
+            self.creations.retire(id)
+        if self.lineage.origins:
+            self.lineage.freed(id)
+
+    def _unknown(self, record: ObjectRecord, error: m.ErrorInfo | None) -> None:
+        """No copy of an object is left, as far as this place knows. What is owned here is made again."""
+        self.fetching.became_unknown(record.id)
+        if record.owner == self.place:
+            self.lineage.rebuild(record, error)
