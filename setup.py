@@ -29,6 +29,7 @@ HOT = (
 )  # fmt: skip
 """What is compiled: where figures said that it gains (docs/compiled.md)."""
 NOT = {
+    "labray/schedulers/batching.py": "policies that are not compiled inherit from it",
     "labray/backends/sim/agenda.py": "its moments are SimPy's events",
     "labray/backends/sim/bodies.py": "an exception and an executor: users' frames are counted there",
     "labray/backends/sim/chance.py": "patches the random modules",

@@ -474,7 +474,7 @@ def test_bottom_up_gives_a_node_that_joins_its_share_by_way_of_the_head():
     pinned = task("p", strategy=NodeAffinity(Place("n0")))
     view.queued.append(pinned)
     assert feed(agent, NodeJoined(node(1, 2))) == [Wake(0.1, SHARING), Wake(0.1)]
-    decided = feed(agent, TimerFired(1))
+    decided = feed(agent, TimerFired(SHARING))
     assert [d for d in decided if isinstance(d, Forward)] == [Forward("b", HEAD), Forward("c", HEAD)]
     assert any(isinstance(d, Tell) and d.body.waiting == 4 for d in decided)  # the news go before
 

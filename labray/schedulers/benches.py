@@ -1,6 +1,6 @@
-"""Lines at nodes, as a head keeps account of them: what it has given each node, less what has begun.
+"""Backlogs: what waits, in order, and how much it asks for of each resource.
 
-A part of Rebalancing, which evens them out. Pure bookkeeping, in the resources' own units (1e-4).
+Pure bookkeeping, in the resources' own units (1e-4).
 """
 
 from __future__ import annotations
@@ -10,36 +10,53 @@ from labray.messages import Demand
 from labray.scheduling import NodeInfo, Task
 
 
-class Bench:
-    """A node as the head knows it: what it last said is free, and what waits there or is on its way."""
+class Backlog:
+    """Tasks that wait, in order of arrival, and the sum of what they ask for."""
 
-    __slots__ = ("due", "place", "room", "waiting")
+    __slots__ = ("asked", "tasks")
+
+    def __init__(self) -> None:
+        self.tasks: dict[TaskID, Task] = {}
+        self.asked: dict[str, int] = {}
+
+    def add(self, task: Task) -> None:
+        """One more, or one that was in it already."""
+        if task.id in self.tasks:
+            return
+        self.tasks[task.id] = task
+        for name, amount in task.demand:
+            self.asked[name] = self.asked.get(name, 0) + amount
+
+    def remove(self, id: TaskID) -> None:
+        """One less, if it was in it."""
+        task = self.tasks.pop(id, None)
+        if task is not None:
+            for name, amount in task.demand:
+                self.asked[name] -= amount
+
+
+class NodeBacklog:
+    """A node as its head knows it: what it last said is free, and what waits there or is on its way.
+
+    A part of Rebalancing, which evens them out.
+    """
+
+    __slots__ = ("backlog", "place", "room")
 
     def __init__(self, node: NodeInfo) -> None:
         self.place = node.place
         self.room: dict[str, int] = dict(node.totals)
-        self.waiting: dict[TaskID, Task] = {}
-        self.due: dict[str, int] = {}
+        self.backlog = Backlog()
 
     def spare(self, name: str) -> int:
         """What would be left if all that waits had begun; below 0 there is more than can run at once."""
-        return self.room.get(name, 0) - self.due.get(name, 0)
+        return self.room.get(name, 0) - self.backlog.asked.get(name, 0)
 
     def overloaded(self) -> bool:
-        return any(self.spare(name) < 0 for name in self.due)
-
-    def add(self, task: Task) -> None:
-        self.waiting[task.id] = task
-        for name, amount in task.demand:
-            self.due[name] = self.due.get(name, 0) + amount
-
-    def remove(self, task: Task) -> None:
-        del self.waiting[task.id]
-        for name, amount in task.demand:
-            self.due[name] -= amount
+        return any(self.spare(name) < 0 for name in self.backlog.asked)
 
 
-def levels_out(demand: Demand, source: Bench, to: Bench) -> bool:
+def levels_out(demand: Demand, source: NodeBacklog, to: NodeBacklog) -> bool:
     """Whether this waits for something of which its place has too little to go round, and the other has some idle.
 
     Where what is left over is too little for it alone, there must be enough to begin at once. Of all else it asks for

@@ -21,7 +21,6 @@ from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
-    Event,
     Fact,
     Forward,
     HeadBack,
@@ -32,8 +31,9 @@ from labray.scheduling import (
     NodeJoined,
     NodeLost,
     ObjectStored,
+    Policy,
+    PolicyAgent,
     Task,
-    TaskArrived,
     TaskBlocked,
     TaskFinished,
     TaskUnblocked,
@@ -43,7 +43,7 @@ from labray.scheduling import (
     View,
     Wake,
 )
-from labray.scheduling.sharing import Newcomers, share
+from labray.scheduling.sharing import share
 from labray.strategies import NodeAffinity, Spread
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ far too few for empty ones.
 """
 
 
-class BottomUp(Struct, frozen=True, repr_omit_defaults=True):
+class BottomUp(Policy, frozen=True, repr_omit_defaults=True):
     """Keep unless the backlog exceeds `spill` or the request is infeasible here; the head places the rest.
 
     spill: waiting tasks; None: as many as the node's cores work off in 10 ms. heartbeat: seconds.
@@ -94,20 +94,20 @@ class BottomUp(Struct, frozen=True, repr_omit_defaults=True):
             raise ValueError(f"alpha={self.alpha}: a weight is above 0 and at most 1.")
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
-        return Chooser(self.alpha, cluster) if place == cluster.head else Keeper(self, cluster, view)
+        if place == cluster.head:
+            return Chooser(self.alpha, cluster, view)
+        return Keeper(self, cluster, view)
 
 
 # ---------------------------------------------------------------- at a node
 
 
-class Keeper:
+class Keeper(PolicyAgent):
     """Keeps what fits while the backlog is short, and always what the head sent: no task goes in circles."""
 
     def __init__(self, policy: BottomUp, cluster: Cluster, view: View) -> None:
+        super().__init__(cluster, view)
         self._policy = policy
-        self._cluster = cluster
-        self._head = cluster.head
-        self._view = view
         self._info = cluster.places[view.place]
         self._cores = dict(self._info.totals).get("CPU", 0) / UNIT
         self._alone = len(cluster.nodes) == 1  # no one else could take a task, and no one wants the news
@@ -117,63 +117,76 @@ class Keeper:
         self._bandwidth = Average(policy.alpha)
         self._pulling: dict[ObjectID, float] = {}  # since when
         self._received = 0
-        self._newcomers = Newcomers(view)
         self._told = self._as_new()
         self._spoke = False  # since the last heartbeat was due
         self._armed = self._alone
 
-    def handle(self, event: Event, now: float) -> Sequence[Decision]:
-        if type(event) is TaskArrived:
-            return self._arrived(event.task, now)
-        if type(event) is TaskFinished:
-            if event.task.cost is None:
-                self._seconds.add(event.seconds)
-            if self._pulling:
-                self._forget(event.task)
-        elif isinstance(event, TaskWithdrawn):
-            self._forget(event.task)
-        elif isinstance(event, ObjectStored):
-            self._measure(event, now)
-        elif isinstance(event, TimerFired):
-            return self._share() if event.token else self._beat()
-        elif isinstance(event, NodeJoined):
-            return self._joined(event.node)
-        elif isinstance(event, HeadLost):
-            self._headless = True
-        elif isinstance(event, HeadBack):
-            self._headless, self._spoke, self._received = False, False, 0
-            self._told = self._as_new()
-        elif isinstance(event, NodeLost):
-            self._newcomers.lose(event.place)
-            return ()
-        elif isinstance(event, MessageReceived):
-            return ()
-        return () if self._armed else (self._arm(),)
+    # ------------------------------------------------------------ tasks
 
-    def _joined(self, node: NodeInfo) -> Sequence[Decision]:
-        """From now on others can take tasks, and want the news; what waits here may run there."""
-        if node.place == self._view.place:
-            return ()
-        self._cluster = self._cluster.joined(node)
-        wakes = self._newcomers.join(node)
-        if not self._alone:
-            return wakes
-        self._alone = False
-        return (*wakes, self._arm())
-
-    def _share(self) -> Sequence[Decision]:
-        moved = share(self._view.queued, self._newcomers.take(), self._cluster.nodes)
-        return [decision for task, _ in moved for decision in self._pass_on(task)]
-
-    def _arrived(self, task: Task, now: float) -> Sequence[Decision]:
+    def task_arrived(self, task: Task) -> Sequence[Decision]:
         if task.cost is not None:
             self._seconds.add(task.cost)
         if not self._keeps(task):
             return self._pass_on(task)
         for dep in task.deps:
-            if dep.places and self._view.holds(dep.id) is None:
-                self._pulling.setdefault(dep.id, now)
+            if dep.places and self.view.holds(dep.id) is None:
+                self._pulling.setdefault(dep.id, self.now)
         return (Keep(task.id),) if self._armed else (Keep(task.id), self._arm())
+
+    def task_finished(self, task: Task, seconds: float) -> Sequence[Decision]:
+        if task.cost is None:
+            self._seconds.add(seconds)
+        if self._pulling:
+            self._forget(task)
+        return () if self._armed else (self._arm(),)
+
+    def task_withdrawn(self, task: Task) -> Sequence[Decision]:
+        self._forget(task)
+        return self._soon()
+
+    def _forget(self, task: Task) -> None:
+        """Inputs that never came do not count as on the way for ever."""
+        for dep in task.deps:
+            self._pulling.pop(dep.id, None)
+
+    def task_blocked(self, task: Task) -> Sequence[Decision]:
+        return self._soon()
+
+    def task_unblocked(self, task: Task) -> Sequence[Decision]:
+        return self._soon()
+
+    def object_stored(self, id: ObjectID, size: int) -> Sequence[Decision]:
+        since = self._pulling.pop(id, self.now)
+        if self.now > since:
+            self._bandwidth.add(size / (self.now - since))
+        return self._soon()
+
+    # ------------------------------------------------------------ a cluster that changes
+
+    def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
+        """From now on others can take tasks, and want the news; what waits here may run there."""
+        if node.place == self.place:
+            return ()
+        wakes = super().node_joined(node)
+        if not self._alone:
+            return wakes
+        self._alone = False
+        return (*wakes, self._arm())
+
+    def share_out(self) -> Sequence[Decision]:
+        moved = share(self.view.queued, self.newcomers.take(), self.members.cluster.nodes)
+        return [decision for task, _ in moved for decision in self._pass_on(task)]
+
+    def head_lost(self) -> Sequence[Decision]:
+        self._headless = True
+        return self._soon()
+
+    def head_back(self) -> Sequence[Decision]:
+        self._headless, self._spoke, self._received = False, False, 0
+        self._told = self._as_new()
+        return self._soon()
+
+    # ------------------------------------------------------------ what stays
 
     def _keeps(self, task: Task) -> bool:
         if task.hops:
@@ -189,11 +202,11 @@ class Keeper:
             return True
         if task.kind == "actor" or type(strategy) is Spread:
             return False  # an actor stays for long: the head spreads them, or all would live where the program began
-        waiting = len(self._view.queued)
+        waiting = len(self.view.queued)
         return not waiting or waiting <= self._spill(task)
 
     def _wanted_here(self, strategy: NodeAffinity) -> bool:
-        return strategy.node == self._view.place or (self._alone and strategy.soft)
+        return strategy.node == self.view.place or (self._alone and strategy.soft)
 
     def _spill(self, task: Task) -> float:
         if self._policy.spill is not None:
@@ -207,40 +220,36 @@ class Keeper:
         decisions: list[Decision] = []
         if not self._spoke and (load := self._load()) != self._told:
             self._told, self._spoke = load, True
-            decisions.append(Tell(self._head, load))
-        decisions.append(Forward(task.id, self._head))
+            decisions.append(Tell(self.head, load))
+        decisions.append(Forward(task.id, self.head))
         if not self._armed:
             decisions.append(self._arm())
         return decisions
 
-    def _forget(self, task: Task) -> None:
-        """Inputs that never came do not count as on the way for ever."""
-        for dep in task.deps:
-            self._pulling.pop(dep.id, None)
+    # ------------------------------------------------------------ heartbeats
 
-    def _measure(self, event: ObjectStored, now: float) -> None:
-        since = self._pulling.pop(event.id, now)
-        if now > since:
-            self._bandwidth.add(event.size / (now - since))
+    def _soon(self) -> Sequence[Decision]:
+        """There may be news, which the next heartbeat tells."""
+        return () if self._armed else (self._arm(),)
 
     def _arm(self) -> Wake:
         self._armed = True
         return Wake(self._policy.heartbeat)
 
-    def _beat(self) -> Sequence[Decision]:
+    def timer_fired(self, token: int) -> Sequence[Decision]:
         load = self._load()
         self._spoke = False
         if load == self._told:
             self._armed = False
             return ()
         self._told = load
-        return (Tell(self._head, load), self._arm())
+        return (Tell(self.head, load), self._arm())
 
     def _as_new(self) -> Load:
         """What a head takes a node to be that it has not heard of."""
         return Load(0, self._info.totals, 0, 0.0, 0.0)
 
     def _load(self) -> Load:
-        free = tuple(self._view.free.items())
-        waiting = len(self._view.queued) + len(self._pulling)  # tasks whose inputs are on the way wait too
+        free = tuple(self.view.free.items())
+        waiting = len(self.view.queued) + len(self._pulling)  # tasks whose inputs are on the way wait too
         return Load(waiting, free, self._received, self._seconds.value or 0.0, self._bandwidth.value or 0.0)

@@ -21,7 +21,6 @@ from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
-    Event,
     Fact,
     Forward,
     HeadBack,
@@ -30,9 +29,10 @@ from labray.scheduling import (
     NodeInfo,
     NodeJoined,
     NodeLost,
+    Policy,
+    PolicyAgent,
     RoomChanged,
     Task,
-    TaskArrived,
     TaskBlocked,
     TaskFinished,
     TaskStarted,
@@ -42,14 +42,13 @@ from labray.scheduling import (
     Tell,
     View,
 )
-from labray.scheduling.membership import Membership
 from labray.strategies import Spread, Strategy
 
 if TYPE_CHECKING:
     from random import Random
 
 
-class Centralized(Struct, frozen=True):
+class Centralized(Policy, frozen=True):
     """The head alone decides, from exact bookkeeping. A blocked task's CPU is lent on."""
 
     words: ClassVar[tuple[type[Struct], ...]] = (Room,)
@@ -68,88 +67,88 @@ class Centralized(Struct, frozen=True):
     )
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
-        return Head(cluster) if place == cluster.head else Porter(cluster, view)
+        return Head(cluster, view) if place == cluster.head else Porter(cluster, view)
 
 
 # ---------------------------------------------------------------- at a node
 
 
-class Porter:
+class Porter(PolicyAgent):
     """Passes on what is submitted here, keeps what the head sends, and says when room came back."""
 
     def __init__(self, cluster: Cluster, view: View) -> None:
-        self._head = cluster.head
-        self._view = view
+        super().__init__(cluster, view)
         self._expected: dict[str, int] = dict(view.free)  # what the head must believe is free here
         self._settled: list[TaskID] = []  # begun since the last word: no longer under way, but in `free`
 
-    def handle(self, event: Event, now: float) -> Sequence[Decision]:
-        if isinstance(event, TaskArrived):
-            task = event.task
-            return (Keep(task.id),) if task.hops else (Forward(task.id, self._head),)
-        if isinstance(event, TaskStarted):
-            self._settle(event.task)
-        elif isinstance(event, TaskWithdrawn):
-            return self._withdraw(event.task)
-        elif isinstance(event, (NodeJoined, NodeLost, TaskWanted)):
-            return ()
-        elif isinstance(event, HeadBack):  # it takes everybody for idle
-            self._settled.clear()
-            return (self.word(),)
-        return () if self._view.free == self._expected else (self.word(),)
+    def task_arrived(self, task: Task) -> Sequence[Decision]:
+        return (Keep(task.id),) if task.hops else (Forward(task.id, self.head),)
 
-    def _settle(self, task: Task) -> None:
+    def task_started(self, task: Task) -> Sequence[Decision]:
         if task.demand:  # others the head does not count
             self._settled.append(task.id)
             for name, amount in task.demand:
                 self._expected[name] -= amount
+        return () if self.view.free == self._expected else (self.word(),)
 
-    def _withdraw(self, task: Task) -> Sequence[Decision]:
+    def task_finished(self, task: Task, seconds: float) -> Sequence[Decision]:
+        return () if self.view.free == self._expected else (self.word(),)
+
+    def task_withdrawn(self, task: Task) -> Sequence[Decision]:
         """The head counts it as under way, and nothing else would ever tell it otherwise."""
         if not task.demand or not task.hops:
             return ()
         self._settled.append(task.id)
         return (self.word(),)
 
+    def task_blocked(self, task: Task) -> Sequence[Decision]:
+        return self.news()
+
+    def task_unblocked(self, task: Task) -> Sequence[Decision]:
+        return self.news()
+
+    def room_changed(self) -> Sequence[Decision]:
+        return self.news()
+
+    def head_back(self) -> Sequence[Decision]:
+        """It takes everybody for idle."""
+        self._settled.clear()
+        return (self.word(),)
+
+    def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
+        """Nothing that waits here could go there: the head sends no more than can run at once."""
+        return ()
+
+    def node_lost(self, place: Place) -> Sequence[Decision]:
+        return ()
+
+    def news(self) -> Sequence[Decision]:
+        """The head is told what it cannot know."""
+        return () if self.view.free == self._expected else (self.word(),)
+
     def word(self) -> Tell:
         """What is free here, and what has begun since the last word."""
-        free = self._view.free
+        free = self.view.free
         self._expected = dict(free)
         word = Room(tuple(free.items()), tuple(self._settled))
         self._settled.clear()
-        return Tell(self._head, word)
+        return Tell(self.head, word)
 
 
 # ---------------------------------------------------------------- at the head
 
 
-class Head:
+class Head(PolicyAgent):
     """One queue. Shapes are lines of their own, so that a request nobody has room for holds up no other."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._members = Membership(cluster)
+    def __init__(self, cluster: Cluster, view: View) -> None:
+        super().__init__(cluster, view)
         self._desks = {node.place: Desk(node) for node in cluster.nodes}
         self._lines: dict[tuple[Demand, Strategy], Line] = {}
         self._through: dict[Place, list[tuple[Demand, Line]]] = {}  # the lines that pass by a node
         self._arrivals = self._wants = 0
 
-    def handle(self, event: Event, now: float) -> Sequence[Decision]:
-        if isinstance(event, TaskArrived):
-            return self._arrived(event.task)
-        if isinstance(event, MessageReceived):
-            return self._updated(event.sender, event.body)
-        if isinstance(event, TaskWithdrawn):
-            self._line(event.task).waiting.pop(event.task.id, None)
-        elif isinstance(event, TaskWanted):
-            self._wants -= 1
-            self._line(event.task).want(event.task, self._wants)
-        elif isinstance(event, NodeLost):
-            return self._lost(event.place)
-        elif isinstance(event, NodeJoined):
-            self._joined(event.node)
-        return ()
-
-    def _arrived(self, task: Task) -> Sequence[Decision]:
+    def task_arrived(self, task: Task) -> Sequence[Decision]:
         line = self._line(task)
         desk = None if line.waiting else line.find(task.demand)
         if desk is not None:
@@ -158,13 +157,22 @@ class Head:
         line.waiting[task.id] = (self._arrivals, task)
         return ()
 
-    def _updated(self, place: Place, word: Room) -> Sequence[Decision]:
-        desk = self._desks.get(place)
+    def task_withdrawn(self, task: Task) -> Sequence[Decision]:
+        self._line(task).waiting.pop(task.id, None)
+        return ()
+
+    def task_wanted(self, task: Task) -> Sequence[Decision]:
+        self._wants -= 1
+        self._line(task).want(task, self._wants)
+        return ()
+
+    def message_received(self, sender: Place, body: Room) -> Sequence[Decision]:
+        desk = self._desks.get(sender)
         if desk is None:
             return ()
-        desk.update(word)
-        for _, line in self._through.get(place, ()):
-            line.came_free(place)
+        desk.update(body)
+        for _, line in self._through.get(sender, ()):
+            line.came_free(sender)
         return self._fill(desk)
 
     def _fill(self, desk: Desk) -> list[Decision]:
@@ -203,7 +211,7 @@ class Head:
         shape = (task.demand, task.strategy)
         line = self._lines.get(shape)
         if line is None:
-            desks = [self._desks[place] for place in self._members.feasible(task)]
+            desks = [self._desks[place] for place in self.members.feasible(task)]
             line = self._lines[shape] = Line(desks, spread=type(task.strategy) is Spread)
             self._lay(task.demand, line)
         return line
@@ -212,17 +220,17 @@ class Head:
         for place in line.position:
             self._through.setdefault(place, []).append((demand, line))
 
-    def _joined(self, node: NodeInfo) -> None:
+    def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
         """Every line is made anew when it is next needed; what waits in them arrives again by itself."""
         if node.place not in self._desks:
-            self._members.join(node)
             self._desks[node.place] = Desk(node)
             self._lines.clear()
             self._through.clear()
+        return super().node_joined(node)
 
-    def _lost(self, place: Place) -> Sequence[Decision]:
+    def node_lost(self, place: Place) -> Sequence[Decision]:
         """The lines are made anew. What would rather have run there may now go anywhere, and somebody may have room."""
-        self._members.lose(place)
+        super().node_lost(place)
         if self._desks.pop(place, None) is None:
             return ()
         waiting = {shape: line.waiting for shape, line in self._lines.items() if line.waiting}

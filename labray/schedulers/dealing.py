@@ -12,31 +12,24 @@ from labray.scheduling import (
     Cluster,
     Decision,
     Event,
-    Fact,
     Forward,
     Keep,
-    NodeJoined,
-    NodeLost,
+    PolicyAgent,
     Task,
     TaskArrived,
-    TimerFired,
     View,
+    movable,
 )
-from labray.scheduling.membership import Membership
-from labray.scheduling.sharing import Newcomers, movable, share
 
 Choose = Callable[[Task, Sequence[Place]], Place]
 """One of the places that could run a task, of which there is at least one."""
-
-INTEREST: tuple[type[Fact], ...] = (NodeJoined, NodeLost, TimerFired)
-"""What a dealer must hear besides the tasks that arrive."""
 
 
 def as_they_came(task: Task) -> float:
     return 0.0
 
 
-class Dealer:
+class Dealer(PolicyAgent):
     """A task that no node could run stays held; one that was sent here stays here until a node joins.
 
     A node that joins gets its share of what waits: as if it had been there when the tasks were dealt out.
@@ -49,41 +42,25 @@ class Dealer:
         choose: Choose,
         priority: Callable[[Task], float] = as_they_came,
     ) -> None:
-        self._place = view.place
-        self._view = view
-        self._members = Membership(cluster)
-        self._newcomers = Newcomers(view)
+        super().__init__(cluster, view)
         self._choose = choose
         self._priority = priority
 
     def handle(self, event: Event, now: float) -> Sequence[Decision]:
-        if isinstance(event, TaskArrived):
-            return self._arrived(event.task)
-        if isinstance(event, NodeLost):
-            self._members.lose(event.place)
-            self._newcomers.lose(event.place)
-        elif isinstance(event, NodeJoined):
-            self._members.join(event.node)
-            return self._newcomers.join(event.node)
-        elif isinstance(event, TimerFired):
-            return self.share(self._view.queued)
-        return ()
+        if isinstance(event, TaskArrived):  # here at once: a task costs little else under these policies
+            return self.task_arrived(event.task)
+        return super().handle(event, now)
 
-    def share(self, waiting: Sequence[Task]) -> list[Decision]:
-        """Those who have joined get their parts of these."""
-        moved = share(waiting, self._newcomers.take(), self._members.nodes, self._place)
-        return [Forward(task.id, to) for task, to in moved]
+    def task_arrived(self, task: Task) -> Sequence[Decision]:
+        places = () if task.hops else self.members.feasible(task)
+        if not task.hops and not places:
+            return ()
+        to = self._choose(task, places) if places else self.place
+        return (Keep(task.id, self._priority(task)),) if to == self.place else (Forward(task.id, to),)
 
     def may_go(self, task: Task, to: Place) -> bool:
         """Whether what waits here may be sent on to that place."""
-        return movable(task) and self._members.could_run(task, to)
-
-    def _arrived(self, task: Task) -> Sequence[Decision]:
-        places = () if task.hops else self._members.feasible(task)
-        if not task.hops and not places:
-            return ()
-        to = self._choose(task, places) if places else self._place
-        return (Keep(task.id, self._priority(task)),) if to == self._place else (Forward(task.id, to),)
+        return movable(task) and self.members.could_run(task, to)
 
 
 class Turn:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from msgspec import Struct
-
 from labray.ids import Place, TaskID
 from labray.messages import Demand
-from labray.scheduling import Forward, NodeInfo, Task
+from labray.scheduling import Forward, NodeInfo, PolicyMessage, Task
 
 
-class Room(Struct, frozen=True, array_like=True, tag=True, gc=False):
+class Room(PolicyMessage, frozen=True):
     """From a node to the head: what is free here, once the tasks in `settled` no longer count as under way."""
 
     free: tuple[tuple[str, int], ...]

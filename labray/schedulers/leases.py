@@ -30,9 +30,11 @@ from labray.scheduling import (
     NodeInfo,
     NodeJoined,
     NodeLost,
+    Policy,
+    PolicyAgent,
+    PolicyMessage,
     RoomChanged,
     Task,
-    TaskArrived,
     TaskBlocked,
     TaskFinished,
     TaskRecalled,
@@ -42,7 +44,6 @@ from labray.scheduling import (
     Tell,
     View,
 )
-from labray.scheduling.membership import Membership
 
 if TYPE_CHECKING:
     from random import Random
@@ -51,26 +52,26 @@ MOST_QUESTIONS = 10
 """Of one owner and shape without an answer yet, or one for each node if there are more (as Ray's limiter of rates)."""
 
 
-class Ask(Struct, frozen=True, array_like=True, tag=True, gc=False):
+class Ask(PolicyMessage, frozen=True):
     """From an owner: lend me a worker."""
 
     shape: Shape
 
 
-class Busy(Struct, frozen=True, array_like=True, tag=True, gc=False):
+class Busy(PolicyMessage, frozen=True):
     """The answer, if there is no room: you are in line."""
 
     shape: Shape
 
 
-class Lent(Struct, frozen=True, array_like=True, tag=True, gc=False):
+class Lent(PolicyMessage, frozen=True):
     """A worker is yours: the answer, or when your turn has come, or since it has ended what you gave it."""
 
     shape: Shape
     why: Literal["asked", "waited", "done"]
 
 
-class Returned(Struct, frozen=True, array_like=True, tag=True, gc=False):
+class Returned(PolicyMessage, frozen=True):
     """From an owner: I have nothing for it."""
 
     shape: Shape
@@ -79,7 +80,7 @@ class Returned(Struct, frozen=True, array_like=True, tag=True, gc=False):
 Word = Ask | Busy | Lent | Returned
 
 
-class OwnershipLeases(Struct, frozen=True):
+class OwnershipLeases(Policy, frozen=True):
     """The owner of a task finds it a worker, and keeps the worker while it has more of the same shape."""
 
     words: ClassVar[tuple[type[Struct], ...]] = (Ask, Busy, Lent, Returned)
@@ -97,7 +98,7 @@ class OwnershipLeases(Struct, frozen=True):
     )
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
-        return Spreader(cluster) if place == cluster.head else Owner(cluster, view)
+        return Spreader(cluster, view) if place == cluster.head else Owner(cluster, view)
 
 
 class Wanted:
@@ -121,13 +122,14 @@ class Wanted:
         self.busy.pop(place, None)
 
 
-class Owner:
-    """A node: owner of what is submitted there, and lender of its own workers, to itself too."""
+class Owner(PolicyAgent):
+    """A node: owner of what is submitted there, and lender of its own workers, to itself too.
+
+    What it does for an event it decides bit by bit, as word from itself may follow from it: `handle` gathers that.
+    """
 
     def __init__(self, cluster: Cluster, view: View) -> None:
-        self._place = view.place
-        self._head = cluster.head
-        self._members = Membership(cluster)
+        super().__init__(cluster, view)
         self._lender = Lender(view)
         at = [node.place for node in cluster.nodes].index(view.place)
         ring = (*cluster.nodes[at:], *cluster.nodes[:at])
@@ -138,44 +140,29 @@ class Owner:
 
     def handle(self, event: Event, now: float) -> Sequence[Decision]:
         self._decided = []
-        if isinstance(event, TaskArrived):
-            self._arrived(event.task)
-        elif isinstance(event, MessageReceived):
-            self._heard(event.sender, event.body)
-        elif isinstance(event, TaskStarted):
-            self._lender.started(event.task)
-        elif isinstance(event, TaskRecalled):
-            self._lender.recalled(event.task)
-        elif isinstance(event, TaskWanted):
-            self._first_of_all(event.task)
-        elif isinstance(event, TaskFinished | TaskWithdrawn):
-            self._over(event.task)
-        elif isinstance(event, NodeJoined):
-            self._joined(event.node)
-        elif isinstance(event, NodeLost):
-            self._lost(event.place)
+        super().handle(event, now)
         self._serve()
         while self._to_self:
-            self._heard(self._place, self._to_self.popleft())
+            self._heard(self.place, self._to_self.popleft())
             self._serve()
         return self._decided
 
     def _say(self, to: Place, word: Word) -> None:
-        if to == self._place:
+        if to == self.place:
             self._to_self.append(word)
         else:
             self._decided.append(Tell(to, word))
 
     # ------------------------------------------------------------ as an owner
 
-    def _arrived(self, task: Task) -> None:
+    def task_arrived(self, task: Task) -> Sequence[Decision]:
         if task.hops:
             self._keep(task)
-            return
-        places = self._members.feasible(task)
+            return ()
+        places = self.members.feasible(task)
         if wants_spreading(task) and len(places) > 1:
-            self._decided.append(Forward(task.id, self._head))
-        elif task.kind == "actor" and self._place in places:
+            self._decided.append(Forward(task.id, self.head))
+        elif task.kind == "actor" and self.place in places:
             self._keep(task)  # it never gives its worker back
         elif task.kind == "actor" and places:
             self._decided.append(Forward(task.id, places[0]))
@@ -183,12 +170,14 @@ class Owner:
             shape = shape_of(task)
             self._wanted.setdefault(shape, Wanted()).tasks[task.id] = task
             self._seek(shape)
+        return ()
 
-    def _first_of_all(self, task: Task) -> None:
+    def task_wanted(self, task: Task) -> Sequence[Decision]:
         """A blocked task waits for it: it gets the next worker."""
         wanted = self._wanted.get(shape_of(task))
         if wanted is not None and task.id in wanted.tasks:
             wanted.tasks.move_to_end(task.id, last=False)
+        return ()
 
     def _keep(self, task: Task) -> None:
         self._lender.arrived(task)
@@ -200,8 +189,8 @@ class Owner:
         if not wanted.tasks:
             return
         oldest = next(iter(wanted.tasks.values()))
-        places = [place for place in self._members.feasible(oldest) if place not in wanted.busy]
-        missing = min(len(wanted.tasks), max(MOST_QUESTIONS, len(self._members.nodes)))
+        places = [place for place in self.members.feasible(oldest) if place not in wanted.busy]
+        missing = min(len(wanted.tasks), max(MOST_QUESTIONS, len(self.members.nodes)))
         missing -= sum(wanted.asked.values())
         for _ in range(missing if places else 0):
             to = min(places, key=lambda place: self._preference(wanted, oldest, place))
@@ -222,7 +211,7 @@ class Owner:
             self._say(place, Returned(shape))
             return
         _, task = wanted.tasks.popitem(last=False)
-        if place == self._place:
+        if place == self.place:
             self._keep(task)
         else:
             self._decided.append(Forward(task.id, place))
@@ -251,24 +240,40 @@ class Owner:
         for owner, shape in self._lender.turns():
             self._say(owner, Lent(shape, "waited"))
 
-    def _over(self, task: Task) -> None:
+    def task_started(self, task: Task) -> Sequence[Decision]:
+        self._lender.started(task)
+        return ()
+
+    def task_recalled(self, task: Task) -> Sequence[Decision]:
+        self._lender.recalled(task)
+        return ()
+
+    def task_gone(self, task: Task) -> Sequence[Decision]:
         wanted = self._wanted.get(shape_of(task))
         if wanted is not None and wanted.tasks.pop(task.id, None) is not None:
-            return
+            return ()
         lease = self._lender.over(task)
         if lease is not None:
             self._say(lease[0], Lent(lease[1], "done"))
+        return ()
 
-    def _joined(self, node: NodeInfo) -> None:
-        self._members.join(node)
+    def message_received(self, sender: Place, body: Word) -> Sequence[Decision]:
+        self._heard(sender, body)
+        return ()
+
+    def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
+        """It can lend workers too."""
+        self.members.join(node)
         self._distance.setdefault(node.place, len(self._distance))
         for shape in self._wanted:
             self._seek(shape)
+        return ()
 
-    def _lost(self, place: Place) -> None:
-        self._members.lose(place)
+    def node_lost(self, place: Place) -> Sequence[Decision]:
+        self.members.lose(place)
         self._distance.pop(place, None)
         self._lender.lost(place)
         for shape, wanted in self._wanted.items():
             wanted.forget(place)
             self._seek(shape)
+        return ()

@@ -13,12 +13,11 @@ from msgspec import Struct
 
 from labray.ids import Place, TaskID
 from labray.messages import UNIT
-from labray.schedulers.spread import Spreader, wants_spreading
+from labray.schedulers.spread import EvenSpread, wants_spreading
 from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
-    Event,
     Fact,
     Forward,
     Keep,
@@ -26,25 +25,27 @@ from labray.scheduling import (
     NodeInfo,
     NodeJoined,
     NodeLost,
-    TaskArrived,
+    Policy,
+    PolicyAgent,
+    PolicyMessage,
+    Task,
     TaskFinished,
     TaskWithdrawn,
     Tell,
     TimerFired,
     View,
 )
-from labray.scheduling.membership import Membership
-from labray.scheduling.sharing import Newcomers, share
+from labray.scheduling.sharing import share
 
 if TYPE_CHECKING:
     from random import Random
 
 
-class Ended(Struct, frozen=True, array_like=True, tag=True, gc=False):
+class Ended(PolicyMessage, frozen=True):
     """A task that the head sent is no longer here."""
 
 
-class LeastLoaded(Struct, frozen=True):
+class LeastLoaded(Policy, frozen=True):
     """Every task by the head, to the node with the fewest tasks for each of its CPUs; the earlier one if equal."""
 
     words: ClassVar[tuple[type[Struct], ...]] = (Ended,)
@@ -58,92 +59,79 @@ class LeastLoaded(Struct, frozen=True):
     )
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
-        return Ledger(cluster) if place == cluster.head else Teller(cluster, view)
+        return Ledger(cluster, view) if place == cluster.head else Teller(cluster, view)
 
 
-class Teller:
+class Teller(PolicyAgent):
     """At a node: passes on, keeps what comes back, and tells of each end. A new node's share goes back to the head."""
 
     def __init__(self, cluster: Cluster, view: View) -> None:
-        self._cluster = cluster
-        self._head = cluster.head
-        self._view = view
-        self._newcomers = Newcomers(view)
-        self._here: dict[TaskID, None] = {}
+        super().__init__(cluster, view)
+        self._counted: dict[TaskID, None] = {}  # by the head, as being here
 
-    def handle(self, event: Event, now: float) -> Sequence[Decision]:
-        if isinstance(event, TaskArrived):
-            if not event.task.hops:
-                return (Forward(event.task.id, self._head),)
-            if not wants_spreading(event.task):  # those the head does not count
-                self._here[event.task.id] = None
-            return (Keep(event.task.id),)
-        if isinstance(event, TaskFinished | TaskWithdrawn) and event.task.id in self._here:
-            del self._here[event.task.id]
-            return (Tell(self._head, Ended()),)
-        if isinstance(event, NodeJoined) and event.node.place not in self._cluster.places:
-            self._cluster = self._cluster.joined(event.node)
-            return self._newcomers.join(event.node)
-        if isinstance(event, NodeLost):
-            self._newcomers.lose(event.place)
-        elif isinstance(event, TimerFired):
-            return self._give_back()
-        return ()
+    def task_arrived(self, task: Task) -> Sequence[Decision]:
+        if not task.hops:
+            return (Forward(task.id, self.head),)
+        if not wants_spreading(task):
+            self._counted[task.id] = None
+        return (Keep(task.id),)
 
-    def _give_back(self) -> Sequence[Decision]:
-        decisions: list[Decision] = []
-        for task, _ in share(self._view.queued, self._newcomers.take(), self._cluster.nodes):
-            if task.id in self._here:
-                del self._here[task.id]
-                decisions.append(Tell(self._head, Ended()))
-            decisions.append(Forward(task.id, self._head))
-        return decisions
+    def task_gone(self, task: Task) -> Sequence[Decision]:
+        if task.id not in self._counted:
+            return ()
+        del self._counted[task.id]
+        return (Tell(self.head, Ended()),)
+
+    def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
+        return () if self.members.knows(node.place) else super().node_joined(node)
+
+    def share_out(self) -> Sequence[Decision]:
+        moved = share(self.view.queued, self.newcomers.take(), self.members.cluster.nodes)
+        return [
+            decision for task, _ in moved for decision in (*self.task_gone(task), Forward(task.id, self.head))
+        ]
 
 
-class Ledger:
+class Ledger(PolicyAgent):
     """At the head. A heap of (load, node): an entry whose load is not the node's any more is old."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._members = Membership(cluster)
-        self._spreader = Spreader(cluster)
+    def __init__(self, cluster: Cluster, view: View) -> None:
+        super().__init__(cluster, view)
+        self._spread = EvenSpread()
         self._index = {node.place: at for at, node in enumerate(cluster.nodes)}
         self._places = [node.place for node in cluster.nodes]
         self._cores = [max(dict(node.totals).get("CPU", 0) / UNIT, 1.0) for node in cluster.nodes]
         self._tasks = [0] * len(self._places)
         self._heap = [(0.0, at) for at in range(len(self._places))]
 
-    def handle(self, event: Event, now: float) -> Sequence[Decision]:
-        if isinstance(event, TaskArrived):
-            return self._arrived(event)
-        if isinstance(event, MessageReceived):
-            self._count(self._index.get(event.sender), -1)
-        elif isinstance(event, NodeLost):
-            self._spreader.handle(event, now)
-            self._members.lose(event.place)
-            self._index.pop(event.place, None)
-            self._rebuild()
-        elif isinstance(event, NodeJoined):
-            self._spreader.handle(event, now)
-            self._joined(event.node)
+    def message_received(self, sender: Place, body: Ended) -> Sequence[Decision]:
+        self._count(self._index.get(sender), -1)
         return ()
 
-    def _joined(self, node: NodeInfo) -> None:
-        if node.place in self._index:
-            return
-        self._members.join(node)
+    def node_lost(self, place: Place) -> Sequence[Decision]:
+        self._index.pop(place, None)
+        self._rebuild()
+        return super().node_lost(place)
+
+    def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
+        if node.place not in self._index:
+            self._open(node)
+        return super().node_joined(node)
+
+    def _open(self, node: NodeInfo) -> None:
+        """An account for it."""
         at = self._index[node.place] = len(self._places)
         self._places.append(node.place)
         self._cores.append(max(dict(node.totals).get("CPU", 0) / UNIT, 1.0))
         self._tasks.append(0)
         self._count(at, 0)
 
-    def _arrived(self, event: TaskArrived) -> Sequence[Decision]:
-        task = event.task
-        if wants_spreading(task):
-            return self._spreader.handle(event, 0.0)
-        places = self._members.feasible(task)
+    def task_arrived(self, task: Task) -> Sequence[Decision]:
+        places = self.members.feasible(task)
         if not places:
             return ()
+        if wants_spreading(task):
+            return (Forward(task.id, self._spread.next(places)),)
         at = self._shortest() if len(places) == len(self._index) else self._least(places)
         self._count(at, 1)
         return (Forward(task.id, self._places[at]),)

@@ -11,25 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 
-from msgspec import Struct
-
-from labray.ids import Place, TaskID
+from labray.ids import Place
 from labray.messages import Demand
 from labray.scheduling import (
     Cluster,
     Decision,
-    Event,
     Forward,
-    MessageReceived,
     NodeInfo,
-    NodeJoined,
-    NodeLost,
+    PolicyAgent,
+    PolicyMessage,
     Task,
-    TaskArrived,
-    TaskWithdrawn,
+    View,
     how_many,
 )
-from labray.scheduling.membership import Membership
 from labray.strategies import Spread
 
 FIRST_TASK_S = 1e-3
@@ -37,7 +31,7 @@ FIRST_BANDWIDTH = 1e9
 """What the head assumes, in seconds and bytes/s, until the first heartbeat that has measured it."""
 
 
-class Load(Struct, frozen=True, array_like=True, tag=True, gc=False):
+class Load(PolicyMessage, frozen=True):
     """A heartbeat. free: resource -> amount in 1e-4. received: tasks that ever came from the head.
 
     seconds, bandwidth: 0.0 if not known yet.
@@ -103,50 +97,39 @@ class Peer:
         return (queue + 1) / slots
 
 
-class Chooser:
+class Chooser(PolicyAgent):
     """Places what nodes passed on where the estimated wait is least. Ties: more room, shorter wait, earlier node."""
 
-    def __init__(self, alpha: float, cluster: Cluster) -> None:
-        self._members = Membership(cluster)
+    def __init__(self, alpha: float, cluster: Cluster, view: View) -> None:
+        super().__init__(cluster, view)
         self._peers = {node.place: Peer(i, node) for i, node in enumerate(cluster.nodes)}
         self._by_index = list(self._peers.values())
         self._heaps: dict[Demand, list[tuple[float, int]]] = {}  # by shape: (wait, index), some of them old
         self._seconds = Average(alpha)
         self._bandwidth = Average(alpha)
         self._turn = 0
-        self.stuck: dict[TaskID, Task] = {}  # no node could ever run these
 
-    def handle(self, event: Event, now: float) -> Sequence[Decision]:
-        if isinstance(event, TaskArrived):
-            return self._arrived(event.task)
-        if isinstance(event, MessageReceived):
-            self._heard(event.sender, event.body)
-        elif isinstance(event, TaskWithdrawn):
-            self.stuck.pop(event.task.id, None)
-        elif isinstance(event, NodeLost):
-            self._members.lose(event.place)
-            self._peers.pop(event.place, None)
-        elif isinstance(event, NodeJoined) and event.node.place not in self._peers:
-            self._joined(event.node)
-        return ()
-
-    def _joined(self, node: NodeInfo) -> None:
-        self._members.join(node)
-        peer = self._peers[node.place] = Peer(len(self._by_index), node)
-        self._by_index.append(peer)
-        self._push(peer)
-
-    def _arrived(self, task: Task) -> Sequence[Decision]:
+    def task_arrived(self, task: Task) -> Sequence[Decision]:
         if task.cost is not None:
             self._seconds.add(task.cost)
-        feasible = self._members.feasible(task)
+        feasible = self.members.feasible(task)
         if not feasible:
-            self.stuck[task.id] = task
             return ()
         peer = self._choose(task, feasible)
         peer.sent += 1
         peer.actors += task.kind == "actor"
         return (Forward(task.id, peer.place),)
+
+    def node_lost(self, place: Place) -> Sequence[Decision]:
+        self._peers.pop(place, None)
+        return super().node_lost(place)
+
+    def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
+        if node.place not in self._peers:
+            peer = self._peers[node.place] = Peer(len(self._by_index), node)
+            self._by_index.append(peer)
+            self._push(peer)
+        return super().node_joined(node)
 
     def _choose(self, task: Task, feasible: tuple[Place, ...]) -> Peer:
         if type(task.strategy) is Spread:
@@ -190,16 +173,16 @@ class Chooser:
             else:
                 heapreplace(heap, (now, index))
 
-    def _heard(self, sender: Place, load: Load) -> None:
+    def message_received(self, sender: Place, body: Load) -> Sequence[Decision]:
         peer = self._peers.get(sender)
-        if peer is None:
-            return
-        peer.hear(load)
-        if load.seconds:
-            self._seconds.add(load.seconds)
-        if load.bandwidth:
-            self._bandwidth.add(load.bandwidth)
-        self._push(peer)
+        if peer is not None:
+            peer.hear(body)
+            if body.seconds:
+                self._seconds.add(body.seconds)
+            if body.bandwidth:
+                self._bandwidth.add(body.bandwidth)
+            self._push(peer)
+        return ()
 
     def _push(self, peer: Peer) -> None:
         """Into every heap. One that nobody has asked for long would grow with every heartbeat: it is made anew then."""

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from msgspec import Struct
-
 from labray.ids import Place
-from labray.schedulers.dealing import INTEREST, Dealer
-from labray.scheduling import Agent, Cluster, Fact, Task, View
+from labray.schedulers.dealing import Dealer
+from labray.scheduling import MEMBERSHIP, Agent, Cluster, Fact, Policy, Task, View
 
 if TYPE_CHECKING:
     from random import Random as Generator
 
 
-class Random(Struct, frozen=True):
+class Random(Policy, frozen=True):
     """Uniform over feasible nodes, without a word between them."""
 
-    words: ClassVar[tuple[type[Struct], ...]] = ()
-    interest: ClassVar[tuple[type[Fact], ...]] = INTEREST
+    interest: ClassVar[tuple[type[Fact], ...]] = MEMBERSHIP
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Generator) -> Agent:
         def throw(task: Task, places: Sequence[Place]) -> Place:

@@ -5,20 +5,11 @@ A part of policies that place tasks without the head. `SPREAD` is the same wish,
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from labray.ids import Place
-from labray.scheduling import (
-    Cluster,
-    Decision,
-    Event,
-    Forward,
-    NodeJoined,
-    NodeLost,
-    Task,
-    TaskArrived,
-)
-from labray.scheduling.membership import Membership
+from labray.scheduling import Cluster, Decision, Forward, PolicyAgent, Task, View
 from labray.strategies import Spread
 
 
@@ -26,23 +17,26 @@ def wants_spreading(task: Task) -> bool:
     return task.kind == "actor" or type(task.strategy) is Spread
 
 
-class Spreader:
-    """At the head: each task to the feasible node that it sent the fewest, the earlier one if equal."""
+class EvenSpread:
+    """Each to the place that got the fewest, the earlier one if equal."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._members = Membership(cluster)
-        self._sent: dict[Place, int] = {node.place: 0 for node in cluster.nodes}
+    def __init__(self) -> None:
+        self._sent: defaultdict[Place, int] = defaultdict(int)
 
-    def handle(self, event: Event, now: float) -> Sequence[Decision]:
-        if isinstance(event, TaskArrived):
-            places = self._members.feasible(event.task)
-            if places:
-                to = min(places, key=self._sent.__getitem__)
-                self._sent[to] += 1
-                return (Forward(event.task.id, to),)
-        elif isinstance(event, NodeLost):
-            self._members.lose(event.place)
-        elif isinstance(event, NodeJoined):
-            self._members.join(event.node)
-            self._sent.setdefault(event.node.place, 0)
-        return ()
+    def next(self, places: Sequence[Place]) -> Place:
+        """One of these, of which there is at least one."""
+        to = min(places, key=self._sent.__getitem__)
+        self._sent[to] += 1
+        return to
+
+
+class Spreader(PolicyAgent):
+    """At the head: what nodes pass on, spread evenly over those that could run it."""
+
+    def __init__(self, cluster: Cluster, view: View) -> None:
+        super().__init__(cluster, view)
+        self._spread = EvenSpread()
+
+    def task_arrived(self, task: Task) -> Sequence[Decision]:
+        places = self.members.feasible(task)
+        return (Forward(task.id, self._spread.next(places)),) if places else ()

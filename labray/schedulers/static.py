@@ -13,22 +13,21 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
-from msgspec import Struct
-
 from labray.ids import Place
 from labray.messages import UNIT
-from labray.schedulers.dealing import INTEREST, Dealer, Turn
+from labray.schedulers.dealing import Dealer, Turn
 from labray.schedulers.foresight import dls, lookahead, peft
 from labray.schedulers.planners import cpop, heft, hlfet
 from labray.schedulers.plans import Machine, Plan, Workload
 from labray.scheduling import (
+    MEMBERSHIP,
     Agent,
     Cluster,
     Decision,
     Event,
     Fact,
     Forward,
-    NodeJoined,
+    Policy,
     Task,
     TimerFired,
     View,
@@ -43,7 +42,7 @@ Orders = dict[str, tuple[Place, float]]
 """By label: the place, and the start in seconds."""
 
 
-class Static(Struct, frozen=True):
+class Static(Policy, frozen=True):
     """What all static policies are told. kinds: of the cluster's nodes, in order; () if they are all alike."""
 
     work: Workload = NOTHING
@@ -51,8 +50,7 @@ class Static(Struct, frozen=True):
     latency_s: float = 0.0
     bandwidth_Bps: float = 1.25e9
 
-    words: ClassVar[tuple[type[Struct], ...]] = ()
-    interest: ClassVar[tuple[type[Fact], ...]] = INTEREST
+    interest: ClassVar[tuple[type[Fact], ...]] = MEMBERSHIP
 
     def machine(self, cluster: Cluster) -> Machine:
         """A processor for each whole CPU of each node, and one for a node that has none."""
@@ -135,24 +133,19 @@ class Follower:
 
     def __init__(self, policy: Static, cluster: Cluster, view: View) -> None:
         self._policy = policy
-        self._cluster = cluster
         self._view = view
         self._plan = orders(policy, cluster)
         self._turn = Turn(view.place, cluster)
         self._dealer = Dealer(cluster, view, self._choose, self._priority)
 
     def handle(self, event: Event, now: float) -> Sequence[Decision]:
-        if isinstance(event, NodeJoined) and event.node.place not in self._cluster.places:
-            self._cluster = self._cluster.joined(event.node)
-        elif isinstance(event, TimerFired):
-            return self._plan_anew()
-        return self._dealer.handle(event, now)
+        return self._plan_anew() if isinstance(event, TimerFired) else self._dealer.handle(event, now)
 
     def _plan_anew(self) -> Sequence[Decision]:
         """What waits goes by the new plan, and of what that does not know newcomers get their share."""
-        self._plan = orders(self._policy, self._cluster)
+        self._plan = orders(self._policy, self._dealer.members.cluster)
         waiting = list(self._view.queued)
-        decisions = self._dealer.share([task for task in waiting if self._order(task) is None])
+        decisions = self._dealer.share_of([task for task in waiting if self._order(task) is None])
         for task in waiting:
             order = self._order(task)
             if order is not None and order[0] != self._view.place and self._dealer.may_go(task, order[0]):

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from msgspec import Struct
 
-from labray.ids import Place, TaskID
+from labray.ids import Place
+from labray.schedulers.benches import Backlog
 from labray.schedulers.spread import Spreader, wants_spreading
 from labray.scheduling import (
     Agent,
     Cluster,
     Decision,
-    Event,
     Fact,
     Forward,
     Keep,
@@ -29,9 +29,11 @@ from labray.scheduling import (
     NodeInfo,
     NodeJoined,
     NodeLost,
+    Policy,
+    PolicyAgent,
+    PolicyMessage,
     RoomChanged,
     Task,
-    TaskArrived,
     TaskBlocked,
     TaskFinished,
     TaskStarted,
@@ -39,7 +41,6 @@ from labray.scheduling import (
     Tell,
     View,
 )
-from labray.scheduling.membership import Membership
 from labray.scheduling.sharing import movable
 
 if TYPE_CHECKING:
@@ -49,20 +50,20 @@ LIFELINES = 16
 """How many victims know that a node is idle. Up to 17 nodes, all: none then idles while tasks wait elsewhere."""
 
 
-class Steal(Struct, frozen=True, array_like=True, tag=True, gc=False):
+class Steal(PolicyMessage, frozen=True):
     """I have room, and nothing to do with it. free: so much, in 1e-4."""
 
     free: tuple[tuple[str, int], ...]
 
 
-class Loot(Struct, frozen=True, array_like=True, tag=True, gc=False):
+class Loot(PolicyMessage, frozen=True):
     """So many tasks follow. 0: nothing for you here, but I shall think of you; larger: there is what asks for more."""
 
     count: int
     larger: bool = False
 
 
-class WorkStealing(Struct, frozen=True, repr_omit_defaults=True):
+class WorkStealing(Policy, frozen=True, repr_omit_defaults=True):
     """victim: whom an idle node asks first; `random`, or its next neighbours in the `ring` of nodes."""
 
     victim: Literal["random", "ring"] = "random"
@@ -84,23 +85,22 @@ class WorkStealing(Struct, frozen=True, repr_omit_defaults=True):
             raise ValueError(f"victim={self.victim!r}: it is 'random' or 'ring'.")
 
     def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
-        return Spreader(cluster) if place == cluster.head else Thief(self, cluster, view, rng)
+        if place == cluster.head:
+            return Spreader(cluster, view)
+        return Thief(self, cluster, view, rng)
 
 
-class Thief:
+class Thief(PolicyAgent):
     """A node, which is thief and victim by turns."""
 
     def __init__(self, policy: WorkStealing, cluster: Cluster, view: View, rng: Random) -> None:
+        super().__init__(cluster, view)
         self._policy = policy
-        self._head = cluster.head
-        self._view = view
         self._rng = rng
-        self._members = Membership(cluster)
-        self._nodes: dict[Place, NodeInfo] = {node.place: node for node in cluster.nodes}
-        at = list(self._nodes).index(view.place)
-        self._others = [*list(self._nodes)[at + 1 :], *list(self._nodes)[:at]]
-        self._waiting: dict[TaskID, Task] = {}  # kept and not started, oldest first
-        self._wanted: dict[str, int] = {}  # by these
+        places = [node.place for node in cluster.nodes]
+        at = places.index(view.place)
+        self._others = [*places[at + 1 :], *places[:at]]
+        self._backlog = Backlog()  # kept and not started, oldest first
         self._asked: Place | None = None  # whose answer is under way
         self._told: dict[str, int] = {}  # the room that we had when we asked last
         self._gave: Place | None = None  # who had more than it needed when we last heard
@@ -110,30 +110,29 @@ class Thief:
             Place, dict[str, int]
         ] = {}  # of whom we shall think, first come first served: its room
 
-    def handle(self, event: Event, now: float) -> Sequence[Decision]:
-        if isinstance(event, TaskArrived):
-            return self._arrived(event.task)
-        if isinstance(event, MessageReceived):
-            return self._heard(event.sender, event.body)
-        if isinstance(event, TaskStarted | TaskFinished | TaskWithdrawn):
-            self._forget(event.task)
-        elif isinstance(event, NodeLost):
-            self._lost(event.place)
-        elif isinstance(event, NodeJoined) and event.node.place != self._view.place:
-            self._joined(event.node)
-            return ()  # it has nothing to steal, and asks for itself
+    def task_started(self, task: Task) -> Sequence[Decision]:
+        return self.task_gone(task)
+
+    def task_gone(self, task: Task) -> Sequence[Decision]:
+        self._backlog.remove(task.id)
+        return self._ask()
+
+    def task_blocked(self, task: Task) -> Sequence[Decision]:
+        return self._ask()
+
+    def room_changed(self) -> Sequence[Decision]:
         return self._ask()
 
     # ------------------------------------------------------------ tasks
 
-    def _arrived(self, task: Task) -> Sequence[Decision]:
+    def task_arrived(self, task: Task) -> Sequence[Decision]:
         if not task.hops:
-            places = self._members.feasible(task)
+            places = self.members.feasible(task)
             if not places:
                 return ()
             if wants_spreading(task) and len(places) > 1:
-                return (Forward(task.id, self._head),)
-            if self._view.place not in places:
+                return (Forward(task.id, self.head),)
+            if self.place not in places:
                 return (Forward(task.id, places[int(self._rng.random() * len(places))]),)
         told: Sequence[Decision] = ()
         if self._hungry and not self._has_room(task):
@@ -141,17 +140,12 @@ class Thief:
             if thief is not None:
                 del self._hungry[thief]
                 return (*told, Tell(thief, Loot(1)), Forward(task.id, thief))
-        self._waiting[task.id] = task
-        self._want(task, 1)
+        self._backlog.add(task)
         return (*told, Keep(task.id))
-
-    def _want(self, task: Task, sign: int) -> None:
-        for name, amount in task.demand:
-            self._wanted[name] = self._wanted.get(name, 0) + sign * amount
 
     def _has_room(self, task: Task) -> bool:
         """Whether it could start at once."""
-        free, wanted = self._view.free, self._wanted
+        free, wanted = self.view.free, self._backlog.asked
         return all(free.get(name, 0) - wanted.get(name, 0) >= amount for name, amount in task.demand)
 
     def _hungry_for(self, task: Task) -> tuple[Place | None, list[Decision]]:
@@ -170,44 +164,40 @@ class Thief:
         return None, told
 
     def _may_go(self, task: Task, to: Place) -> bool:
-        return movable(task) and not wants_spreading(task) and self._members.could_run(task, to)
-
-    def _forget(self, task: Task) -> None:
-        if self._waiting.pop(task.id, None) is not None:
-            self._want(task, -1)
+        return movable(task) and not wants_spreading(task) and self.members.could_run(task, to)
 
     # ------------------------------------------------------------ as a victim
 
-    def _heard(self, sender: Place, word: Steal | Loot) -> Sequence[Decision]:
-        if isinstance(word, Steal):
-            return self._give(sender, dict(word.free))
+    def message_received(self, sender: Place, body: Steal | Loot) -> Sequence[Decision]:
+        if isinstance(body, Steal):
+            return self._give(sender, dict(body.free))
         told = self._told if sender == self._asked else self._known_to.get(sender, {})
         if sender == self._asked:
             self._asked = None
-        if word.count:
+        if body.count:
             self._known_to.pop(sender, None)
             self._larger.pop(sender, None)
             self._gave = sender
             return ()
         self._known_to[sender] = told
-        if word.larger:
+        if body.larger:
             self._larger[sender] = None
         if sender == self._gave:
             self._gave = None
         return self._ask()
 
     def _give(self, thief: Place, room: dict[str, int]) -> Sequence[Decision]:
-        if thief not in self._nodes:
+        if not self.members.lives(thief):
             return ()
         loot: list[Task] = []
-        half, larger = (len(self._waiting) + 1) // 2, False
-        wanted, free = dict(self._wanted), self._view.free
-        for task in reversed(self._waiting.values()):  # what would have waited longest
+        half, larger = (len(self._backlog.tasks) + 1) // 2, False
+        wanted, free = dict(self._backlog.asked), self.view.free
+        for task in reversed(self._backlog.tasks.values()):  # what would have waited longest
             if len(loot) == half:
                 break
-            if not self._may_go(task, thief) or not lacks(
-                task, wanted, free
-            ):  # else it is about to begin here
+            if not lacks(task, wanted, free) or not self._may_go(
+                task, thief
+            ):  # it is about to begin here, or stays
                 continue
             if not fits(task, room):
                 larger = True
@@ -219,7 +209,7 @@ class Thief:
             self._hungry[thief] = room
             return (Tell(thief, Loot(0, larger)),)
         for task in loot:
-            self._forget(task)
+            self._backlog.remove(task.id)
         return (Tell(thief, Loot(len(loot))), *(Forward(task.id, thief) for task in reversed(loot)))
 
     # ------------------------------------------------------------ as a thief
@@ -240,36 +230,37 @@ class Thief:
 
     def _room(self) -> dict[str, int]:
         """What is free here beyond what waits, but for the node's own name, which everybody has to himself."""
-        wanted = self._wanted
-        spare = {name: amount - wanted.get(name, 0) for name, amount in self._view.free.items()}
+        wanted = self._backlog.asked
+        spare = {name: amount - wanted.get(name, 0) for name, amount in self.view.free.items()}
         return {name: amount for name, amount in spare.items() if amount > 0 and not name.startswith("node:")}
 
     def _victim(self, room: dict[str, int]) -> Place | None:
-        if (
-            self._gave is not None
-        ):  # it may have more: 10,000 tasks of 10 ms on 100 x 16 cores took 0.5 s, not 5.4
-            return self._gave
+        if self._gave is not None:
+            return self._gave  # it may have more: 10,000 tasks of 10 ms on 100 x 16 cores took 0.5 s, not 5.4
         if len(self._known_to) < min(LIFELINES, len(self._others)):
             victims = [place for place in self._others if place not in self._known_to]
             first = self._policy.victim == "ring"
             return victims[0 if first else int(self._rng.random() * len(victims))]
         return next((place for place in self._larger if exceeds(room, self._known_to[place])), None)
 
-    def _joined(self, node: NodeInfo) -> None:
-        if node.place not in self._nodes:
-            self._members.join(node)
-            self._nodes[node.place] = node
+    def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
+        """It has nothing to steal, and asks for itself."""
+        if node.place == self.place:
+            return self._ask()
+        if not self.members.knows(node.place):
+            self.members.join(node)
             self._others.append(node.place)
+        return ()
 
-    def _lost(self, place: Place) -> None:
-        self._members.lose(place)
-        self._nodes.pop(place, None)
+    def node_lost(self, place: Place) -> Sequence[Decision]:
+        self.members.lose(place)
         self._others = [other for other in self._others if other != place]
         self._known_to.pop(place, None)
         self._larger.pop(place, None)
         self._hungry.pop(place, None)
         self._asked = None if self._asked == place else self._asked
         self._gave = None if self._gave == place else self._gave
+        return self._ask()
 
 
 def lacks(task: Task, wanted: Mapping[str, int], free: Mapping[str, int]) -> bool:

@@ -3,6 +3,9 @@
 A node and a policy know each other by what is here, and by nothing else.
 """
 
+from labray.ids import HEAD, ObjectID, Place, TaskID
+from labray.messages import ONE_CPU, UNIT, Demand
+from labray.scheduling.agents import EVERYTHING, MEMBERSHIP, Policy, PolicyAgent, PolicyMessage
 from labray.scheduling.cluster_info import Cluster, NodeInfo, how_many
 from labray.scheduling.interface import (
     MOST_HOPS,
@@ -37,18 +40,25 @@ from labray.scheduling.interface import (
     Wake,
 )
 from labray.scheduling.membership import Membership
-from labray.scheduling.sharing import Newcomers, movable, share
+from labray.scheduling.sharing import SHARING, Newcomers, movable, share
 from labray.strategies import DEFAULT, SPREAD, Default, NodeAffinity, Spread, Strategy
 
 __all__ = [
     "DEFAULT",
+    "EVERYTHING",
+    "HEAD",
+    "MEMBERSHIP",
     "MOST_HOPS",
+    "ONE_CPU",
     "OVERTAKEN",
+    "SHARING",
     "SPREAD",
+    "UNIT",
     "Agent",
     "Cluster",
     "Decision",
     "Default",
+    "Demand",
     "Dep",
     "Event",
     "Fact",
@@ -63,7 +73,12 @@ __all__ = [
     "NodeInfo",
     "NodeJoined",
     "NodeLost",
+    "ObjectID",
     "ObjectStored",
+    "Place",
+    "Policy",
+    "PolicyAgent",
+    "PolicyMessage",
     "RoomChanged",
     "Scheduler",
     "Spread",
@@ -72,6 +87,7 @@ __all__ = [
     "TaskArrived",
     "TaskBlocked",
     "TaskFinished",
+    "TaskID",
     "TaskRecalled",
     "TaskStarted",
     "TaskUnblocked",

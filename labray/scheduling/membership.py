@@ -35,6 +35,10 @@ class Membership:
         """Whether a node of this name has ever joined."""
         return place in self.cluster.places
 
+    def lives(self, place: Place) -> bool:
+        """Whether it is a node that has joined and is not lost."""
+        return place not in self._lost and place in self.cluster.places
+
     def feasible(self, task: Task) -> tuple[Place, ...]:
         """The living nodes that could run the task if they were idle, and where its strategy allows it to run."""
         shape = (task.demand, task.strategy)
