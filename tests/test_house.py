@@ -75,6 +75,7 @@ DOWN_FROM_ELSEWHERE = {
     ("backends", "port"),
     ("backends", "refs"),
     ("backends", "process"),
+    ("backends", "questions"),
     ("backends", "executor"),
     ("backends", "config"),
 }

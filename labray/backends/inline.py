@@ -62,7 +62,7 @@ class InlineSession:
         self.log: list[Event] = []
         cluster = config.cluster()
         node = cluster.nodes[0]
-        most = processes(config.extra, "max_workers", 1) or 4 * DEEPEST
+        most = processes("max_workers", config.extra.get("max_workers"), 1) or 4 * DEEPEST
         self.places = {
             place: Node(
                 place, cluster, totals, config.scheduler, Random(f"{config.seed}/{place}"),

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from labray.backends.cluster import errands
-from labray.backends.cluster.alarms import Alarms
 from labray.backends.cluster.answers import Answers
 from labray.backends.cluster.crew import Crew
 from labray.backends.cluster.descriptors import described
@@ -37,7 +36,7 @@ from labray.backends.cluster.frames import (
     encode,
 )
 from labray.backends.cluster.line import Line
-from labray.backends.cluster.loop import Loop
+from labray.backends.cluster.loop import Alarms, Loop
 from labray.backends.cluster.post import Post, complain
 from labray.backends.cluster.rounds import Rounds
 from labray.backends.cluster.sharing import Sharing

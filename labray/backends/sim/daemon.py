@@ -18,8 +18,7 @@ from labray.messages import PlaceLost, Send, Submit, Told, Woke
 from labray.node.node import PIPE_ALARM
 
 if TYPE_CHECKING:
-    from labray.backends.sim.hosts import Host
-    from labray.backends.sim.template import Template
+    from labray.backends.sim.hosts import Host, Template
     from labray.backends.sim.workers import Worker
     from labray.backends.sim.world import World
     from labray.node import Node

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.backends.sim.daemon import Daemon
-from labray.backends.sim.hosts import Dedicated, Host, Shared, Varying
-from labray.backends.sim.template import Template
+from labray.backends.sim.hosts import Dedicated, Host, Shared, Template, Varying
 from labray.config import describe_node, node_info
 from labray.faults import FOREVER, name_of
 from labray.ids import Place

@@ -1,11 +1,14 @@
 """Simulated stores with a capacity: what a client has been granted, and a disk that takes its time.
 
+What a modelled task makes is a placeholder: a value of the right size in which there is nothing.
+
 Without a capacity (`object_store_memory`) nobody asks and nothing is spilled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
@@ -23,12 +26,11 @@ if TYPE_CHECKING:
 class Shelf:
     """A client's part of its node's store. idle: bytes it was granted and does not use."""
 
-    __slots__ = ("_asked", "_client", "_limited", "_questions", "idle")
+    __slots__ = ("_client", "_limited", "_questions", "idle")
 
     def __init__(self, client: Client, limited: bool) -> None:
         self._client = client
         self._limited = limited
-        self._asked: dict[int, ObjectID] | None = None  # what was granted to nobody is given back
         self._questions = 0
         self.idle = 0
 
@@ -65,19 +67,29 @@ class Shelf:
 
     def _ask(self, id: ObjectID, size: int, more: int) -> int:
         self._questions -= 1  # below zero: the questions of the process module count upwards
-        asked = self._asked = self._asked or {}
-        asked[self._questions] = id
         answer = self._client.ask(m.Room(self._questions, id, size, more, more), self._questions, None)
         assert isinstance(answer, m.Granted)
-        del asked[answer.request]
         if answer.error is not None:
             raise restore(answer.error)
         return answer.room
 
-    def too_late(self, notice: m.Granted) -> m.Unused:
-        """Whoever asked was interrupted."""
-        assert self._asked is not None
-        return m.Unused(self._asked.pop(notice.request))
+
+NOTHING = m.Payload(b"\x80\x05N.")
+"""None, pickled: what a modelled value is when somebody looks."""
+
+
+@lru_cache(maxsize=1024)
+def small_values(sizes: tuple[int, ...]) -> tuple[m.Value, ...] | None:
+    """What a modelled task makes, if all of it travels inside messages: the same for all that make the like."""
+    if any(size > m.INLINE_LIMIT_BYTES for size in sizes):
+        return None
+    return tuple(m.Inline(placeholder(size)) for size in sizes)
+
+
+@lru_cache(maxsize=1024)
+def placeholder(size: int) -> m.Payload:
+    """A value of this size in which there is nothing."""
+    return m.Payload(NOTHING.data, (bytes(max(0, size - len(NOTHING.data))),)) if size > 64 else NOTHING
 
 
 def _frozen(payload: m.Payload) -> m.Payload:
