@@ -145,7 +145,7 @@ class ClusterSession:
         if name == self._boot.nodes[0].place:
             raise ValueError(f"{name} runs the head and the main program's side: it ends with the session.")
         if not any(entry.place == name and entry.alive for entry in self._enquiries.roster()):
-            raise ValueError(f"there is no living node {name!r}.")
+            raise ValueError(f"{name!r} is not a living node.")
         self._tell_template(Errand("remove", name))
         self._enquiries.await_places({name}, False, BOOT_S)
 

@@ -19,8 +19,8 @@ from labray.questions import LATE, given_back, refs_in
 
 if TYPE_CHECKING:
     from labray.backends.sim.agenda import Moment
+    from labray.backends.sim.client_world import ClientWorld
     from labray.backends.sim.daemon import Daemon
-    from labray.backends.sim.world import World
     from labray.process import Process
     from labray.steps import Step
 
@@ -37,7 +37,7 @@ class Client(ABC):
         "debt_s", "host", "looks", "outbox", "place", "running", "shelf", "unsaid", "used_s", "viewed",
     )  # fmt: skip
 
-    def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
+    def __init__(self, world: ClientWorld, client: str, place: Place, daemon: Daemon) -> None:
         self.client = client
         self.place = place
         self.daemon = daemon
@@ -74,8 +74,9 @@ class Client(ABC):
         return self._world.limited
 
     @property
-    def world(self) -> World:
-        return self._world
+    def seed(self) -> int:
+        """Of what its bodies draw."""
+        return self._world.seed
 
     @abstractmethod
     def receive(self, letters: Sequence[Any]) -> None:
@@ -106,7 +107,8 @@ class Client(ABC):
 
     def ask(self, message: m.Call, request: int, timeout: float | None) -> m.Notice | None:
         self.check()
-        self._give_back_late()
+        if self._late:
+            self._give_back_late()
         self.outbox.append((self.place, self.client, message))
         self.debt_s += self.charges.call(message)
         self.looks = 0

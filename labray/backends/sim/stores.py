@@ -18,9 +18,12 @@ from labray.node.storage import left_behind
 from labray.telling import restore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from labray.backends.sim.agenda import Agenda
     from labray.backends.sim.clients import Client
     from labray.backends.sim.daemon import Daemon
-    from labray.backends.sim.world import World
+    from labray.ids import ClientID
 
 
 class Shelf:
@@ -100,8 +103,8 @@ def _frozen(payload: m.Payload) -> m.Payload:
 class Disk:
     """Of one node: files are written and read one after the other, at so many bytes per second."""
 
-    def __init__(self, world: World, daemon: Daemon, speed_Bps: float) -> None:
-        self._world = world
+    def __init__(self, agenda: Agenda, daemon: Daemon, speed_Bps: float) -> None:
+        self._agenda = agenda
         self._daemon = daemon
         self._speed_Bps = speed_Bps
         self._free_at = 0.0
@@ -129,7 +132,7 @@ class Disk:
         self._do(place, value.size, read)
 
     def _do(self, place: Place, size: int, done: Any) -> None:
-        agenda = self._world.agenda
+        agenda = self._agenda
         self._free_at = max(self._free_at, agenda.now) + size / self._speed_Bps
         agenda.live += 1
 
@@ -164,9 +167,9 @@ def removed(daemon: Daemon, id: ObjectID) -> None:
         daemon.stores.pop(id, None)
 
 
-def freed(daemon: Daemon, world: World, effect: m.Free) -> None:
+def freed(daemon: Daemon, clients: Mapping[ClientID, Client], effect: m.Free) -> None:
     """A copy is not needed any more; who wrote it may keep its memory."""
-    writer, clients = effect.value.block.writer, world.clients
+    writer = effect.value.block.writer
     if writer == m.DISK:
         daemon.disk.delete(effect.id)
         return
