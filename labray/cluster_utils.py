@@ -17,8 +17,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from labray import session
-from labray.port import Elastic
+from labray import backends, session
+from labray.backends.contract import Elastic
 
 PAUSE_S = 0.005
 
@@ -46,8 +46,8 @@ class Cluster:
         head_node_args: Mapping[str, Any] | None = None,
         **init: Any,
     ) -> None:
-        waits = {"infeasible": "waits"} if init.get("backend") == "sim" else {}  # a node may join that can
-        self._init = waits | init
+        growing = backends.load(init.get("backend", session.BACKEND)).growing  # a node may join that can
+        self._init = {**growing, **init}
         self._nodes: list[ClusterNode] = []
         if initialize_head:
             self.add_node(**(head_node_args or {}))
@@ -72,7 +72,7 @@ class Cluster:
         allow_graceful is taken and means nothing: a node has nothing to say before it goes.
         """
         if node not in self._nodes:
-            raise ValueError(f"{node!r} is no living node of this cluster.")
+            raise ValueError(f"{node!r} is not a living node of this cluster.")
         self._elastic().remove_node(node.name)
         self._nodes.remove(node)
 
@@ -97,7 +97,5 @@ class Cluster:
     def _elastic(self) -> Elastic:
         running = session.running()
         if not isinstance(running, Elastic):
-            raise NotImplementedError(
-                'nodes can come and go with backend="cluster" and backend="sim", and with no other.'
-            )
+            raise NotImplementedError(f"nodes can come and go with {backends.elastic()}, and with no other.")
         return running

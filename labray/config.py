@@ -93,9 +93,8 @@ def _whole(name: str, value: Any, least: int, most: int) -> None:
         raise ValueError(f"{name} is between {least} and {most}, not {value!r}.")
 
 
-def processes(extra: Mapping[str, Any], name: str, least: int) -> int | None:
-    """A number of processes among a backend's own options; None if it is not given. ValueError if it is none."""
-    value = extra.get(name)
+def processes(name: str, value: Any, least: int) -> int | None:
+    """A number of processes that a backend's own option of this name asks for, or None. ValueError if it is neither."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        raise ValueError(f"{name} is a number of processes, {least} or more, not {value!r}.")
+        raise ValueError(f"{name}={value!r} is not a number of processes, {least} or more.")
     return value

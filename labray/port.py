@@ -7,7 +7,7 @@ simulator to the fiber that runs), so threads that user code starts see it too. 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from labray import identities
 from labray.errors import NotInitializedError
@@ -15,11 +15,9 @@ from labray.ids import ObjectID, Place, TaskID
 from labray.messages import Call, Notice, Payload, Ref, Stored
 
 if TYPE_CHECKING:
-    from labray.holdings import Held
     from labray.options import Options
     from labray.refs import ObjectRef
     from labray.steps import Step
-    from labray.trace import Event
 
 
 class Port(Protocol):
@@ -126,45 +124,6 @@ class Channel(Protocol):
 
     def spend(self, seconds: float) -> None:
         """Use this much CPU time."""
-
-
-class Session(Protocol):
-    """A running world, as init() got it from a backend."""
-
-    @property
-    def port(self) -> Port: ...
-
-    @property
-    def resources(self) -> Mapping[str, float]:
-        """Of the whole cluster."""
-
-    @property
-    def nodes(self) -> Sequence[Mapping[str, Any]]: ...
-
-    def trace(self) -> Sequence[Event]:
-        """All that happened so far, ordered by time."""
-
-    def close(self) -> None:
-        """Idempotent. Nothing is left behind: no process, thread, file, socket or shared memory."""
-
-
-@runtime_checkable
-class Elastic(Protocol):
-    """A session whose world can gain and lose nodes while it runs."""
-
-    def add_node(self, num_cpus: float, resources: Mapping[str, float]) -> str:
-        """Its name, once tasks can be sent there."""
-
-    def remove_node(self, name: str) -> None:
-        """As if it had been killed; the others have been told when this returns."""
-
-
-@runtime_checkable
-class Probed(Protocol):
-    """A session that can be asked what is held, for tests."""
-
-    def held(self) -> Sequence[Held]:
-        """What each living place holds, the head's too."""
 
 
 _current: Port | None = None

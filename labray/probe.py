@@ -11,8 +11,8 @@ import gc
 from msgspec import Struct
 
 from labray import api, port, session
+from labray.backends.contract import Probed
 from labray.holdings import Held, HeldObject, at_odds
-from labray.port import Probed
 from labray.refs import ObjectRef
 
 PAUSE_S = 0.01

@@ -29,7 +29,6 @@ class Questions:
         self.handles = handles
         self._lock = lock
         self._numbers = count(1)
-        self._abandoned: dict[int, tuple[Ref, ...]] = {}
         self._calls: dict[
             ObjectID, dict[TaskID, None]
         ] = {}  # by actor with a limit: those not known to be over
@@ -53,10 +52,6 @@ class Questions:
 
     def abandon(self, message: Question) -> None:
         """Whoever asked has gone on."""
-        if isinstance(message, m.Get):
-            self._abandoned[message.request] = message.refs
-            while len(self._abandoned) > 64:  # an answer already under way arrives soon, or never
-                self._abandoned.pop(next(iter(self._abandoned)), None)
         self.channel.post(m.Abandon(message.request))
 
     # ------------------------------------------------------------ what exists
@@ -128,17 +123,23 @@ class Questions:
         with self._lock:
             self._calls.setdefault(actor, {})[task] = None
 
-    # ------------------------------------------------------------ answers that come too late
 
-    def take_back(self, late: m.Notice) -> None:
-        """An answer that nobody waits for any more: count the refs it gave, so that they are dropped."""
-        self.handles.give(refs_in(late))
+LATE = 256
+"""Questions given up whose answers may still come; each is a few hundred bytes. A channel remembers so many."""
 
-    def unread(self, late: m.Values) -> tuple[tuple[ObjectID, int], ...]:
-        """What a late answer pinned, for Unpin: of use to a channel that does not remember what was asked."""
-        asked = self._abandoned.pop(late.request, ())
-        pairs = zip(asked, late.values, strict=False)
-        return tuple((ref.id, 1) for ref, value in pairs if isinstance(value, m.Stored))
+
+def given_back(asked: m.Call | None, late: m.Notice) -> m.Unpin | m.Unused | None:
+    """What a channel says of an answer that nobody waits for any more: the pins or the room it gave are not needed.
+
+    The refs that it gave go another way: they are counted, and dropped when the answer dies.
+    """
+    if isinstance(asked, m.Get) and isinstance(late, m.Values):
+        pairs = zip(asked.refs, late.values, strict=False)
+        pins = tuple([(ref.id, 1) for ref, value in pairs if isinstance(value, m.Stored)])
+        return m.Unpin(pins) if pins else None
+    if isinstance(asked, m.Room) and isinstance(late, m.Granted):
+        return m.Unused(asked.id)
+    return None
 
 
 def refs_in(notice: m.Notice) -> list[Ref]:

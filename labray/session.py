@@ -11,10 +11,11 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from labray import backends, port
+from labray.backends.contract import Session
 from labray.config import Config
 from labray.errors import NotInitializedError
 from labray.ids import DRIVER
-from labray.port import Port, Session
+from labray.port import Port
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -40,9 +41,10 @@ os.register_at_fork(after_in_child=_forked)
 _exiting = False
 """Whether the end of the program has begun: nothing would end a session that starts now."""
 
+BACKEND = "cluster"
+"""What init() starts unless told."""
+
 TWICE = "labray is initialised already. Call shutdown() first, or give ignore_reinit_error=True."
-SIMULATED_CPUS = 4
-"""CPUs of a simulated node unless told: a simulation must not depend on the machine it runs on."""
 
 
 class Context:
@@ -70,7 +72,7 @@ class Context:
 
 
 def init(
-    backend: str = "cluster",
+    backend: str = BACKEND,
     *,
     nodes: int = 1,
     num_cpus: float | None = None,
@@ -93,9 +95,9 @@ def init(
             return Context(_config)
         raise RuntimeError(TWICE)
     _check_time()
-    backends.load(backend)
+    world = backends.load(backend)
     if num_cpus is None:
-        num_cpus = SIMULATED_CPUS if backend == "sim" else _own_share(nodes)
+        num_cpus = _own_share(nodes) if world.num_cpus is None else world.num_cpus
     config = Config(
         backend, nodes, num_cpus, dict(_mapping(resources)), _policy(scheduler),
         seed, strict, True if isinstance(trace, str | PathLike) else trace, extra,

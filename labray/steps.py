@@ -26,6 +26,13 @@ Step = Callable[[], object]
 """Written in C, all the way down."""
 
 
+DELICATE = ("labray.process", "labray.codec", "labray.refs", "labray.backends.cluster.", "weakref")
+"""Modules in the middle of which an exception could lose a message, keep a lock or be swallowed, by how they begin.
+
+Where it can be chosen when to raise one (a task is interrupted), it is not while one of these is on the stack.
+"""
+
+
 def at_once(*steps: Step) -> None:
     """Do these, one after the other, with nothing in between. If one raises, those after it are not done."""
     list(map(call, steps))

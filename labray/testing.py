@@ -84,13 +84,14 @@ class Simulation:
     def close(self) -> None:
         """End it; AssertionError if a node's invariants do not hold."""
         from labray import session
+        from labray.backends.contract import Validated
 
         if not self.started or not session.is_initialized():
             return
         try:
-            validate = getattr(session.running(), "validate", None)
-            if validate is not None:
-                validate()
+            running = session.running()
+            if isinstance(running, Validated):
+                running.validate()
         finally:
             session.shutdown()
 

@@ -193,7 +193,7 @@ def test_the_first_node_and_strangers_cannot_be_removed(either: Cluster) -> None
     with pytest.raises(ValueError, match="head"):
         either.remove_node(head)
     either.remove_node(node)
-    with pytest.raises(ValueError, match="no living node"):
+    with pytest.raises(ValueError, match="is not a living node"):
         either.remove_node(node)
 
 
@@ -228,6 +228,6 @@ def test_in_the_simulator_a_removed_node_is_noticed_as_late_as_a_dead_one() -> N
     start = labray.now()
     cluster.remove_node(node)
     assert labray.now() - start == pytest.approx(3.0, abs=0.01)
-    with pytest.raises(ValueError, match="no living node"):
+    with pytest.raises(ValueError, match="is not a living node"):
         labray.session.running().remove_node(node.name)  # type: ignore[attr-defined]
     cluster.shutdown()

@@ -13,8 +13,7 @@ import labray as ray
 from labray import session
 from labray.backends.sim.agenda import Agenda
 from labray.backends.sim.flows import Flows, Link, Stream, share
-from labray.backends.sim.network import Gate, Network
-from labray.backends.sim.wires import Wires
+from labray.backends.sim.network import Gate, Network, Wires
 
 MB = 1_000_000
 SIMGRID = Wires(bandwidth_Bps=125 * MB, latency_s=100e-6)

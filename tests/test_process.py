@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from labray.executor import Executor
 from labray.ids import lineage_prefix
 from labray.options import Options, build
 from labray.process import Process
+from labray.questions import given_back
+from labray.steps import DELICATE
 
 TASK = build("task", {})
 
@@ -300,7 +303,10 @@ def test_an_answer_that_comes_too_late_gives_back_what_it_gave(process, channel)
     del handles
     process.flush()
     assert channel.posted == [m.Drop((("x-0.0", 1),))]
-    assert process.questions.unread(late) == ((ref.ref.id, 1),)
+    asked = channel.asked[-1][0]
+    assert given_back(asked, late) == m.Unpin(((ref.ref.id, 1),))
+    assert given_back(None, late) is None
+    assert given_back(m.Room(1, "d-7", 5, 5, 5), m.Granted(1, 5)) == m.Unused("d-7")
 
 
 def test_only_while_the_main_thread_waits_a_task_cannot_go_on(process, channel):
@@ -515,3 +521,9 @@ def test_a_modelled_task_spends_its_cost_and_makes_its_bytes(executor, process, 
     small, none, large = outcome.values
     assert bytes(value_of(process, small)) == bytes(10) and bytes(value_of(process, none)) == b""
     assert isinstance(large, m.Stored) and large.size >= 200_000
+
+
+def test_every_delicate_module_is_there():
+    """They are named by text: one that was moved would be interrupted in the middle."""
+    for name in DELICATE:
+        assert find_spec(name.rstrip(".")) is not None, name

@@ -7,11 +7,9 @@ from msgspec.structs import replace
 
 from labray.backends.sim.agenda import Agenda
 from labray.backends.sim.charges import Charges, Pages
-from labray.backends.sim.hosts import Dedicated, Shared
-from labray.backends.sim.network import Network
+from labray.backends.sim.hosts import Dedicated, Shared, Template
+from labray.backends.sim.network import Network, Wires
 from labray.backends.sim.settings import read
-from labray.backends.sim.template import Template
-from labray.backends.sim.wires import Wires
 from labray.costs import FREE, Profile, Sampled, Traced, luck
 from labray.errors import DeadlockError
 from labray.ids import DRIVER, Place, TaskID

@@ -20,6 +20,7 @@ from typing import Any
 
 from labray import messages as m
 from labray import port
+from labray.backends.contract import Backend, effect_table
 from labray.backends.ctrl_c import Interrupts
 from labray.backends.inline_channel import InlineChannel
 from labray.backends.turns import InlineWorker, Turns, Wanted
@@ -36,14 +37,8 @@ DEEPEST = 1_000
 """Tasks that wait inside one another."""
 FRAMES_A_TASK = 30
 
-OPTIONS = ("max_workers", "object_store_memory")  # the store is Python's memory: it is not limited
-
-
-def start(config: Config) -> InlineSession:
-    """A session in this process. ValueError for more than one node."""
-    if config.nodes != 1:
-        raise ValueError(f'backend="inline" is one node; nodes={config.nodes} needs "sim" or "cluster".')
-    return InlineSession(config)
+ONE_NODE = "there is one node, and so no other to copy a stored object to"
+NO_LIMIT = "the store is Python's memory, which is not limited: nothing has to leave it"
 
 
 class InlineSession:
@@ -64,11 +59,10 @@ class InlineSession:
         self.turns = Turns()
         self.numbers = count()
         self.thread = threading.get_ident()
-        self.warnings: list[str] = []
         self.log: list[Event] = []
         cluster = config.cluster()
         node = cluster.nodes[0]
-        most = processes(config.extra, "max_workers", 1) or 4 * DEEPEST
+        most = processes("max_workers", config.extra.get("max_workers"), 1) or 4 * DEEPEST
         self.places = {
             place: Node(
                 place, cluster, totals, config.scheduler, Random(f"{config.seed}/{place}"),
@@ -76,6 +70,7 @@ class InlineSession:
             )
             for place, totals, prestart in ((HEAD, (), 0), (node.place, boundless(node.totals), 1))
         }  # fmt: skip
+        self._obey = effect_table(self)
         self.interrupts = Interrupts(lambda: self.delivering)
         self.channel = InlineChannel(self, ClientID("n0/driver"))
         self.port = Process(self.channel, self.name)
@@ -98,7 +93,7 @@ class InlineSession:
             while self.mail:
                 place, source, word = self.mail.popleft()
                 for effect in self.places[place].handle(source, word, self.now()):
-                    self._obey(place, effect)
+                    self._obey[type(effect)](place, effect)
         except BaseException as error:  # a signal's, or a policy's: the node is in the middle of something
             self.broken = (
                 f"the session has ended: {type(error).__name__} was raised while its node was at work."
@@ -108,46 +103,66 @@ class InlineSession:
             self.delivering = False
         self.interrupts.check(self.depth > 0)
 
-    def _obey(self, place: Place, effect: m.Effect) -> None:
-        match effect:
-            case m.Send(to, message) if to in self.places:
-                self.mail.append((Place(to), place, message))
-            case m.Send(to, message):
-                self._notify(to, message)
-            case m.Start(worker):
-                channel = InlineChannel(self, worker)
-                self.workers[worker] = InlineWorker(channel, self.name, self.turns)
-                self.mail.append((place, "", m.WorkerStarted(worker)))
-            case m.Stop(worker):
-                self.workers.pop(worker).gone = True
-            case m.Free(id):
-                self.store.pop(id, None)
-            case m.Alarm(after, token):
-                heappush(self.alarms, (self.now() + after, next(self.numbers), place, token))
-            case m.Warn(text):
-                self.warnings.append(text)
-                warnings.warn(text, stacklevel=2)
-            case m.Push(id):
-                raise AssertionError(f"a copy of {id} was asked for, and there is one node")
+    # ------------------------------------------------------------ effects
 
-    def _notify(self, to: str, message: m.Notice) -> None:
-        """A notice for a client. Recalls take back what has not begun, at once."""
+    def send(self, place: Place, effect: m.Send) -> None:
+        """A client is told at once, and is no part of the queue: what it says to that comes later all the same."""
+        to, message = effect.to, effect.message
+        if to in self.places:
+            self.mail.append((Place(to), place, message))
+            return
         worker = self.workers.get(to)
         if isinstance(message, m.Run):
             if worker is not None:
                 worker.put(message)
-        elif worker is not None and isinstance(message, m.Recall | m.Interrupt):
-            at = worker.channel.place
-            back = worker.give_back(message.tasks if isinstance(message, m.Recall) else (message.task,))
-            self.mail.append((at, to, m.Recalled(back)))
-            if isinstance(message, m.Interrupt) and message.force and worker.running and not back:
-                self.workers.pop(
-                    to
-                ).gone = True  # what runs, on the caller's own stack, goes on, and nobody hears of it
-                self.mail.append((at, "", m.WorkerLost(ClientID(to), "it was ended", (message.task,))))
+        elif isinstance(message, m.Recall | m.Interrupt):
+            if worker is not None:
+                self._take_back(to, worker, message)
         elif isinstance(message, m.Values | m.Ready | m.Registered | m.Found):
             channel = worker.channel if worker is not None else self.channel
             channel.replies[message.request] = message
+
+    def _take_back(self, client: str, worker: InlineWorker, message: m.Recall | m.Interrupt) -> None:
+        """What has not begun is taken back at once; what runs ends by force only in the books."""
+        at = worker.channel.place
+        back = worker.give_back(message.tasks if isinstance(message, m.Recall) else (message.task,))
+        self.mail.append((at, client, m.Recalled(back)))
+        if isinstance(message, m.Interrupt) and message.force and worker.running and not back:
+            self._lose(at, ClientID(client), (message.task,))
+
+    def _lose(self, place: Place, client: ClientID, begun: tuple[TaskID, ...] | None = None) -> None:
+        """What runs, on the caller's own stack, goes on, and nobody hears of it. begun: as in WorkerLost."""
+        self.workers.pop(client).gone = True
+        self.mail.append((place, "", m.WorkerLost(client, "it was ended", begun)))
+
+    def start_worker(self, place: Place, effect: m.Start) -> None:
+        channel = InlineChannel(self, effect.worker)
+        self.workers[effect.worker] = InlineWorker(channel, self.name, self.turns)
+        self.mail.append((place, "", m.WorkerStarted(effect.worker)))
+
+    def stop_worker(self, place: Place, effect: m.Stop) -> None:
+        self.workers.pop(effect.worker).gone = True
+
+    def kill_worker(self, place: Place, effect: m.End) -> None:
+        self._lose(place, effect.worker)
+
+    def push_copy(self, place: Place, effect: m.Push) -> None:
+        raise AssertionError(f"{effect.id} cannot be copied: {ONE_NODE}")
+
+    def free_copy(self, place: Place, effect: m.Free) -> None:
+        self.store.pop(effect.id, None)
+
+    def spill_copy(self, place: Place, effect: m.Spill) -> None:
+        raise AssertionError(f"{effect.id} cannot be spilled: {NO_LIMIT}")
+
+    def restore_copy(self, place: Place, effect: m.Restore) -> None:
+        raise AssertionError(f"{effect.id} cannot be restored: {NO_LIMIT}")
+
+    def set_alarm(self, place: Place, effect: m.Alarm) -> None:
+        heappush(self.alarms, (self.now() + effect.after, next(self.numbers), place, effect.token))
+
+    def warn_user(self, place: Place, effect: m.Warn) -> None:
+        warnings.warn(effect.text, stacklevel=2)
 
     # ------------------------------------------------------------ running
 
@@ -243,3 +258,12 @@ class InlineSession:
             self.workers.clear()
             self.store.clear()
             self.closed = True
+
+
+BACKEND = Backend(
+    InlineSession,
+    options=("max_workers", "object_store_memory"),
+    most_nodes=1,
+    kills_running=False,
+    impossible={m.Push: ONE_NODE, m.Spill: NO_LIMIT, m.Restore: NO_LIMIT},
+)

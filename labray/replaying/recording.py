@@ -13,13 +13,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import fields
 
-from labray import trace
+from labray import backends, trace
 from labray.config import MOST_CPUS, Config
 from labray.errors import LabrayError
 from labray.schedulers import NAMES, resolve
 
 if TYPE_CHECKING:
-    from labray.port import Session
+    from labray.backends.contract import Session
     from labray.trace import Event
 
 
@@ -39,6 +39,11 @@ class Recorded(Struct, frozen=True):
     seed: int
     host_cores: int | None
     recorded_at: str = ""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether nothing of it was measured: then it ran on no machine."""
+        return self.host_cores is None
 
     def __post_init__(self) -> None:
         resolved = resolve(self.policy or "bottom_up")
@@ -74,7 +79,8 @@ class Recorder:
     def write(self, session: Session) -> None:
         """A session that broke has no trace to give: that is a warning, for it must still be ended."""
         try:
-            dated = {} if self._config.backend == "sim" else {"recorded_at": self._began}
+            timeless = backends.load(self._config.backend).virtual_time
+            dated = {} if timeless else {"recorded_at": self._began}
             trace.save(self.path, session.trace(), about(self._config) | dated)
         except (LabrayError, OSError) as error:
             warnings.warn(
@@ -86,7 +92,7 @@ def about(config: Config) -> dict[str, Any]:
     """Where a trace comes from, in plain values. Holds no time: equal simulations give equal files."""
     label = repr(config.scheduler)
     policy = next((name for name, make in NAMES.items() if repr(make()) == label), "")
-    cores = None if config.backend == "sim" else os.cpu_count()
+    cores = None if backends.load(config.backend).virtual_time else os.cpu_count() or 1
     return {
         "backend": config.backend,
         "nodes": config.nodes,

@@ -90,7 +90,7 @@ def _recorded(
 ) -> Rows:
     """What was measured, what is predicted of the same cluster, and then what was asked."""
     names = names or [on.policy or DEFAULT]
-    was = RECORDED if on.backend == "sim" else MEASURED
+    was = RECORDED if on.simulated else MEASURED
     rows: Rows = [(was, before)]
     with _progress() as progress:
         bar = progress.add_task("simulating", total=1 + len(counts) * len(names))
@@ -99,8 +99,8 @@ def _recorded(
         for outcome in whatif.sweep(acted, counts, names, like):
             rows.append((WHATIF, outcome))
             progress.advance(bar)
-    where = "simulation" if on.backend == "sim" else f"{on.backend} backend"
-    simulated = "All rows" if on.backend == "sim" else "All rows but the first"
+    where = "simulation" if on.simulated else f"{on.backend} backend"
+    simulated = "All rows" if on.simulated else "All rows but the first"
     click.echo(
         f"{len(acted.parts)} tasks and calls, recorded on the {where}: {on.nodes} x {on.num_cpus:g} CPUs, "
         f"{on.scheduler}. {simulated} are simulated."

@@ -17,13 +17,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labray.backends.cluster.watches import OPTIONS as WATCHES
+from labray.backends.contract import Backend
 
 if TYPE_CHECKING:
+    from labray.backends.contract import Session
     from labray.config import Config
-    from labray.port import Session
-
-
-OPTIONS = ("max_workers", "prestart", "object_store_memory", "object_spilling_directory", *WATCHES)
 
 
 def start(config: Config) -> Session:
@@ -31,3 +29,10 @@ def start(config: Config) -> Session:
     from labray.backends.cluster.session import ClusterSession
 
     return ClusterSession(config)
+
+
+BACKEND = Backend(
+    start,
+    options=("max_workers", "prestart", "object_store_memory", "object_spilling_directory", *WATCHES),
+    elastic=True,
+)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from labray.backends.cluster import errands
-from labray.backends.cluster.alarms import Alarms
 from labray.backends.cluster.answers import Answers
 from labray.backends.cluster.crew import Crew
 from labray.backends.cluster.descriptors import described
@@ -37,12 +36,13 @@ from labray.backends.cluster.frames import (
     encode,
 )
 from labray.backends.cluster.line import Line
-from labray.backends.cluster.loop import Loop
+from labray.backends.cluster.loop import Alarms, Loop
 from labray.backends.cluster.post import Post, complain
 from labray.backends.cluster.rounds import Rounds
 from labray.backends.cluster.sharing import Sharing
 from labray.backends.cluster.spool import CHUNK
 from labray.backends.cluster.stock import Stock
+from labray.backends.contract import effect_table
 from labray.ids import ClientID, Place, TaskID
 from labray.messages import (
     Alarm,
@@ -100,17 +100,7 @@ class Daemon:
         self._answers = Answers(nodes, self._post, boot.trace, self._warn)
         hear = partial(self._handle, self._main, "")
         self._rounds = Rounds(boot, self._main, self._post, self._crew, self._template, self._line, hear)
-        self._obey: dict[type, Callable[[Node, Any], None]] = {
-            Start: self._start,
-            Stop: lambda node, x: self._crew.stop(x.worker, x.force),
-            End: lambda node, x: self._crew.kill(x.worker),
-            Push: lambda node, effect: self._stock.push(effect),
-            Spill: lambda node, effect: self._stock.spill(effect),
-            Restore: lambda node, effect: self._stock.restore(effect),
-            Free: self._free,
-            Alarm: lambda node, x: self._alarms.set(x.after, node.place, x.token),
-            Warn: lambda node, x: self._warn(x.text),
-        }
+        self._obey = effect_table(self)
         self._hear: dict[bytes, Callable[[str, memoryview, list[bytes]], None]] = {
             LETTERS: self._on_letters,
             PUSH: self._on_push,
@@ -171,49 +161,50 @@ class Daemon:
     def _handle(self, node: Node, sender: str, message: Any) -> None:
         for effect in node.handle(sender, message, monotonic()):
             if type(effect) is not Send:
-                self._obey[type(effect)](node, effect)
+                self._obey[type(effect)](node.place, effect)
             elif type(effect.message) is Run:  # nearly all there is
                 self._crew.say(effect.to, effect.message)
             else:
-                self._send(node, effect.to, effect.message)
+                self.send(node.place, effect)
 
     # ------------------------------------------------------------ effects
 
-    def _send(self, node: Node, to: str, message: Any) -> None:
+    def send(self, place: Place, effect: Send) -> None:
+        to, message = effect.to, effect.message
         if to in self._crew:
             if type(message) is Interrupt:
                 if back := self._crew.interrupt(to, self._boot.directory, message):
-                    self._local.append((node, to, Recalled(back)))
+                    self._local.append((self._nodes[place], to, Recalled(back)))
                 elif message.force:
                     self._condemned.append((to, message.task))
             elif type(message) is not Recall:
                 self._crew.say(to, message)
             elif back := self._crew.recall(to, message.tasks):
-                self._local.append((node, to, Recalled(back)))
+                self._local.append((self._nodes[place], to, Recalled(back)))
         elif to == self._boot.driver:
             self._line.notify(message)
         elif to in self._nodes:
-            self._local.append((self._nodes[to], node.place, message))
+            self._local.append((self._nodes[to], place, message))
         else:  # another place; or a worker just lost, which is in nobody's books any more
-            self._post.write(node.place, to, message)
+            self._post.write(place, to, message)
 
-    def _start(self, node: Node, effect: Start) -> None:
+    def start_worker(self, place: Place, effect: Start) -> None:
         try:
             self._crew.start(effect.worker)
         except OSError as error:
             why = f"it could not be started: {described(error)}"
-            self._local.append((node, "", WorkerLost(effect.worker, why)))
+            self._local.append((self._nodes[place], "", WorkerLost(effect.worker, why)))
 
-    def _ship(self, effect: Push, data: Any) -> None:
-        """A copy to another place; or, if it could not be read, word that there is none."""
-        if data is None:
-            self._send(self._main, effect.to, Missing(effect.id))
-            return
-        value = effect.value
-        shipment = Shipment(effect.id, effect.to, value.size, value.block, value.refs)
-        self._post.send(effect.to, [PUSH + encode(shipment), data])
+    def stop_worker(self, place: Place, effect: Stop) -> None:
+        self._crew.stop(effect.worker, effect.force)
 
-    def _free(self, node: Node, effect: Free) -> None:
+    def kill_worker(self, place: Place, effect: End) -> None:
+        self._crew.kill(effect.worker)
+
+    def push_copy(self, place: Place, effect: Push) -> None:
+        self._stock.push(effect)
+
+    def free_copy(self, place: Place, effect: Free) -> None:
         block = self._stock.free(effect.value, effect.keep)
         if block is None:
             return
@@ -222,12 +213,33 @@ class Daemon:
         elif block.writer in self._crew:
             self._crew.say(block.writer, Reclaim(block, effect.keep))
 
+    def spill_copy(self, place: Place, effect: Spill) -> None:
+        self._stock.spill(effect)
+
+    def restore_copy(self, place: Place, effect: Restore) -> None:
+        self._stock.restore(effect)
+
+    def set_alarm(self, place: Place, effect: Alarm) -> None:
+        self._alarms.set(effect.after, place, effect.token)
+
+    def warn_user(self, place: Place, effect: Warn) -> None:
+        self._warn(effect.text)
+
     def _warn(self, text: str) -> None:
         first = self._boot.nodes[0].place
         if self._place == first:
             self._line.notify(Warned(text))
         else:
             self._post.send(first, [WARN + text.encode(errors="backslashreplace")])
+
+    def _ship(self, effect: Push, data: Any) -> None:
+        """A copy to another place; or, if it could not be read, word that there is none."""
+        if data is None:
+            self.send(self._main.place, Send(effect.to, Missing(effect.id)))
+            return
+        value = effect.value
+        shipment = Shipment(effect.id, effect.to, value.size, value.block, value.refs)
+        self._post.send(effect.to, [PUSH + encode(shipment), data])
 
     # ------------------------------------------------------------ inputs
 
@@ -242,7 +254,7 @@ class Daemon:
                 self._handle(self._main, "", WorkerStarted(ClientID(client)))
         elif type(message) is Segment:
             fd = self._line.take() if client == self._boot.driver else self._crew.take(client)
-            self._send(self._main, client, self._stock.hold(client, message, fd))
+            self.send(self._main.place, Send(ClientID(client), self._stock.hold(client, message, fd)))
         else:
             self._sharing.slim(message)
             self._handle(self._main, client, message)

@@ -12,8 +12,9 @@ from functools import partial
 from operator import call
 from typing import TYPE_CHECKING, Any
 
-from labray.messages import Abandon, Get, Granted, Room, Stored, Unpin, Unused, Values
+from labray.messages import Abandon, Get, Granted, Stored, Unpin, Values
 from labray.port import Answer
+from labray.questions import LATE, given_back
 from labray.steps import Owed, at_once, each, first
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from labray.messages import Notice
     from labray.refs import ObjectRef
     from labray.steps import Step
-
-LATE = 256
-"""Questions given up whose answers may still come; each is a few hundred bytes."""
 
 Received = Callable[["Notice"], "tuple[list[ObjectRef[Any]], Step | None]"]
 """Makes handles of what an answer gives, and the step that counts them."""
@@ -73,7 +71,7 @@ class Inbox:
                 answer.pins = [pin for pin, _ in owed]
                 steps += tuple([step for _, step in owed if step is not None])
         elif type(notice) is Granted and (request in self.left or request in self.late):
-            steps += self._ungranted(waiter.asked)
+            steps += self._returned(waiter.asked, notice)
         off = (
             partial(self.waiters.pop, request),
             self.notices.popleft,
@@ -94,11 +92,10 @@ class Inbox:
     def unpinning(self, id: ObjectID) -> tuple[Step, ...]:
         return partial(self._outbox.messages.append, Unpin(((id, 1),))), self._outbox.ring
 
-    def _ungranted(self, asked: Any) -> tuple[Step, ...]:
-        """Room that nobody will use."""
-        if type(asked) is not Room:
-            return ()
-        return partial(self._outbox.messages.append, Unused(asked.id)), self._outbox.ring
+    def _returned(self, asked: Any, late: Notice) -> tuple[Step, ...]:
+        """Room that nobody will use. (Pins are owed by what holds them, late or not.)"""
+        word = given_back(asked, late)
+        return () if word is None else (partial(self._outbox.messages.append, word), self._outbox.ring)
 
     def see_to_those_who_left(self) -> None:
         """Questions of those who were interrupted: their node must not wait for them, nor what they hold here."""

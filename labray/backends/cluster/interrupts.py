@@ -16,15 +16,13 @@ from labray.backends.cluster.channel import WireChannel
 from labray.backends.cluster.end import Ready
 from labray.backends.cluster.waiter import Waiter
 from labray.executor import Executor
+from labray.steps import DELICATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
     from labray.process import Process
-
-DELICATE = ("labray.process", "labray.codec", "labray.refs", "labray.backends.cluster.", "weakref")
-"""Modules in the middle of which an exception could lose a message, keep a lock or be swallowed."""
 
 AGAIN_S = 0.0005
 """After that it is tried again."""

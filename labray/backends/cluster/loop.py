@@ -1,12 +1,17 @@
-"""Descriptors and who is called when there is something to read or room to write."""
+"""What a daemon waits for: descriptors that can be read or written, and alarms."""
 
 from __future__ import annotations
 
+import heapq
+import math
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from time import monotonic
 
 
 class Loop:
+    """Descriptors, and who is called when there is something to read or room to write."""
+
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._readers: dict[int, Callable[[], None]] = {}
@@ -36,3 +41,25 @@ class Loop:
             read = self._readers.get(fd)
             if read is not None and events & ~select.EPOLLOUT:
                 read()
+
+
+class Alarms:
+    """When a daemon's nodes want to be woken. Of two at the same time the one that was set first comes first."""
+
+    def __init__(self) -> None:
+        self._alarms: list[tuple[float, int, str, int]] = []
+        self._count = 0
+
+    def set(self, after: float, place: str, token: int) -> None:
+        self._count += 1
+        heapq.heappush(self._alarms, (monotonic() + after, self._count, place, token))
+
+    @property
+    def due(self) -> float:
+        """When the next one rings; infinite if there is none."""
+        return self._alarms[0][0] if self._alarms else math.inf
+
+    def rung(self) -> Iterator[tuple[str, int]]:
+        """Place and token of each that is due."""
+        while self._alarms and self._alarms[0][0] <= monotonic():
+            yield heapq.heappop(self._alarms)[2:]

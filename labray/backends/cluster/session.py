@@ -145,7 +145,7 @@ class ClusterSession:
         if name == self._boot.nodes[0].place:
             raise ValueError(f"{name} runs the head and the main program's side: it ends with the session.")
         if not any(entry.place == name and entry.alive for entry in self._enquiries.roster()):
-            raise ValueError(f"there is no living node {name!r}.")
+            raise ValueError(f"{name!r} is not a living node.")
         self._tell_template(Errand("remove", name))
         self._enquiries.await_places({name}, False, BOOT_S)
 
@@ -202,7 +202,8 @@ def _boot(config: Config) -> tuple[Boot, Sequence[Directory]]:
     session = secrets.token_hex(4)
     cluster = config.cluster()
     watched = watches.read(extra)
-    max_workers, prestart = processes(extra, "max_workers", 1), processes(extra, "prestart", 0)
+    max_workers = processes("max_workers", extra.get("max_workers"), 1)
+    prestart = processes("prestart", extra.get("prestart"), 0)
     store_bytes = room.store_bytes(extra.get("object_store_memory"), config.nodes)
     spilling = room.spilling_root(extra.get("object_spilling_directory"))
     scheduler = codec.dumps(config.scheduler)

@@ -8,11 +8,15 @@ One program, cluster, scheduler and seed: one trace.
 
 from __future__ import annotations
 
+from labray.backends.contract import Backend
 from labray.backends.sim.settings import OPTIONS, Settings, read
 from labray.backends.sim.world import World
 from labray.config import Config
 
-__all__ = ["OPTIONS", "Settings", "World", "start"]
+__all__ = ["BACKEND", "Settings", "World", "start"]
+
+SIMULATED_CPUS = 4
+"""CPUs of a simulated node unless told: a simulation must not depend on the machine it runs on."""
 
 
 def start(config: Config) -> World:
@@ -20,3 +24,13 @@ def start(config: Config) -> World:
     settings = read(config.extra)
     settings.check_cluster([node.place for node in config.cluster().nodes], config.strict)
     return World(config, settings)
+
+
+BACKEND = Backend(
+    start,
+    options=OPTIONS,
+    virtual_time=True,
+    num_cpus=SIMULATED_CPUS,
+    elastic=True,
+    growing={"infeasible": "waits"},
+)

@@ -91,10 +91,10 @@ def of(client: Client) -> Chance:
 
 def _words(client: Client, run: Any) -> str:
     who = client.client if run is None else f"{run.spec.id} {run.attempt}"
-    return f"{client.world.config.seed} {who}"
+    return f"{client.seed} {who}"
 
 
-def install(patches: Patches, driver: Client) -> None:
+def install(patches: Patches, driver: Client, seed: int) -> None:
     """Generators of their own for all, and the module's for the driver, as it was before when the session is over."""
     before = _SHARED.getstate()
     patches.undo_later(lambda: _SHARED.setstate(before))
@@ -102,7 +102,7 @@ def install(patches: Patches, driver: Client) -> None:
     for name in random.__all__:
         if getattr(getattr(random, name), "__self__", None) is _SHARED:
             patches.replace(random, name, _method(name))
-    _entropy(patches, Chance(None, f"{driver.world.config.seed} imports"))
+    _entropy(patches, Chance(None, f"{seed} imports"))
     patches.when_imported("numpy.random", lambda module: _numpy(patches, driver, module))
 
 

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.backends.sim.charges import Charges
-from labray.backends.sim.late import given_back
-from labray.backends.sim.modelled import NOTHING
-from labray.backends.sim.stores import Shelf
+from labray.backends.sim.stores import NOTHING, Shelf
 from labray.ids import ObjectID, Place, is_put
+from labray.questions import LATE, given_back, refs_in
 
 if TYPE_CHECKING:
     from labray.backends.sim.agenda import Moment
+    from labray.backends.sim.client_world import ClientWorld
     from labray.backends.sim.daemon import Daemon
     from labray.backends.sim.slots import Slot
-    from labray.backends.sim.world import World
     from labray.process import Process
     from labray.steps import Step
 
@@ -35,12 +34,12 @@ class Client(ABC):
     """One simulated process attached to a node. There are many: with slots, one takes a kilobyte less."""
 
     __slots__ = (
-        "_after_s", "_agenda", "_answer", "_asleep_since", "_late", "_own", "_patience_s", "_process",
+        "_after_s", "_agenda", "_answer", "_asleep_since", "_given_up", "_late", "_own", "_patience_s", "_process",
         "_profile", "_sleeping", "_waits", "_world", "awaiting", "chance", "charges", "client", "creation", "daemon",
         "debt_s", "host", "looks", "outbox", "place", "running", "shelf", "slot", "unsaid", "used_s", "viewed",
     )  # fmt: skip
 
-    def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
+    def __init__(self, world: ClientWorld, client: str, place: Place, daemon: Daemon) -> None:
         self.client = client
         self.place = place
         self.daemon = daemon
@@ -65,6 +64,7 @@ class Client(ABC):
         self.charges = Charges(world.profile)
         self._waits = 0
         self._sleeping: Moment | None = None
+        self._given_up: dict[int, m.Call] | None = None  # questions whose answers may still come
         self._late: list[Any] = []
         self._process: Process | None = None
         self.shelf = Shelf(self, world.limited)
@@ -77,8 +77,9 @@ class Client(ABC):
         return self._world.limited
 
     @property
-    def world(self) -> World:
-        return self._world
+    def seed(self) -> int:
+        """Of what its bodies draw."""
+        return self._world.seed
 
     @abstractmethod
     def receive(self, letters: Sequence[Any]) -> None:
@@ -109,7 +110,8 @@ class Client(ABC):
 
     def ask(self, message: m.Call, request: int, timeout: float | None) -> m.Notice | None:
         self.check()
-        self._give_back_late()
+        if self._late:
+            self._give_back_late()
         self.outbox.append((self.place, self.client, message))
         self.debt_s += self.charges.call(message)
         self.looks = 0
@@ -124,7 +126,8 @@ class Client(ABC):
             )
         try:
             self._suspend()
-        except KeyboardInterrupt:
+        except BaseException:
+            self._give_up(request, message)
             if self._answer is not None:
                 self._late.append(self._answer)
             raise
@@ -132,6 +135,8 @@ class Client(ABC):
             timer.cancel()
             self._wait_ends()
         answer, self._answer = self._answer, None
+        if answer is None:
+            self._give_up(request, message)
         return answer
 
     def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
@@ -295,9 +300,28 @@ class Client(ABC):
         if not self._late:
             return False
         late, self._late = self._late, []
-        back = [(self.place, self.client, word) for word in given_back(self._process, late, self.shelf)]
-        self.outbox += back
-        return bool(back)
+        said, process = len(self.outbox), self._process
+        if process is None:
+            return False
+        for notice in late:
+            word = given_back((self._given_up or {}).pop(notice.request, None), notice)
+            if word is not None:
+                self.outbox.append((self.place, self.client, word))
+            process.handles.give(refs_in(notice))
+        process.handles.drop(self._drop)
+        return len(self.outbox) > said
+
+    def _drop(self, message: m.Drop, step: Step) -> None:
+        step()
+        self.outbox.append((self.place, self.client, message))
+
+    def _give_up(self, request: int, asked: m.Call) -> None:
+        """Nobody waits for this answer any more. If it comes all the same, what it gives goes back."""
+        if type(asked) is m.Get or type(asked) is m.Room:
+            given_up = self._given_up = self._given_up or {}
+            given_up[request] = asked
+            if len(given_up) > LATE:
+                del given_up[next(iter(given_up))]
 
     def _expire(self, moment: Any, request: int) -> None:
         if self.awaiting != request:  # the answer is on its way

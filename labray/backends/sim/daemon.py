@@ -7,30 +7,50 @@ queues. That a control plane saturates comes from here and from nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
+from labray.backends.contract import effect_table
 from labray.backends.sim.stores import Disk, freed
+from labray.backends.sim.workers import Worker
 from labray.ids import HEAD, ClientID, ObjectID, Place
+from labray.messages import PlaceLost, Send, Submit, Told, Woke
 from labray.node.node import PIPE_ALARM
 
 if TYPE_CHECKING:
-    from labray.backends.sim.hosts import Host
-    from labray.backends.sim.template import Template
-    from labray.backends.sim.workers import Worker
-    from labray.backends.sim.world import World
+    from labray.backends.sim.agenda import Agenda
+    from labray.backends.sim.client_world import ClientWorld
+    from labray.backends.sim.hosts import Host, Template
+    from labray.backends.sim.supervision import Supervision
+    from labray.backends.sim.transport import Transport
     from labray.node import Node
+    from labray.profiles import Profile
 
 Mail = tuple[Place, str, Any]
 """To which of the nodes in this process, from whom, what."""
+
+
+class ControlPlane:
+    """What all daemons of a simulation need of it. disk_Bps: how fast each of them spills and restores."""
+
+    def __init__(
+        self, agenda: Agenda, profile: Profile, disk_Bps: float, clients: ClientWorld, transport: Transport,
+        supervision: Supervision,
+    ) -> None:  # fmt: skip
+        self.agenda = agenda
+        self.profile = profile
+        self.disk_Bps = disk_Bps
+        self.clients = clients
+        self.transport = transport
+        self.supervision = supervision
 
 
 class Daemon:
     """One process with one node, or two: the head lives with n0."""
 
     def __init__(
-        self, world: World, name: Place, host: Host, template: Template, nodes: dict[Place, Node]
+        self, plane: ControlPlane, name: Place, host: Host, template: Template, nodes: dict[Place, Node]
     ) -> None:
         self.name = name
         self.host = host
@@ -38,36 +58,29 @@ class Daemon:
         self.nodes = nodes
         self.stores: dict[ObjectID, m.Payload | None] = {}
         self.twice: dict[ObjectID, int] = {}  # blocks beyond the first with the same value
-        self.disk = Disk(world, self, world.disk_Bps)
+        self.disk = Disk(plane.agenda, self, plane.disk_Bps)
         self.dead = False
         self.deaf_to: dict[Place, None] = {}  # places it has been told are dead
         self.misled = False  # word that the head is lost waits in its mail: it still talks to that one
         self.busy = False
         self.busy_s = 0.0
         self.handled = 0  # messages that its nodes took
-        self._world = world
-        self._agenda = world.agenda
+        self._clients = plane.clients
+        self._transport = plane.transport
+        self._supervision = plane.supervision
+        self._agenda = plane.agenda
         self._mail: list[Mail] = []
+        self._batch: list[Mail] = []  # of that, what is being handled
         self._outgoing: dict[tuple[Place, str], list[Any]] = {}  # what to say when the batch is served
         self._deeds: list[tuple[Place, m.Effect]] = []  # and what to do
-        profile = world.profile
+        profile = plane.profile
         self._service = ServiceTimes(profile.message_s, dict(profile.messages_s))
         self._batch_s, self._destination_s = profile.batch_s, profile.destination_s
         self._limit = profile.batch_limit
         self._inside_share, self._after_share = profile.inside_share, profile.after_share
         self._owed_s = 0.0  # for the last batch, still
         self._idle_since, self._dep_s = 0.0, profile.submitted_dep_s
-        self._obey: dict[type, Callable[[Place, Any], None]] = {
-            m.Start: self._start,
-            m.Stop: self._stop,
-            m.End: self._end_worker,
-            m.Push: self._push,
-            m.Free: lambda place, effect: freed(self, world, effect),
-            m.Spill: self.disk.spill,
-            m.Restore: self.disk.restore,
-            m.Alarm: self._alarm,
-            m.Warn: self._warn,
-        }
+        self._obey = effect_table(self)
 
     def receive(self, mail: Iterable[Mail]) -> None:
         """Mail arrives; an idle daemon wakes and takes it."""
@@ -77,7 +90,7 @@ class Daemon:
         if not self.busy and self._mail:
             asleep_s = self._agenda.now - self._idle_since
             self._owed_s = max(0.0, self._owed_s - asleep_s)
-            self._begin(0.0 if self._world.booting else self.host.waking_s(asleep_s))
+            self._begin(0.0 if self._supervision.booting else self.host.waking_s(asleep_s))
 
     def die(self) -> None:
         """The process ends in the middle of whatever it does: nothing it has not said is said any more."""
@@ -92,36 +105,32 @@ class Daemon:
             mail, self._mail = waiting[: self._limit], waiting[self._limit :]
         else:
             mail, self._mail = waiting, []
-        outgoing, deeds = self._outgoing, self._deeds
+        self._batch, deeds = mail, self._deeds
         now, nodes, service = self._agenda.now, self.nodes, self._service
         cost_s, quiet = 0.0, True
         for to, sender, message in mail:
             kind = type(message)
             cost_s += service[kind] if sender not in nodes else service[kind] * self._inside_share
-            if kind is m.Submit:
+            if kind is Submit:
                 cost_s += len(message.spec.deps) * self._dep_s
-            elif kind is m.PlaceLost:
+            elif kind is PlaceLost:
                 self._reads_of_loss(to, message.place)
-            quiet = quiet and (kind is m.Woke or kind is m.Told)
+            quiet = quiet and (kind is Woke or kind is Told)
             for effect in nodes[to].handle(sender, message, now):
-                if type(effect) is not m.Send:
-                    deeds.append((to, effect))
-                elif effect.to in nodes:  # in this process: no wire, no waking, the same batch
-                    mail.append((Place(effect.to), to, effect.message))
-                elif (letters := outgoing.get((to, effect.to))) is None:
-                    outgoing[to, effect.to] = [effect.message]
+                if type(effect) is Send:
+                    self.send(to, effect)
                 else:
-                    letters.append(effect.message)
+                    deeds.append((to, effect))
         self.handled += len(mail)
         if not quiet:
             self._agenda.quiet_alarms = 0
         for node in nodes.values():
             if node.log:
-                self._world.write(node.take_log())
-        if self._world.booting:
+                self._supervision.write(node.take_log())
+        if self._supervision.booting:
             self.host.work(0.0, 0.0, self._end)
             return
-        waking_s = self._batch_s + self._destination_s * len(outgoing)
+        waking_s = self._batch_s + self._destination_s * len(self._outgoing)
         owed_s, self._owed_s = self._owed_s, waking_s * self._after_share
         self.busy_s += cost_s + waking_s
         self.host.work(wake_s, cost_s + owed_s + waking_s - self._owed_s, self._end, self._owed_s)
@@ -140,8 +149,8 @@ class Daemon:
         for (place, to), letters in outgoing.items():
             if "/" not in to:
                 if to != HEAD or not self.misled:
-                    self._world.carry(place, Place(to), letters)
-            elif (client := self._world.clients.get(ClientID(to))) is not None:
+                    self._transport.carry(place, Place(to), letters)
+            elif (client := self._clients.clients.get(ClientID(to))) is not None:
                 client.receive(letters)
         deeds, self._deeds = self._deeds, []
         for place, deed in deeds:
@@ -151,29 +160,52 @@ class Daemon:
         else:
             self.busy, self._idle_since = False, self._agenda.now
 
-    def _start(self, place: Place, effect: m.Start) -> None:
+    # ------------------------------------------------------------ effects
+
+    def send(self, place: Place, effect: m.Send) -> None:
+        """Within this process there is no wire and no waking: it is of this batch. All else leaves with its end."""
+        to = effect.to
+        if to in self.nodes:
+            self._batch.append((Place(to), place, effect.message))
+        elif (messages := self._outgoing.get((place, to))) is None:
+            self._outgoing[place, to] = [effect.message]
+        else:
+            messages.append(effect.message)
+
+    def start_worker(self, place: Place, effect: m.Start) -> None:
         def started(moment: Any) -> None:
             if self.dead:
                 return
-            self._world.add_worker(effect.worker, place)
+            clients = self._clients
+            clients.clients[effect.worker] = Worker(clients, effect.worker, place, self)
             self.receive([(place, "", m.WorkerStarted(effect.worker))])
 
-        if self._world.booting:
+        if self._supervision.booting:
             self._agenda.after(0.0, started)
         else:
             self._template.fork(started)
 
-    def _stop(self, place: Place, effect: m.Stop) -> None:
-        self._world.stop_worker(effect.worker)
+    def stop_worker(self, place: Place, effect: m.Stop) -> None:
+        self._clients.stop_worker(effect.worker)
 
-    def _end_worker(self, place: Place, effect: m.End) -> None:
-        if (client := self._world.clients.get(effect.worker)) is not None:
-            self._world.worker_lost(cast("Worker", client), "it was ended")
+    def kill_worker(self, place: Place, effect: m.End) -> None:
+        client = self._clients.clients.get(effect.worker)
+        if isinstance(client, Worker):
+            client.lost("it was ended")
 
-    def _push(self, place: Place, effect: m.Push) -> None:
-        self._world.push(place, effect)
+    def push_copy(self, place: Place, effect: m.Push) -> None:
+        self._transport.push(place, effect)
 
-    def _alarm(self, place: Place, effect: m.Alarm) -> None:
+    def free_copy(self, place: Place, effect: m.Free) -> None:
+        freed(self, self._clients.clients, effect)
+
+    def spill_copy(self, place: Place, effect: m.Spill) -> None:
+        self.disk.spill(place, effect)
+
+    def restore_copy(self, place: Place, effect: m.Restore) -> None:
+        self.disk.restore(place, effect)
+
+    def set_alarm(self, place: Place, effect: m.Alarm) -> None:
         # what waits will be looked at; agents, whose tokens are odd, and the clock of the pipes tick for ever
         own = effect.token % 2 == 0 and effect.token != PIPE_ALARM
         self._agenda.own_alarms += own
@@ -182,13 +214,13 @@ class Daemon:
             self._agenda.own_alarms -= own
             if self.dead:
                 return
-            self._world.alarm_fired(own)
+            self._supervision.alarm_fired(own)
             self.receive([(place, "", m.Woke(effect.token))])
 
         self._agenda.after(effect.after, fire)
 
-    def _warn(self, place: Place, effect: m.Warn) -> None:
-        self._world.warn(effect.text)
+    def warn_user(self, place: Place, effect: m.Warn) -> None:
+        self._supervision.warn(effect.text)
 
 
 class ServiceTimes(dict[type, float]):

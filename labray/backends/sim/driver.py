@@ -14,17 +14,21 @@ from labray.errors import DeadlockError
 from labray.ids import Place
 
 if TYPE_CHECKING:
+    from labray.backends.sim.client_world import ClientWorld
     from labray.backends.sim.daemon import Daemon
-    from labray.backends.sim.world import World
+    from labray.backends.sim.supervision import Supervision
 
 
 class Driver(Client):
     """The main program. It turns the crank: while it waits, the world runs on its stack."""
 
-    __slots__ = ("_awake", "_stale", "process", "waiting")
+    __slots__ = ("_awake", "_stale", "_supervision", "process", "waiting")
 
-    def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
+    def __init__(
+        self, world: ClientWorld, client: str, place: Place, daemon: Daemon, supervision: Supervision
+    ) -> None:
         super().__init__(world, client, place, daemon)
+        self._supervision = supervision
         self.process = self._process = world.make_process(self)
         self._awake = False
         self.waiting = False
@@ -33,7 +37,7 @@ class Driver(Client):
     def receive(self, letters: Sequence[Any]) -> None:
         for letter in letters:
             if type(letter) is m.Warned:
-                self._world.warn(letter.text)
+                self._supervision.warn(letter.text)
             elif type(letter) is m.Trim:
                 self.shelf.idle = 0
             elif hasattr(letter, "request"):
@@ -41,7 +45,7 @@ class Driver(Client):
 
     def check(self) -> None:
         self._world.check(getcurrent() is self._world.hub)
-        self._world.check_whole()
+        self._supervision.check_whole()
 
     def _suspend(self) -> None:
         step, interrupts = self._agenda.step, self._world.interrupts
@@ -57,9 +61,9 @@ class Driver(Client):
             elif not isinstance(error, EmptySchedule | DeadlockError):
                 self._stale += 1
             if isinstance(error, EmptySchedule):
-                raise self._world.deadlock() from None
+                raise self._supervision.deadlock() from None
             if isinstance(error, Exception) and not isinstance(error, DeadlockError):
-                self._world.broke(error)
+                self._supervision.broke(error)
             raise
         finally:
             self.waiting = False

@@ -1,4 +1,4 @@
-"""What goes wrong in a simulated world: obeys a fault plan (labray/faults.py), and declares places dead.
+"""Nodes that die and come back in a simulated world, by a fault plan (labray/faults.py) or because they are told to.
 
 A dead node's processes stop at once. The others are told a while later; until then what they send it is lost,
 and from then on nothing it had said is heard any more. A node that comes back is a new place and knows nothing.
@@ -12,36 +12,36 @@ from typing import TYPE_CHECKING, Any
 from labray import messages as m
 from labray.costs import luck
 from labray.errors import SessionError
-from labray.faults import FOREVER, Crash, Cut, Death, Faults, name_of
+from labray.faults import FOREVER, Cut, Death, Faults, name_of
 from labray.ids import HEAD, Place, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from labray.backends.sim.agenda import Moment
+    from labray.backends.sim.agenda import Agenda, Moment
+    from labray.backends.sim.client_world import ClientWorld
     from labray.backends.sim.daemon import Daemon
-    from labray.backends.sim.workers import Worker
-    from labray.backends.sim.world import World
+    from labray.backends.sim.machines import Machines
+    from labray.backends.sim.network import Network
     from labray.scheduling import NodeInfo
 
 
 class Fate:
     """Sees to it that what the plan says happens. living: the daemon of each node and of a head of its own."""
 
-    def __init__(self, world: World, faults: Faults, living: dict[str, Daemon]) -> None:
-        self._world = world
-        self._agenda = world.agenda
+    def __init__(
+        self, agenda: Agenda, faults: Faults, clients: ClientWorld, machines: Machines, network: Network
+    ) -> None:
+        self._agenda = agenda
         self._faults = faults
-        self.living = living
+        self._clients = clients
+        self._machines = machines
+        self._network = network
+        self.living = living = machines.by_name()
         self._names = tuple(living)
         self._dead: list[Place] = []
         self._lives = dict.fromkeys(living, 0)
         self._untold: dict[Place, tuple[Moment, Callable[[Any], None]]] = {}  # of the head's death
-        self._sent = 0
-        self._begun: dict[str, int] = {}
-        self._crashes: dict[str, dict[int, Crash]] = {}
-        for crash in faults.crashes:
-            self._crashes.setdefault(crash.where, {})[crash.task] = crash
 
     def begin(self) -> None:
         """Put what the plan says into the agenda. ValueError if it names nodes that there are not."""
@@ -72,14 +72,15 @@ class Fate:
         daemon = self.living.get(name)
         if daemon is None:
             return False
-        if self._world.driver.daemon is daemon:
+        if self._clients.driver.daemon is daemon:
             head = " and the head" if HEAD in daemon.nodes else ""
             what = f"{daemon.name}, where the main program{head} run{'' if head else 's'},"
             raise SessionError(f"{what} died at t={self._agenda.now:.6f} s, and the session with it.")
         del self.living[name]
         if daemon.name != HEAD:
             self._dead.append(daemon.name)
-        self._world.bury(daemon)
+        self._clients.bury(daemon)
+        self._network.forget(daemon.name)
         for other in self.living.values():
             later = self._faults.spread * luck(self._faults.seed, "notice", f"{other.name}<{daemon.name}", 0)
             self._agenda.live += 1
@@ -103,13 +104,13 @@ class Fate:
             self._return_head(moment)
             return
         self._lives[name] += 1
-        self.join(self._world.machines.again(name, place(name, self._lives[name])))
+        self.join(self._machines.again(name, place(name, self._lives[name])))
         for cut in self._faults.cuts:
             self._change(cut, moment)
 
     def join(self, info: NodeInfo) -> None:
         """A node starts now: it hears of all that live and of all that are lost, and the living hear of it."""
-        daemon = self._world.machines.grow(info)
+        daemon = self._machines.grow(info)
         for lost in self._dead:
             daemon.deaf_to[lost] = None
         before: list[Any] = [m.PlaceLost(lost) for lost in self._dead]
@@ -127,7 +128,7 @@ class Fate:
         for later, tell in list(self._untold.values()):
             later.cancel()
             tell(moment)
-        daemon = self._world.machines.new_head()
+        daemon = self._machines.new_head()
         daemon.deaf_to |= dict.fromkeys(self._dead)
         known = [(HEAD, "", m.PlaceLost(lost)) for lost in self._dead]
         daemon.receive([(HEAD, "", m.Booted()), *known, (HEAD, "", m.PlaceJoined(HEAD, ()))])
@@ -141,31 +142,5 @@ class Fate:
         a, b = self.living.get(cut.a), self.living.get(cut.b)
         if a is not None and b is not None:
             factor = self._faults.factor(cut.a, cut.b, self._agenda.now)
-            self._world.network.narrow((a.name, b.name), factor)
-            self._world.network.narrow((b.name, a.name), factor)
-
-    def leaves(self, source: Place, to: Place) -> float:
-        """When a message sent now can leave at the earliest."""
-        faults, now = self._faults, self._agenda.now
-        a, b = name_of(source), name_of(to)
-        if faults.delays:
-            self._sent += 1
-            now += faults.delayed(a, b, now, self._sent)
-        return faults.open_at(a, b, now) if faults.cuts else now
-
-    # ------------------------------------------------------------ workers
-
-    def task_begins(self, worker: Worker, run: m.Run) -> None:
-        """A worker begins a task: it may be its last."""
-        if not self._crashes:
-            return
-        node, _, own = worker.client.partition("/")
-        for where in (name_of(node), f"{name_of(node)}/{own}"):
-            count = self._begun[where] = self._begun.get(where, 0) + 1
-            crash = self._crashes.get(where, {}).get(count)
-            if crash is not None:
-                self._agenda.after(crash.after, partial(self._crash, worker, run))
-
-    def _crash(self, worker: Worker, run: m.Run, moment: Any) -> None:
-        if worker.alive and any(each is run for each in worker.runs()):
-            self._world.worker_lost(worker, "the fault plan killed it")
+            self._network.narrow((a.name, b.name), factor)
+            self._network.narrow((b.name, a.name), factor)

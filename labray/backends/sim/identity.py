@@ -21,9 +21,9 @@ from labray.errors import LabraySystemError
 from labray.ids import ClientID
 
 if TYPE_CHECKING:
+    from labray.backends.sim.client_world import ClientWorld
     from labray.backends.sim.clients import Client
     from labray.backends.sim.patches import Patches
-    from labray.backends.sim.world import World
 
 FIRST_PID = 1 << 22
 """Linux gives smaller ones: no signal for a simulated process reaches a real one."""
@@ -45,7 +45,7 @@ NO_EXEC = (
 )
 
 
-def install(patches: Patches, world: World) -> None:
+def install(patches: Patches, world: ClientWorld) -> None:
     """Process numbers, signals and ends of simulated processes; what cannot be is refused."""
     numbers = Numbers(world)
     in_tasks = patches.replace_in_tasks
@@ -74,7 +74,7 @@ def _refuse(why: str, worker: Worker, *args: Any, **kwargs: Any) -> NoReturn:
 class Numbers:
     """The numbers of the processes that asked for theirs, and what happens to who is sent a signal."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: ClientWorld) -> None:
         self._world = world
         self._numbers: dict[str, int] = {}
 

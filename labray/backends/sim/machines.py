@@ -7,9 +7,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.backends.sim.daemon import Daemon
-from labray.backends.sim.hosts import Dedicated, Host, Shared, Varying
-from labray.backends.sim.template import Template
+from labray.backends.sim.daemon import ControlPlane, Daemon
+from labray.backends.sim.hosts import Dedicated, Host, Shared, Template, Varying
 from labray.config import describe_node, node_info
 from labray.faults import FOREVER, name_of
 from labray.ids import Place
@@ -19,7 +18,7 @@ from labray.scheduling import Cluster, NodeInfo
 
 if TYPE_CHECKING:
     from labray.backends.sim.settings import Settings
-    from labray.backends.sim.world import World
+    from labray.config import Config
 
 
 class ValidatedNode(Node):
@@ -34,13 +33,16 @@ class ValidatedNode(Node):
 class Machines:
     """Who lives where. daemons: by place, the dead ones too; the head's is that of n0 unless it has its own."""
 
-    def __init__(self, world: World, settings: Settings) -> None:
-        self.daemons: dict[Place, Daemon] = {}
-        self.cluster = world.config.cluster()
+    def __init__(
+        self, config: Config, settings: Settings, daemons: dict[Place, Daemon], plane: ControlPlane
+    ) -> None:
+        self.daemons = daemons
+        self.cluster = config.cluster()
         self.roster = list(self.cluster.nodes)  # all that ever were, in the order in which they came
-        self._world = world
+        self._config = config
         self._settings = settings
-        agenda, cores = world.agenda, settings.host_cores
+        self._plane = plane
+        agenda, cores = plane.agenda, settings.host_cores
         self._shared = None if cores is None else Shared(agenda, cores, settings.profile)
         self._template = None if self._shared is None else Template(self._shared, settings.profile)
         for info in self.cluster.nodes:
@@ -64,9 +66,7 @@ class Machines:
 
     def again(self, name: str, place: Place) -> NodeInfo:
         """What a node's machine offers when it starts again, as a new place."""
-        (totals,) = (
-            info.totals for info in self._world.config.cluster().nodes if name_of(info.place) == name
-        )
+        (totals,) = (info.totals for info in self._config.cluster().nodes if name_of(info.place) == name)
         return NodeInfo(place, totals)
 
     def named(self, num_cpus: float, resources: Mapping[str, float]) -> NodeInfo:
@@ -107,7 +107,7 @@ class Machines:
         nodes |= {guest: self._node(guest, ()) for guest in guests}
         host = self._host(name_of(info.place))
         template = self._template or Template(host, self._settings.profile)
-        daemon = Daemon(self._world, info.place, host, template, nodes)
+        daemon = Daemon(self._plane, info.place, host, template, nodes)
         for place in nodes:
             self.daemons[place] = daemon
         return daemon
@@ -121,13 +121,13 @@ class Machines:
             return self._shared
         speed = settings.speeds.get(name, 1.0)
         if faults is None or not slow:
-            return Dedicated(self._world.agenda, settings.profile, speed)
+            return Dedicated(self._plane.agenda, settings.profile, speed)
         times = sorted({at for fault in slow for at in (fault.starts, fault.ends) if at < FOREVER})
         changes = [(at, faults.speed(name, at)) for at in times]
-        return Varying(self._world.agenda, settings.profile, speed, changes)
+        return Varying(self._plane.agenda, settings.profile, speed, changes)
 
     def _node(self, place: Place, totals: m.Demand) -> Node:
-        config = self._world.config
+        config = self._config
         rng = Random(f"{config.seed}/{place}")
         kind = ValidatedNode if self._settings.validate else Node
         strict = self._settings.infeasible == "fails"

@@ -15,7 +15,6 @@ from typing import Any
 from labray import messages as m
 from labray.backends.sim.agenda import Agenda, Moment
 from labray.backends.sim.flows import NEVER, Flows, Link
-from labray.backends.sim.wires import Wires
 from labray.ids import is_code
 
 ENVELOPE_BYTES = 64
@@ -26,6 +25,28 @@ Route = tuple[str, str]
 Call = Callable[[Any], object]
 WIDEST_BPS = 1e30
 """What an endless bandwidth is taken for: infinities cannot be shared."""
+
+
+MODES = ("maxmin", "simple", "instant")
+
+
+class Wires(m.Word, frozen=True):
+    """What a network is made of. Bytes per second, and seconds one way; of one host: local_Bps, hop_s.
+
+    mode: `maxmin` (flows share their links fairly), `simple` (each has its links to itself) or `instant`.
+    core_Bps: what all nodes together can send; None: enough. per_pair: fair to pairs of nodes instead of flows.
+    pulls, pulls_from: how many objects a node fetches at once, in all and from one other node; None: all it wants.
+    """
+
+    mode: str = "maxmin"
+    latency_s: float = 50e-6
+    bandwidth_Bps: float = 1.25e9
+    local_Bps: float = 5e9
+    hop_s: float = 0.0
+    core_Bps: float | None = None
+    per_pair: bool = False
+    pulls: int | None = None
+    pulls_from: int | None = None
 
 
 class Network:

@@ -9,8 +9,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import fields
 
-from labray.backends.sim.wires import MODES, Wires
-from labray.config import MOST_CPUS
+from labray.backends.sim.network import MODES, Wires
+from labray.config import MOST_CPUS, processes
 from labray.costs import Costs, Declared
 from labray.faults import Faults, Straggling
 from labray.ids import HEAD
@@ -73,10 +73,11 @@ class Settings(Struct, frozen=True):
         for name, known in named.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}.")
-        for name in ("host_cores", "max_events", "pulls", "pulls_from", "object_store_memory", "max_workers"):
+        for name in ("host_cores", "max_events", "pulls", "pulls_from", "object_store_memory"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} is a whole number of at least 1, or None, not {value!r}.")
+        processes("max_workers", self.max_workers, 1)
         if self.host_cores is not None and self.host_cores > MOST_CPUS:
             raise ValueError(f"host_cores is {MOST_CPUS:,} at most, not {self.host_cores:,}.")
         if not isinstance(self.speeds, Mapping):

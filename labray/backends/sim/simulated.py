@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import gc
-from functools import partial
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from labray.backends.sim import chance, clock, identity, waits
-from labray.backends.sim.patches import Current, Patches
-from labray.errors import LabrayError
+from labray.backends.sim.patches import Patches
 
 if TYPE_CHECKING:
-    from labray.backends.sim.world import World
+    from labray.backends.sim.client_world import ClientWorld
 
 
-def install(world: World, current: Current) -> Patches:
-    """From now on, until it is taken off."""
-    patches = Patches(current, partial(_orphaned, world))
-    waits.install(patches)
-    clock.install(patches)
-    chance.install(patches, world.driver)
-    identity.install(patches, world)
-    patches.rebind()
-    return patches
+class Virtualization:
+    """Installed from when it is made until it is taken off. Python's collector runs where the agenda says, not between.
 
+    orphaned: what to do in a forked child, whose session is its parent's.
+    """
 
-def _orphaned(world: World) -> None:
-    """In a forked child: the session is its parent's."""
-    world.broke(
-        LabrayError(
-            "this process was forked from one that uses labray; the session belongs to its parent. "
-            "Call labray.init() in the child before anything else, or use tasks instead of fork."
-        )
-    )
-    world.interrupts.take_off()
-    gc.enable()
+    def __init__(self, world: ClientWorld, orphaned: Callable[[], None]) -> None:
+        self._orphaned = orphaned
+        self._collecting = gc.isenabled()
+        gc.disable()
+        self._patches = Patches(world.current, self._forked)
+        waits.install(self._patches)
+        clock.install(self._patches)
+        chance.install(self._patches, world.driver, world.seed)
+        identity.install(self._patches, world)
+        self._patches.rebind()
+
+    def take_off(self) -> None:
+        """Idempotent; broken off by an exception it is to be called again."""
+        self._patches.take_off()
+
+    def collect_again(self) -> None:
+        """When all that the simulation held is let go of."""
+        if self._collecting:
+            gc.enable()
+
+    def _forked(self) -> None:
+        self._orphaned()
+        gc.enable()

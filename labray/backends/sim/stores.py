@@ -1,11 +1,14 @@
 """Simulated stores with a capacity: what a client has been granted, and a disk that takes its time.
 
+What a modelled task makes is a placeholder: a value of the right size in which there is nothing.
+
 Without a capacity (`object_store_memory`) nobody asks and nothing is spilled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
@@ -15,20 +18,22 @@ from labray.node.storage import left_behind
 from labray.telling import restore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from labray.backends.sim.agenda import Agenda
     from labray.backends.sim.clients import Client
     from labray.backends.sim.daemon import Daemon
-    from labray.backends.sim.world import World
+    from labray.ids import ClientID
 
 
 class Shelf:
     """A client's part of its node's store. idle: bytes it was granted and does not use."""
 
-    __slots__ = ("_asked", "_client", "_limited", "_questions", "idle")
+    __slots__ = ("_client", "_limited", "_questions", "idle")
 
     def __init__(self, client: Client, limited: bool) -> None:
         self._client = client
         self._limited = limited
-        self._asked: dict[int, ObjectID] | None = None  # what was granted to nobody is given back
         self._questions = 0
         self.idle = 0
 
@@ -65,19 +70,29 @@ class Shelf:
 
     def _ask(self, id: ObjectID, size: int, more: int) -> int:
         self._questions -= 1  # below zero: the questions of the process module count upwards
-        asked = self._asked = self._asked or {}
-        asked[self._questions] = id
         answer = self._client.ask(m.Room(self._questions, id, size, more, more), self._questions, None)
         assert isinstance(answer, m.Granted)
-        del asked[answer.request]
         if answer.error is not None:
             raise restore(answer.error)
         return answer.room
 
-    def too_late(self, notice: m.Granted) -> m.Unused:
-        """Whoever asked was interrupted."""
-        assert self._asked is not None
-        return m.Unused(self._asked.pop(notice.request))
+
+NOTHING = m.Payload(b"\x80\x05N.")
+"""None, pickled: what a modelled value is when somebody looks."""
+
+
+@lru_cache(maxsize=1024)
+def small_values(sizes: tuple[int, ...]) -> tuple[m.Value, ...] | None:
+    """What a modelled task makes, if all of it travels inside messages: the same for all that make the like."""
+    if any(size > m.INLINE_LIMIT_BYTES for size in sizes):
+        return None
+    return tuple(m.Inline(placeholder(size)) for size in sizes)
+
+
+@lru_cache(maxsize=1024)
+def placeholder(size: int) -> m.Payload:
+    """A value of this size in which there is nothing."""
+    return m.Payload(NOTHING.data, (bytes(max(0, size - len(NOTHING.data))),)) if size > 64 else NOTHING
 
 
 def _frozen(payload: m.Payload) -> m.Payload:
@@ -88,8 +103,8 @@ def _frozen(payload: m.Payload) -> m.Payload:
 class Disk:
     """Of one node: files are written and read one after the other, at so many bytes per second."""
 
-    def __init__(self, world: World, daemon: Daemon, speed_Bps: float) -> None:
-        self._world = world
+    def __init__(self, agenda: Agenda, daemon: Daemon, speed_Bps: float) -> None:
+        self._agenda = agenda
         self._daemon = daemon
         self._speed_Bps = speed_Bps
         self._free_at = 0.0
@@ -117,7 +132,7 @@ class Disk:
         self._do(place, value.size, read)
 
     def _do(self, place: Place, size: int, done: Any) -> None:
-        agenda = self._world.agenda
+        agenda = self._agenda
         self._free_at = max(self._free_at, agenda.now) + size / self._speed_Bps
         agenda.live += 1
 
@@ -152,9 +167,9 @@ def removed(daemon: Daemon, id: ObjectID) -> None:
         daemon.stores.pop(id, None)
 
 
-def freed(daemon: Daemon, world: World, effect: m.Free) -> None:
+def freed(daemon: Daemon, clients: Mapping[ClientID, Client], effect: m.Free) -> None:
     """A copy is not needed any more; who wrote it may keep its memory."""
-    writer, clients = effect.value.block.writer, world.clients
+    writer = effect.value.block.writer
     if writer == m.DISK:
         daemon.disk.delete(effect.id)
         return

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from labray.backends.sim.world import World
+    from labray.backends.sim.client_world import ClientWorld
 
 LOOKS = 4
 """In how many parts its patience comes: a body must stand still at all these looks."""
@@ -27,7 +27,7 @@ _WAITING_ROOMS = ("threading.py", "queue.py")  # where a lock is waited for on s
 class Watchdog(threading.Thread):
     """Watches the thread that makes it, if its signals can be used to interrupt a lock."""
 
-    def __init__(self, world: World, patience_s: float) -> None:
+    def __init__(self, world: ClientWorld, patience_s: float) -> None:
         super().__init__(name="labray-sim-watchdog", daemon=True)
         self._world = world
         self._every_s = patience_s / LOOKS

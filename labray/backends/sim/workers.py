@@ -17,13 +17,13 @@ from labray import port
 from labray.backends.sim import loops
 from labray.backends.sim.bodies import Body
 from labray.backends.sim.clients import Client
-from labray.backends.sim.modelled import placeholder, small_values
 from labray.backends.sim.slots import Slot
+from labray.backends.sim.stores import placeholder, small_values
 from labray.ids import Place, TaskID, result_id
 
 if TYPE_CHECKING:
+    from labray.backends.sim.client_world import ClientWorld
     from labray.backends.sim.daemon import Daemon
-    from labray.backends.sim.world import World
 
 
 class Worker(Client):
@@ -34,7 +34,7 @@ class Worker(Client):
         "alive", "in_body", "interrupted",
     )  # fmt: skip
 
-    def __init__(self, world: World, client: str, place: Place, daemon: Daemon) -> None:
+    def __init__(self, world: ClientWorld, client: str, place: Place, daemon: Daemon) -> None:
         super().__init__(world, client, place, daemon)
         self._after_s = world.profile.taken_s * world.profile.after_share
         self.alive = True
@@ -114,7 +114,8 @@ class Worker(Client):
 
     def _next(self, wake_s: float, taken_s: float = 0.0) -> None:
         """Nothing runs: begin what waits, or send what is left to say. For waking: elapsed, and CPU."""
-        self._give_back_late()
+        if self._late:
+            self._give_back_late()
         now = self._agenda.now
         if not self._queue:
             self._asleep_since = now
@@ -126,8 +127,8 @@ class Worker(Client):
                 self.send_posts()
         run = self.running = self._queue.pop(0)
         self.interrupted = False  # it was meant for one whose body had ended
-        if self._world.fate is not None:
-            self._world.fate.task_begins(self, run)
+        if self._world.crashes.planned:
+            self._world.crashes.task_begins(self, run)
         self._around_s = self.charges.run(run)
         cpu_s, self.debt_s = self.debt_s + taken_s + self._around_s, 0.0
         may_wait = self._world.limited and max(run.spec.model or (0,)) > m.INLINE_LIMIT_BYTES
@@ -324,6 +325,10 @@ class Worker(Client):
 
     def _exited(self, reason: str) -> None:
         self._wait_ends()
+        self.lost(reason)
+
+    def lost(self, reason: str) -> None:
+        """It has been killed, or has ended: its node hears of it."""
         self._world.worker_lost(self, reason)
 
     def begun(self) -> tuple[TaskID, ...]:

@@ -116,7 +116,7 @@ def _workflow(source: Path, graph: TaskGraph) -> str:
         if source.suffix != ".lab":
             return wfformat.dump(graph, executed_at=dated, name=source.stem)
         events, about = trace.load(source)
-        how = "simulated" if about.get("backend") == "sim" else "measured"
+        how = "simulated" if about.get("host_cores", 0) is None else "measured"  # it ran on no machine
         return wfformat.dump(
             graph,
             executed_at=str(about.get("recorded_at") or dated),
