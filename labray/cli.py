@@ -7,7 +7,6 @@ Exit codes: 0 when it could do what it was asked; 1 when it could not (the last 
 from __future__ import annotations
 
 import errno
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,9 @@ def refuse(why: str, *names: str) -> None:
 
 
 def writable(path: Path) -> None:
-    import_module("labray.replaying.recording").writable(path)
+    from labray.replaying import recording
+
+    recording.writable(path)
 
 
 def made_room(out: Path, name: str) -> None:
@@ -80,9 +81,10 @@ def main() -> None:
 )
 def compare(quick: bool, out: Path) -> None:
     """Run a real program for real and simulated, centralized and bottom-up, and report the difference."""
-    experiment = _experiment("compare")
     made_room(out, "report.html")
-    experiment.main(quick=quick, out=out)
+    from labray.comparison import compare as comparison
+
+    comparison.main(quick=quick, out=out)
 
 
 @main.command()
@@ -93,22 +95,21 @@ def compare(quick: bool, out: Path) -> None:
     show_default=True,
     help="Where the profile goes.",
 )
-def calibrate(out: Path) -> None:
+@click.option(
+    "--figures",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Fit what was measured before (its .figures.json), and measure nothing.",
+)
+def calibrate(out: Path, figures: Path | None) -> None:
     """Measure this machine's service times, for init("sim", profile="profile.toml")."""
-    experiment = _experiment("calibrate")
     writable(out)
-    experiment.calibrate(out)
+    from labray.calibration import calibrate as calibration
 
-
-def _experiment(name: str) -> Any:
     try:
-        return import_module(f"experiments.{name}")
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("experiments"):
-            raise
-        raise click.ClickException(
-            "the experiments are not here: run this in a checkout of labray, or use `make compare`."
-        ) from None
+        known = None if figures is None else calibration.load(figures)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    calibration.calibrate(out, known)
 
 
 @main.command()
@@ -140,7 +141,8 @@ def whatif(recording: Path, **asked: Any) -> None:
         refuse("on a graph, whose costs are as they stand in the file", "durations")
     if asked["out"] is not None:
         made_room(asked["out"], "whatif.csv")
-    report = import_module("labray.replaying.report")
+    from labray.replaying import report
+
     try:
         report.main(recording, **asked)
     except ValueError as error:
@@ -161,7 +163,8 @@ def whatif(recording: Path, **asked: Any) -> None:
 @click.option("--shrink/--no-shrink", default=True, help="Cut failing cases down before they are shown.")
 def fuzz(seeds: str, case_text: str | None, minutes: float | None, most: int | None, shrink: bool) -> None:
     """Run random programs with faults in the simulator and check every invariant; a failure is a seed."""
-    fuzzing = import_module("labray.fuzz")
+    from labray import fuzz as fuzzing
+
     if case_text is not None:
         refuse("with --case", "seeds", "minutes", "most", "shrink")
         try:
@@ -206,7 +209,8 @@ def export(source: Path, target: Path, form: str, name: str) -> None:
     if target.exists() and target.samefile(source):
         raise click.BadParameter("this is the source: it would be lost", param_hint="TARGET")
     writable(target)
-    formats = import_module("labray.graphs.formats.files")
+    from labray.graphs.formats import files as formats
+
     try:
         formats.export(source, target, form, name)
     except ValueError as error:

@@ -57,6 +57,8 @@ FLOORS: dict[str, int] = {
     "testing": 4,
     "probe": 4,
     "replaying": 4,
+    "calibration": 4,
+    "comparison": 4,
     "api": 4,
     "cli": 4,
     "cluster_utils": 4,
@@ -162,6 +164,16 @@ def test_only_the_session_names_backends(path):
     here = dotted(path)
     if FLOORS.get(room(here)) == 4 and here != "session":
         assert not [there for there in inner_imports(path) if room(there) == "backends"]
+
+
+@pytest.mark.parametrize("path", modules(), ids=dotted)
+def test_the_product_never_leans_on_the_roof(path):
+    """What is not installed cannot be imported from what is: neither by name, nor by a name made of strings."""
+    roof = ("experiments", "papers", "tests")
+    assert not [name for name in imports(path) if name.partition(".")[0] in roof]
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            assert not [word for word in roof if word in ast.unparse(node)], f"{dotted(path)}:{node.lineno}"
 
 
 @pytest.mark.parametrize("path", [p for p in modules() if FLOORS.get(room(dotted(p)), 9) <= 2], ids=dotted)
