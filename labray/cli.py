@@ -7,12 +7,16 @@ Exit codes: 0 when it could do what it was asked; 1 when it could not (the last 
 from __future__ import annotations
 
 import errno
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from labray.graphs.formats.files import Form
 
 
 def installed_version() -> str:
@@ -160,13 +164,18 @@ def whatif(recording: Path, **asked: Any) -> None:
     help="Stop after so many minutes, whatever seeds are left.",
 )
 @click.option("--most", type=click.IntRange(min=1), help="Stop after so many failures.")
+@click.option("--scheduler", help="Run all cases under this policy: a name, or your own as module:Policy.")
 @click.option("--shrink/--no-shrink", default=True, help="Cut failing cases down before they are shown.")
-def fuzz(seeds: str, case_text: str | None, minutes: float | None, most: int | None, shrink: bool) -> None:
+def fuzz(
+    seeds: str, case_text: str | None, minutes: float | None, most: int | None, scheduler: str | None, shrink: bool
+) -> None:  # fmt: skip
     """Run random programs with faults in the simulator and check every invariant; a failure is a seed."""
     from labray import fuzz as fuzzing
 
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.insert(0, str(Path.cwd()))  # where a user's policy is, as `python -m` has it
     if case_text is not None:
-        refuse("with --case", "seeds", "minutes", "most", "shrink")
+        refuse("with --case", "seeds", "minutes", "most", "shrink", "scheduler")
         try:
             found = fuzzing.verdict(fuzzing.read(case_text), twice=True)
         except (ValueError, RecursionError) as error:
@@ -176,7 +185,13 @@ def fuzz(seeds: str, case_text: str | None, minutes: float | None, most: int | N
         click.echo("this case runs well.")
         return
     asked = _seeds(seeds)
-    summary = fuzzing.fuzz(asked, shrinking=shrink, tell=click.echo, minutes=minutes, most=most)
+    try:
+        fuzzing.policy(scheduler or "bottom_up")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--scheduler") from None
+    summary = fuzzing.fuzz(
+        asked, shrinking=shrink, tell=click.echo, minutes=minutes, most=most, scheduler=scheduler
+    )
     click.echo(str(summary))
     click.echo(fuzzing.table(summary.tally))
     interrupted = summary.seeds < len(asked) and minutes is None and most is None
@@ -204,7 +219,7 @@ def _seeds(text: str) -> range:
 @click.option("--to", "form", type=click.Choice(["perfetto", "wfformat", "stg"]), required=True,
               help="A timeline for ui.perfetto.dev, or the task graph.")  # fmt: skip
 @click.option("--graph", "name", default="", help="Which, where the source holds several.")
-def export(source: Path, target: Path, form: str, name: str) -> None:
+def export(source: Path, target: Path, form: Form, name: str) -> None:
     """Write a recording (.lab), or anyone's task graph, in another format."""
     if target.exists() and target.samefile(source):
         raise click.BadParameter("this is the source: it would be lost", param_hint="TARGET")

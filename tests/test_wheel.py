@@ -28,6 +28,12 @@ def double(number):
 with labray.init("sim", nodes=2, trace="run.lab"):
     assert labray.get([double.remote(number) for number in range(3)]) == [0, 2, 4]
 """
+POLICY = """
+from labray.schedulers import RoundRobin
+
+class Policy(RoundRobin):
+    pass
+"""
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +73,7 @@ def python(installed, tmp_path):
         return done.stdout + done.stderr
 
     (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "mine.py").write_text(POLICY)
     return run
 
 
@@ -104,6 +111,7 @@ def test_a_recording_is_asked_and_exported(python, tmp_path):
 
 def test_programs_are_searched_for_failures(python):
     assert "3 seeds" in python("-m", "labray", "fuzz", "--seeds", "0:3")
+    assert "3 seeds" in python("-m", "labray", "fuzz", "--seeds", "0:3", "--scheduler", "mine:Policy")
 
 
 @pytest.mark.slow

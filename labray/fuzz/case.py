@@ -20,6 +20,7 @@ from labray.fuzz.judging import judge_trace, nothing_left
 from labray.fuzz.oracle import Dangers, Oracle
 from labray.fuzz.outcomes import Wrong
 from labray.fuzz.plans import Case, Setup
+from labray.fuzz.policies import policy
 from labray.fuzz.program import SLOTS
 from labray.trace import Event
 
@@ -33,6 +34,7 @@ def run(case: Case, tally: Counter[str] | None = None) -> Sequence[Event]:
     setup = {name: getattr(case.setup, name) for name in Setup.__struct_fields__}
     if case.setup.network == "instant":  # they are drawn, and would have no effect
         del setup["bandwidth_Bps"], setup["pulls"]
+    setup["scheduler"] = policy(case.setup.scheduler)
     tally = Counter[str]() if tally is None else tally
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
