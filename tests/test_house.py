@@ -73,7 +73,6 @@ DOWN_FROM_ELSEWHERE = {
     ("node", "schedulers.interface"),
     # A world gives the client half of the protocol a channel, and starts what the session asks for.
     ("backends", "port"),
-    ("backends", "refs"),
     ("backends", "process"),
     ("backends", "executor"),
     ("backends", "config"),
