@@ -1,1 +1,4 @@
-"""Questions, one runnable page each: `python -m experiments.<name>`. They use only what any user of labray can."""
+"""Questions, one folder each, asked with `python -m experiments.NAME` from the top of a checkout. None is installed.
+
+They use what any user of labray can use, and share `harness`: where a row comes from, and how a figure looks.
+"""

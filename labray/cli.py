@@ -7,13 +7,16 @@ Exit codes: 0 when it could do what it was asked; 1 when it could not (the last 
 from __future__ import annotations
 
 import errno
-from importlib import import_module
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from labray.graphs.formats.files import Form
 
 
 def installed_version() -> str:
@@ -54,7 +57,9 @@ def refuse(why: str, *names: str) -> None:
 
 
 def writable(path: Path) -> None:
-    import_module("labray.replaying.recording").writable(path)
+    from labray.replaying import recording
+
+    recording.writable(path)
 
 
 def made_room(out: Path, name: str) -> None:
@@ -80,9 +85,10 @@ def main() -> None:
 )
 def compare(quick: bool, out: Path) -> None:
     """Run a real program for real and simulated, centralized and bottom-up, and report the difference."""
-    experiment = _experiment("compare")
     made_room(out, "report.html")
-    experiment.main(quick=quick, out=out)
+    from labray.comparison import compare as comparison
+
+    comparison.main(quick=quick, out=out)
 
 
 @main.command()
@@ -93,22 +99,21 @@ def compare(quick: bool, out: Path) -> None:
     show_default=True,
     help="Where the profile goes.",
 )
-def calibrate(out: Path) -> None:
+@click.option(
+    "--figures",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Fit what was measured before (its .figures.json), and measure nothing.",
+)
+def calibrate(out: Path, figures: Path | None) -> None:
     """Measure this machine's service times, for init("sim", profile="profile.toml")."""
-    experiment = _experiment("calibrate")
     writable(out)
-    experiment.calibrate(out)
+    from labray.calibration import calibrate as calibration
 
-
-def _experiment(name: str) -> Any:
     try:
-        return import_module(f"experiments.{name}")
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("experiments"):
-            raise
-        raise click.ClickException(
-            "the experiments are not here: run this in a checkout of labray, or use `make compare`."
-        ) from None
+        known = None if figures is None else calibration.load(figures)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    calibration.calibrate(out, known)
 
 
 @main.command()
@@ -140,7 +145,8 @@ def whatif(recording: Path, **asked: Any) -> None:
         refuse("on a graph, whose costs are as they stand in the file", "durations")
     if asked["out"] is not None:
         made_room(asked["out"], "whatif.csv")
-    report = import_module("labray.replaying.report")
+    from labray.replaying import report
+
     try:
         report.main(recording, **asked)
     except ValueError as error:
@@ -158,12 +164,18 @@ def whatif(recording: Path, **asked: Any) -> None:
     help="Stop after so many minutes, whatever seeds are left.",
 )
 @click.option("--most", type=click.IntRange(min=1), help="Stop after so many failures.")
+@click.option("--scheduler", help="Run all cases under this policy: a name, or your own as module:Policy.")
 @click.option("--shrink/--no-shrink", default=True, help="Cut failing cases down before they are shown.")
-def fuzz(seeds: str, case_text: str | None, minutes: float | None, most: int | None, shrink: bool) -> None:
+def fuzz(
+    seeds: str, case_text: str | None, minutes: float | None, most: int | None, scheduler: str | None, shrink: bool
+) -> None:  # fmt: skip
     """Run random programs with faults in the simulator and check every invariant; a failure is a seed."""
-    fuzzing = import_module("labray.fuzz")
+    from labray import fuzz as fuzzing
+
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.insert(0, str(Path.cwd()))  # where a user's policy is, as `python -m` has it
     if case_text is not None:
-        refuse("with --case", "seeds", "minutes", "most", "shrink")
+        refuse("with --case", "seeds", "minutes", "most", "shrink", "scheduler")
         try:
             found = fuzzing.verdict(fuzzing.read(case_text), twice=True)
         except (ValueError, RecursionError) as error:
@@ -173,7 +185,13 @@ def fuzz(seeds: str, case_text: str | None, minutes: float | None, most: int | N
         click.echo("this case runs well.")
         return
     asked = _seeds(seeds)
-    summary = fuzzing.fuzz(asked, shrinking=shrink, tell=click.echo, minutes=minutes, most=most)
+    try:
+        fuzzing.policy(scheduler or "bottom_up")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--scheduler") from None
+    summary = fuzzing.fuzz(
+        asked, shrinking=shrink, tell=click.echo, minutes=minutes, most=most, scheduler=scheduler
+    )
     click.echo(str(summary))
     click.echo(fuzzing.table(summary.tally))
     interrupted = summary.seeds < len(asked) and minutes is None and most is None
@@ -201,12 +219,13 @@ def _seeds(text: str) -> range:
 @click.option("--to", "form", type=click.Choice(["perfetto", "wfformat", "stg"]), required=True,
               help="A timeline for ui.perfetto.dev, or the task graph.")  # fmt: skip
 @click.option("--graph", "name", default="", help="Which, where the source holds several.")
-def export(source: Path, target: Path, form: str, name: str) -> None:
+def export(source: Path, target: Path, form: Form, name: str) -> None:
     """Write a recording (.lab), or anyone's task graph, in another format."""
     if target.exists() and target.samefile(source):
         raise click.BadParameter("this is the source: it would be lost", param_hint="TARGET")
     writable(target)
-    formats = import_module("labray.graphs.formats.files")
+    from labray.graphs.formats import files as formats
+
     try:
         formats.export(source, target, form, name)
     except ValueError as error:

@@ -6,7 +6,6 @@ import csv
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -16,10 +15,9 @@ from labray import fuzz as fuzzing
 from labray.cli import main
 
 
-def test_compare_calls_the_experiment_with_what_was_asked(monkeypatch, tmp_path):
+def test_compare_does_the_job_with_what_was_asked(monkeypatch, tmp_path):
     calls = []
-    experiment = SimpleNamespace(main=lambda **given: calls.append(given))
-    monkeypatch.setitem(sys.modules, "experiments.compare", experiment)
+    monkeypatch.setattr("labray.comparison.compare.main", lambda **given: calls.append(given))
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(main, ["compare"]).exit_code == 0
     assert CliRunner().invoke(main, ["compare", "--quick", "--out", "elsewhere"]).exit_code == 0
@@ -27,13 +25,6 @@ def test_compare_calls_the_experiment_with_what_was_asked(monkeypatch, tmp_path)
         {"quick": False, "out": Path("results/compare")},
         {"quick": True, "out": Path("elsewhere")},
     ]
-
-
-def test_compare_without_the_experiments_says_where_they_are(monkeypatch):
-    monkeypatch.setitem(sys.modules, "experiments.compare", None)
-    result = CliRunner().invoke(main, ["compare"])
-    assert result.exit_code == 1
-    assert "in a checkout of labray" in result.output
 
 
 def test_the_version_is_told():
@@ -129,9 +120,8 @@ def test_what_cannot_be_written_is_refused_before_anything_is_done(here, monkeyp
     def never(*args: object, **given: object) -> None:
         raise AssertionError("something was done first")
 
-    for module in ("compare", "calibrate"):
-        experiment = SimpleNamespace(main=never, calibrate=never)
-        monkeypatch.setitem(sys.modules, f"experiments.{module}", experiment)
+    monkeypatch.setattr("labray.comparison.compare.main", never)
+    monkeypatch.setattr("labray.calibration.calibrate.calibrate", never)
     monkeypatch.setattr("labray.replaying.whatif.predict", never)
     said = refused(*words)
     assert (said.startswith("Error: cannot use ") and words[-1].split("/")[0] in said) or "o.json" in said
@@ -166,6 +156,68 @@ def test_a_search_of_nothing_does_not_pass(words):
     result = run("fuzz", *words)
     assert result.exit_code == 2, result.output
     assert words[0] in result.output
+
+
+MINE = """
+from labray.schedulers import Centralized, RoundRobin
+
+class Policy(RoundRobin):
+    pass
+
+class Silent:
+    def handle(self, event, now):
+        return None
+
+class Rogue(RoundRobin):
+    def agent(self, *given):
+        return Silent()
+
+value = Centralized()
+number = 3
+"""
+
+
+@pytest.fixture
+def mine(here, monkeypatch) -> None:
+    """A module of a user's, in the directory that the command is called in."""
+    Path("mine.py").write_text(MINE)
+    Path("broken.py").write_text("1 / 0")
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each != str(here)])
+    for name in ("mine", "broken"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+@pytest.mark.parametrize("name", ["mine:Policy", "mine:value", "heft"])
+def test_all_cases_run_under_the_policy_that_is_named(mine, name):
+    result = run("fuzz", "--seeds", "0:3", "--scheduler", name)
+    assert result.exit_code == 0, result.output
+    assert f"policy    {name} 3\n" in result.output
+
+
+def test_a_policy_of_ones_own_that_breaks_the_rules_is_found_and_the_command_has_it_again(mine):
+    result = run("fuzz", "--seeds", "0:9", "--scheduler", "mine:Rogue", "--most", "1", "--no-shrink")
+    assert result.exit_code == 1
+    assert "handle() gave None" in result.output
+    again = next(line for line in result.output.splitlines() if line.startswith("run it again: "))
+    assert again.endswith("--scheduler mine:Rogue")
+    assert run(*again.removeprefix("run it again: labray ").split()).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nosuch:Policy", "nosuch cannot be imported: ModuleNotFoundError"),
+        ("broken:Policy", "broken cannot be imported: ZeroDivisionError"),
+        ("mine:Nobody", "the module mine has no 'Nobody' in it"),
+        ("mine:number", "mine:number is not a Scheduler"),
+        ("mine:", "names no policy: write module:Policy"),
+        ("heaft", "did you mean 'heft'"),
+    ],
+)
+def test_what_is_no_policy_to_search_under_is_a_sentence(mine, name, said):
+    result = run("fuzz", "--seeds", "0:3", "--scheduler", name)
+    assert result.exit_code == 2, result.output
+    assert said in " ".join(result.output.replace("│", " ").split())
 
 
 def test_a_search_passes_fails_or_was_interrupted_and_the_exit_code_says_which(monkeypatch):

@@ -10,12 +10,13 @@ import pytest
 from msgspec import Struct
 
 import labray
-from experiments import calibrate, fitting, identifiers, prediction, probes, scaling
-from experiments.measured import Spread, spread, terms
-from experiments.provenance import Origin, save_rows
+from labray.calibration import fitting, probes
+from labray.calibration.provenance import Provenance, save_rows
+from labray.comparison import identifiers, prediction, scaling
+from labray.comparison.measured import Spread, spread, terms
 from labray.costs import Profile
 
-ORIGIN = Origin("abc1234", "python 3", "2 cores", "2026-01-01T00:00:00+00:00")
+ORIGIN = Provenance("abc1234", "python 3", "2 cores", "2026-01-01T00:00:00+00:00")
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_the_noise_floor_is_half_the_distance_of_the_extremes():
 
 
 def test_a_flood_is_submitted_on_every_node_and_the_same_every_time():
-    job = scaling.Job("flood", "centralized", nodes=2, share=20)
+    job = scaling.ScalingJob("flood", "centralized", nodes=2, share=20)
     point, again = scaling.simulate(job), scaling.simulate(job)
     assert point.tasks == 40
     assert point.head_peak >= 20
@@ -91,13 +92,13 @@ def test_a_recorded_graph_runs_many_times_over_without_its_actor(tmp_path):
     with labray.init("inline") as session:
         identifiers.run(identifiers.source_files(at_most=9))
         trace.save(tmp_path / "run.lab", session.trace())
-    job = scaling.Job("replay", "bottom_up", nodes=2, share=3, recording=str(tmp_path / "run.lab"))
+    job = scaling.ScalingJob("replay", "bottom_up", nodes=2, share=3, recording=str(tmp_path / "run.lab"))
     point = scaling.simulate(job)
     assert point.tasks == 3 * (9 + 2 + 1)
     assert point.makespan_s >= point.bound_s > 0
 
 
-FIGURES = calibrate.Figures(
+FIGURES = fitting.Figures(
     single_s=400e-6, single_driver_cpu_s=60e-6, single_daemon_cpu_s=110e-6, single_worker_cpu_s=50e-6,
     batch_s=40e-6, batch_driver_cpu_s=9e-6, batch_daemon_cpu_s=30e-6, batch_worker_cpu_s=20e-6,
     central_daemon_cpu_s=40e-6, dep_driver_cpu_s=17e-6, dep_daemon_cpu_s=42e-6, dep_worker_cpu_s=20e-6,
@@ -110,7 +111,7 @@ FIGURES = calibrate.Figures(
 
 
 def test_a_profile_is_fitted_to_what_was_measured():
-    profile = calibrate.fit(FIGURES, where="here")
+    profile = fitting.fit(FIGURES, where="here")
     assert (profile.task_s, profile.taken_s) == (20e-6, pytest.approx(30e-6))
     assert profile.submit_s + profile.answered_s + profile.call_s + 2 * profile.answer_s == pytest.approx(
         61.5e-6

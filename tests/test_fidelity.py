@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from experiments.fidelity import judging, page, running
 from experiments.fidelity.patterns import PATTERNS
 from experiments.fidelity.programs import suite
 from experiments.fidelity.running import Setting, Timing
-from experiments.measured import own_cpu_s
-from experiments.provenance import Origin
+from experiments.harness.study import Study
 from labray import session
 from labray.backends.sim.agenda import Agenda
 from labray.backends.sim.daemon import Daemon
 from labray.backends.sim.hosts import Dedicated
 from labray.backends.sim.settings import read
+from labray.calibration.machine import own_cpu_s
+from labray.calibration.provenance import Provenance
 from labray.cli import main
 from labray.costs import FREE, PROFILES, Profile
 from labray.messages import Unpin
@@ -84,7 +86,7 @@ def test_errors_are_relative_to_the_median_and_noise_is_half_the_spread():
     assert (row.measured_s, row.error, row.noise) == (2.0, pytest.approx(0.1), pytest.approx(0.15))
     assert row.throughput_error == pytest.approx(2.0 / 2.2 - 1)
     summed = judging.summary("all", [row])
-    assert (summed.median_error, summed.target, summed.met) == (pytest.approx(0.1), pytest.approx(0.15), True)
+    assert (summed.median_error, summed.goal, summed.met) == (pytest.approx(0.1), pytest.approx(0.15), True)
 
 
 def test_worlds_that_did_different_work_are_not_compared():
@@ -92,11 +94,15 @@ def test_worlds_that_did_different_work_are_not_compared():
         judging.rows(SETTING, {"p": 0.0}, {"p": [Timing(10, 1.0)]}, {"p": [Timing(9, 1.0)]}, 0.0, seed=0)
 
 
+def study(out: Path) -> Study:
+    return Study(out, "a command", Provenance("c", "v", "m", "t"))
+
+
 def test_the_page_is_written_twice_without_harm(tmp_path):
     real = {"p 0 ms": [Timing(10, 2.0)], "q 1 ms": [Timing(5, 1.0)]}
     rows = judging.rows(SETTING, {"p 0 ms": 0.0, "q 1 ms": 1e-3}, real, real, 0.0, seed=0)
     for _ in range(2):
-        page.write(tmp_path, rows, Origin("c", "v", "m", "t"), Profile().to_toml(), "a command")
+        page.write(study(tmp_path), rows, Profile().to_toml())
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "fidelity.csv", "fidelity.md", "fidelity.png", "profile.toml",
     ]  # fmt: skip
@@ -106,7 +112,7 @@ def test_the_page_is_written_twice_without_harm(tmp_path):
 def test_real_runs_are_judged_again_beside_another_simulation(tmp_path):
     real = {"p 0 ms": [Timing(10, 2.0), Timing(10, 2.2)]}
     rows = judging.rows(SETTING, {"p 0 ms": 0.0}, real, real | {"p 0 ms": [Timing(10, 1.0)]}, 0.0, seed=4)
-    page.write(tmp_path, rows, Origin("c", "v", "m", "t"), "", "a command")
+    page.write(study(tmp_path), rows, "")
     assert judging.recorded(tmp_path / "fidelity.csv") == rows
     (again,) = [judging.judged_again(row, {"p 0 ms": [Timing(10, 2.1)]}) for row in rows]
     assert (again.simulated_s, again.measured_s, again.seed) == (2.1, rows[0].measured_s, 4)
@@ -189,7 +195,7 @@ def test_the_default_profile_says_where_it_was_measured():
 
 
 def test_a_profile_can_be_made_the_default(tmp_path):
-    from experiments.calibrate import ship
+    from experiments.calibrate.__main__ import ship
 
     ship(Profile(task_s=0.5, measured='on "m"'), tmp_path / "shipped.py")
     known: dict[str, str] = {}
@@ -199,9 +205,17 @@ def test_a_profile_can_be_made_the_default(tmp_path):
 
 def test_calibrate_passes_on_where_the_profile_goes(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr("experiments.calibrate.calibrate", asked.append)
+    monkeypatch.setattr("labray.calibration.calibrate.calibrate", lambda *given: asked.append(given))
     assert CliRunner().invoke(main, ["calibrate", "--out", str(tmp_path / "p.toml")]).exit_code == 0
-    assert asked == [tmp_path / "p.toml"]
+    assert asked == [(tmp_path / "p.toml", None)]
+
+
+def test_calibrate_says_which_file_has_no_figures(tmp_path):
+    (tmp_path / "f.json").write_text("[]")
+    words = ["calibrate", "--out", str(tmp_path / "p.toml"), "--figures", str(tmp_path / "f.json")]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 1
+    assert "f.json is not a file of figures" in result.output
 
 
 # ---------------------------------------------------------------- terms

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 import labray
-from experiments import large
-from experiments.large import Processes
+from experiments.micro import large
+from experiments.micro.large import Processes
 from labray import messages as m
 from labray import schedulers
 from labray.backends.cluster import sharing as cluster_sharing

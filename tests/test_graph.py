@@ -95,14 +95,6 @@ def test_an_empty_graph_measures_nothing():
     assert (graph.work(), graph.critical_path(), graph.width(), graph.order()) == (0.0, (0.0, []), 0, [])
 
 
-def test_copies_stand_side_by_side():
-    graph = diamond().replicate(3)
-    assert graph.work() == 27.0
-    assert graph.critical_path()[0] == 7.0
-    assert graph.width() == 6
-    assert nx.number_weakly_connected_components(graph.nx) == 3
-
-
 @pytest.mark.parametrize(
     ("graph", "tasks", "path_s", "width"),
     [

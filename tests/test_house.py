@@ -62,6 +62,8 @@ FLOORS: dict[str, int] = {
     "testing": 4,
     "probe": 4,
     "replaying": 4,
+    "calibration": 4,
+    "comparison": 4,
     "api": 4,
     "cli": 4,
     "cluster_utils": 4,
@@ -75,7 +77,6 @@ DOWN_FROM_ELSEWHERE = {
     # A world gives the client half of the protocol a channel, and starts what the session asks for.
     ("backends", "client"),
     ("backends", "port"),
-    ("backends", "refs"),
     ("backends", "process"),
     ("backends", "questions"),
     ("backends", "executor"),
@@ -194,6 +195,16 @@ def test_a_comparison_with_a_world_is_found_however_it_is_written():
     ):
         assert list(compared_with_worlds(ast.parse(text))), text
     assert not list(compared_with_worlds(ast.parse('init("sim"); x == "other"')))
+
+
+@pytest.mark.parametrize("path", modules(), ids=dotted)
+def test_the_product_never_leans_on_the_roof(path):
+    """What is not installed cannot be imported from what is: neither by name, nor by a name made of strings."""
+    roof = ("experiments", "papers", "tests")
+    assert not [name for name in imports(path) if name.partition(".")[0] in roof]
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            assert not [word for word in roof if word in ast.unparse(node)], f"{dotted(path)}:{node.lineno}"
 
 
 @pytest.mark.parametrize("path", [p for p in modules() if FLOORS.get(room(dotted(p)), 9) <= 2], ids=dotted)

@@ -1,13 +1,13 @@
-"""The page of what was asked and what was reached; the cases that need no second system."""
+"""The page of goals and what was reached; the cases that need no second system."""
 
 from __future__ import annotations
 
-from experiments import contestants as c
-from experiments.asked import MOST_MS, TIMES, page
-from experiments.large import Figure
+from experiments.micro import contestants as c
+from experiments.micro.goals import MOST_MS, TIMES, page
+from experiments.micro.large import Figure
 
 
-def test_the_page_sets_a_ratio_beside_what_was_asked():
+def test_the_page_sets_a_ratio_beside_its_goal():
     text = page([(c.CHAIN, "labray", 900.0), (c.CHAIN, "ray", 100.0)], [], "Commit abc.")
     assert text.startswith("Commit abc.\n")
     assert "| links of a chain of 100 | 8x ray | 9.00x (900 links/s) | yes |" in text
@@ -27,7 +27,7 @@ def test_limits_of_time_and_memory_are_on_the_page():
     assert "| actors |  | 2 s |  |" in text
 
 
-def test_every_case_that_something_is_asked_of_exists():
+def test_every_case_that_has_a_goal_exists():
     assert set(TIMES) == set(c.UNITS)
     assert set(MOST_MS) == {c.READY, c.FIRST_TASK}
-    assert {peer for asked in TIMES.values() for peer in asked} <= set(c.PEERS)
+    assert {peer for goals in TIMES.values() for peer in goals} <= set(c.PEERS)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import labray
-from experiments.validation.papers import HEFT_SCHEDULE, RANKS, related, topcuoglu, written
+from experiments.validate.papers import HEFT_SCHEDULE, RANKS, related, topcuoglu, written
 from labray.graphs.generators import fork_join, layered
 from labray.graphs.taskgraph import TaskGraph
 from labray.ids import HEAD, Place

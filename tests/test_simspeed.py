@@ -12,12 +12,12 @@ from click.testing import CliRunner
 from msgspec.structs import asdict, replace
 
 import labray as ray
-from experiments.provenance import Origin
 from experiments.simspeed import cases
 from experiments.simspeed.__main__ import append, last, main
 from experiments.simspeed.timing import Timing
 from labray import session, trace
 from labray.backends.sim import World
+from labray.calibration.provenance import Provenance
 from labray.ids import Place
 from labray.node import Node
 from labray.options import Options
@@ -157,7 +157,7 @@ def test_a_bench_appends_to_its_history_and_tells_the_change(tmp_path: Any) -> N
 def test_the_change_is_told_against_the_same_build(tmp_path: Any) -> None:
     history, case = tmp_path / "history.csv", "recursion, calls deep"
     timing = Timing(case, 1, 10, 1.0, 0.0, 10.0, 50.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-    pure = Origin("c", "v", "m", "t")
+    pure = Provenance("c", "v", "m", "t")
     old = {name: value for name, value in {**asdict(timing), **asdict(pure)}.items() if name != "build"}
     with history.open("w", newline="") as file:  # as it was before there were two builds
         writer = csv.DictWriter(file, list(old))

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 import labray
+from experiments.harness.study import Study
 from experiments.soak import healthy, summary, watching
 from experiments.soak.calm import PROGRAMS
 from experiments.soak.drawing import drawn, tasks_in
@@ -16,6 +17,7 @@ from experiments.soak.promises import Promise, promises
 from experiments.soak.rounds import Failure, Found, Plan, Soak
 from experiments.soak.running import HangError, Program, WrongError
 from experiments.soak.watching import Sample
+from labray.calibration.provenance import Provenance
 from labray.fuzz.program import Step
 
 DEADLY = ("crash", "crash_actor", "kill", "cancel")
@@ -92,11 +94,11 @@ def test_a_soak_without_faults_does_nothing_of_any_kind() -> None:
     ] * 5
 
 
-def test_a_failing_round_says_how_to_have_it_again() -> None:
+def test_a_failing_round_says_how_to_have_it_again(tmp_path) -> None:
     plan = Plan(60.0, seed=7, nodes=2)
     found = Found(rounds=5, seconds=30.0, failures=[Failure(4, "hang", "step 3")])
     text = summary.words(
-        plan, found, "python -m experiments.soak", summary.Origin("abc", "", "a machine", "now")
+        plan, found, Study(tmp_path, "python -m experiments.soak", Provenance("abc", "", "a machine", "now"))
     )
     assert "NOT FINE" in text and "Round 4: hang" in text
     assert "--seed 7 --nodes 2 --scheduler bottom_up --threads 2 --round 4" in text

@@ -7,9 +7,11 @@ import csv
 import pytest
 from msgspec.structs import replace
 
-from experiments import validate
-from experiments.validation import closed_forms, estee, networks, papers, queueing
-from experiments.validation.case import QUICK, Case, Scale, at_least, close, interval, later
+from experiments.harness.study import Study
+from experiments.validate import __main__ as validate
+from experiments.validate import closed_forms, estee, networks, papers, queueing
+from experiments.validate.case import QUICK, Case, Scale, at_least, close, interval, later
+from labray.calibration.provenance import Provenance
 
 NO_DATA = replace(
     QUICK,
@@ -99,7 +101,7 @@ def test_the_page_holds_every_row_and_is_one_file(tmp_path):
         Case("b", "z", "1", "2", "FAIL", "rule"),
         later("b", "w", 3, "no"),
     ]
-    validate.write(tmp_path, cases, {"seed": "0"})
+    validate.write(Study(tmp_path, "a command", Provenance("c", "v", "m", "t")), cases)
     with open(tmp_path / "rows.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["verdict"] for row in rows] == ["pass", "FAIL", "not yet"]

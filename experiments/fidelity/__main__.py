@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +11,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from experiments import calibrate, fitting
 from experiments.fidelity import judging, page, running
 from experiments.fidelity.judging import Row, Summary
 from experiments.fidelity.programs import Program, suite
-from experiments.provenance import origin
+from experiments.harness.study import begun
+from labray.calibration import fitting, measuring
+from labray.calibration.calibrate import where
 from labray.costs import Profile
 
 SCHEDULERS = ("centralized", "bottom_up")
@@ -57,8 +56,7 @@ def main(
         rows = compare(settings, programs, profile, runs or (QUICK_RUNS if quick else RUNS), seed, console)
     else:
         rows = again(judging.recorded(against), settings, programs, profile)
-    command = shlex.join(["python", "-m", "experiments.fidelity", *sys.argv[1:]])
-    found = page.write(out, rows, origin(), profile.to_toml(), command)
+    found = page.write(begun("experiments.fidelity", out), rows, profile.to_toml())
     console.print(shown(found))
     console.print(
         f"Other programs used up to {max(row.others_cores for row in rows):.2f} cores of this machine meanwhile."
@@ -68,8 +66,8 @@ def main(
 
 def calibrated(console: Console) -> Profile:
     """This machine's profile, from programs that are not in the suite."""
-    figures = calibrate.measured()
-    profile = fitting.fit(figures, where=calibrate.here_and_now())
+    figures = measuring.measured()
+    profile = fitting.fit(figures, where=where())
     for row in fitting.check(figures, profile):
         console.print(
             f"calibrated: {row.program}: measured {row.measured_s * 1e6:.0f} us, simulated {row.simulated_s * 1e6:.0f}"
@@ -120,13 +118,13 @@ def again(
 def shown(found: Sequence[Summary]) -> Table:
     table = Table(title="error of the simulated makespan, absolute", title_justify="left")
     for at, heading in enumerate(
-        ("what", "rows", "median", "geometric mean", "worst", "noise", "target", "met")
+        ("what", "rows", "median", "geometric mean", "worst", "noise", "goal", "met")
     ):
         table.add_column(heading, justify="right" if at else "left")
     for each in found:
         table.add_row(
             each.what, str(each.rows), f"{each.median_error:.1%}", f"{each.mean_error:.1%}",
-            f"{each.worst_error:.1%}", f"±{each.median_noise:.1%}", f"{each.target:.1%}", "yes" if each.met else "no",
+            f"{each.worst_error:.1%}", f"±{each.median_noise:.1%}", f"{each.goal:.1%}", "yes" if each.met else "no",
         )  # fmt: skip
     return table
 

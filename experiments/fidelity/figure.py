@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-
 from experiments.fidelity.judging import Row
-from experiments.figures import GREY, LOOKS, STYLE, save
+from experiments.harness.drawing import GREY, LOOKS, drawn
 
 SHAPES = {1: "o", 2: "s", 4: "^"}
 
 
 def y_equals_x(path: Path, rows: Sequence[Row]) -> None:
     """Left the makespans with the spread of the real runs; right the error against the task's length."""
-    with plt.rc_context(STYLE):  # type: ignore[arg-type]
-        figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
+    with drawn(path, 2, (11, 4.8)) as (_, (left, right)):
         ends = [min(r.least_s for r in rows) * 0.8e3, max(r.most_s for r in rows) * 1.25e3]
         left.plot(ends, ends, color=GREY, lw=1, label="y = x")
         lengths = sorted({row.length_s for row in rows})
@@ -45,4 +42,3 @@ def y_equals_x(path: Path, rows: Sequence[Row]) -> None:
         right.axhspan(-5, 5, color=GREY, alpha=0.12)
         right.set_xticks(range(len(lengths)), [f"{length_s * 1e3:g} ms" for length_s in lengths])
         right.set(xlabel="length of a task", ylabel="error of the makespan (%)", title="Band: 5 %")
-        save(figure, path)

@@ -12,9 +12,9 @@ from msgspec import Struct, ValidationError, convert
 from msgspec.structs import replace
 
 from experiments.fidelity.running import Setting, Timing, Timings
-from experiments.measured import spread
+from labray.comparison.measured import spread
 
-TARGET, TARGET_MEAN, TARGET_EMPTY = 0.05, 0.035, 0.15
+GOAL, GOAL_MEAN, GOAL_EMPTY = 0.05, 0.035, 0.15
 LEAST_ERROR = 1e-3  # in the geometric mean, which one lucky zero would ruin
 
 
@@ -50,7 +50,7 @@ def parts(timing: Timing, nodes: int) -> tuple[float, float]:
 
 
 class Summary(Struct, frozen=True):
-    """Of several rows. Errors are absolute values here; target: the greater of what is asked and the noise."""
+    """Of several rows. Errors are absolute values here; goal: the greater of what is asked and the noise."""
 
     what: str
     rows: int
@@ -58,11 +58,11 @@ class Summary(Struct, frozen=True):
     mean_error: float
     worst_error: float
     median_noise: float
-    target: float
+    goal: float
 
     @property
     def met(self) -> bool:
-        return self.median_error <= self.target
+        return self.median_error <= self.goal
 
 
 def rows(
@@ -137,11 +137,11 @@ def judged_again(row: Row, said: Timings) -> Row:
     )  # fmt: skip
 
 
-def summary(what: str, chosen: Sequence[Row], asked: float = TARGET) -> Summary:
+def summary(what: str, chosen: Sequence[Row], goal: float = GOAL) -> Summary:
     errors = [abs(row.error) for row in chosen]
     noise = median(row.noise for row in chosen)
     mean = exp(sum(log(max(error, LEAST_ERROR)) for error in errors) / len(errors))
-    return Summary(what, len(chosen), median(errors), mean, max(errors), noise, max(asked, noise))
+    return Summary(what, len(chosen), median(errors), mean, max(errors), noise, max(goal, noise))
 
 
 def summaries(all_rows: Sequence[Row]) -> list[Summary]:
@@ -149,7 +149,7 @@ def summaries(all_rows: Sequence[Row]) -> list[Summary]:
     full = [row for row in all_rows if row.length_s]
     empty = [row for row in all_rows if not row.length_s]
     found = [summary("tasks of 1 ms and more", full)] if full else []
-    found += [summary("empty tasks", empty, TARGET_EMPTY)] if empty else []
+    found += [summary("empty tasks", empty, GOAL_EMPTY)] if empty else []
     groups: dict[str, list[Row]] = {}
     for by in (
         lambda row: f"of these, {row.nodes} node{'s' * (row.nodes > 1)}",

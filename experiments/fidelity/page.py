@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 
-from experiments.fidelity.judging import TARGET_EMPTY, TARGET_MEAN, Row, Summary, blamed, summaries
-from experiments.provenance import Origin, save_rows
+from experiments.fidelity.judging import GOAL_EMPTY, GOAL_MEAN, Row, Summary, blamed, summaries
+from experiments.harness.study import Study
 
 WORST = 12
 
 
-def write(out: Path, rows: Sequence[Row], origin: Origin, profile: str, command: str) -> list[Summary]:
+def write(study: Study, rows: Sequence[Row], profile: str) -> list[Summary]:
     """fidelity.csv, fidelity.png, fidelity.md and the profile they rest on. Safe to run twice."""
     from experiments.fidelity.figure import y_equals_x  # matplotlib, for the picture only
 
-    out.mkdir(parents=True, exist_ok=True)
     found = summaries(rows)
-    save_rows(out / "fidelity.csv", rows, origin)
-    (out / "profile.toml").write_text(profile, encoding="utf-8")
-    (out / "fidelity.md").write_text(markdown(rows, found, origin, command), encoding="utf-8")
-    y_equals_x(out / "fidelity.png", rows)
+    study.rows("fidelity.csv", rows)
+    study.text("profile.toml", profile)
+    study.text("fidelity.md", markdown(rows, found, study))
+    y_equals_x(study.file("fidelity.png"), rows)
     return found
 
 
-def markdown(rows: Sequence[Row], found: Sequence[Summary], origin: Origin, command: str) -> str:
+def markdown(rows: Sequence[Row], found: Sequence[Summary], study: Study) -> str:
     programs = len({row.program for row in rows})
     others_cores = max(row.others_cores for row in rows)
     lines = [
@@ -36,19 +34,18 @@ def markdown(rows: Sequence[Row], found: Sequence[Summary], origin: Origin, comm
         "measured makespan; measured is the median of the real runs, and the noise half the distance between their "
         "extremes. `mean` is geometric.",
         "",
-        f"* command: `{command}`",
-        f"* commit {origin.commit}; {origin.machine}; {origin.at}",
+        *study.heading(),
         f"* other programs used up to {others_cores:.2f} cores of it meanwhile; the simulation assumes none",
-        f"* targets: median error 5 % or the noise, mean {TARGET_MEAN:.1%}; for empty tasks {TARGET_EMPTY:.0%}",
+        f"* goals: median error 5 % or the noise, mean {GOAL_MEAN:.1%}; for empty tasks {GOAL_EMPTY:.0%}",
         "",
         "![simulated against measured](fidelity.png)",
         "",
-        "| what | rows | median error | mean | worst | median noise | target | met |",
+        "| what | rows | median error | mean | worst | median noise | goal | met |",
         "|---|" + "---:|" * 6 + "---|",
     ]
     lines += [
         f"| {each.what} | {each.rows} | {each.median_error:.1%} | {each.mean_error:.1%} | "
-        f"{each.worst_error:.1%} | {each.median_noise:.1%} | {each.target:.1%} | {'yes' if each.met else 'no'} |"
+        f"{each.worst_error:.1%} | {each.median_noise:.1%} | {each.goal:.1%} | {'yes' if each.met else 'no'} |"
         for each in found
     ]
     lines += where_from(rows)

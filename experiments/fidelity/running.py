@@ -16,9 +16,8 @@ from msgspec.structs import replace
 
 import labray
 from experiments.fidelity.programs import Program
-from experiments.measured import machine_cpu_s, own_cpu_s
-from experiments.provenance import cores
 from labray import trace
+from labray.calibration.machine import cores, machine_cpu_s, own_cpu_s
 from labray.costs import Profile
 
 SETTLE_S = 0.005  # between programs: what the one before it said last is heard, its actors are gone

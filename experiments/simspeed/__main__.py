@@ -18,9 +18,10 @@ from msgspec.structs import asdict
 from rich.console import Console
 from rich.table import Table
 
-from experiments.provenance import ROOT, Origin, origin
+from experiments.harness.study import begun
 from experiments.simspeed.cases import CASES
 from experiments.simspeed.timing import Timing
+from labray.calibration.provenance import ROOT, Provenance
 
 LONGEST_S = 900
 """Elapsed: a case that takes longer is given up."""
@@ -45,7 +46,7 @@ def rows(history: Path) -> list[dict[str, str]]:
         return [{**row, "build": row.get("build", "pure")} for row in csv.DictReader(file)]
 
 
-def last(history: Path, timing: Timing, where: Origin) -> float | None:
+def last(history: Path, timing: Timing, where: Provenance) -> float | None:
     """us a task of the latest row of this case, size and build."""
     wanted = (timing.case, str(timing.tasks), where.machine, where.build)
     same = [
@@ -54,7 +55,7 @@ def last(history: Path, timing: Timing, where: Origin) -> float | None:
     return float(same[-1]["us_per_task"]) if same else None
 
 
-def append(history: Path, timing: Timing, where: Origin) -> None:
+def append(history: Path, timing: Timing, where: Provenance) -> None:
     """One row more."""
     row = {**asdict(timing), **asdict(where)}
     known, beside = rows(history), history.with_suffix(".new")
@@ -88,8 +89,8 @@ def main(quick: bool, words: Sequence[str], runs: int, out: Path) -> None:
     names = [name for name in CASES if not words or any(word in name for word in words)]
     if not names:
         raise click.BadParameter(f"no case has that in its name; there are: {'; '.join(CASES)}.")
-    out.mkdir(parents=True, exist_ok=True)
-    history, where, console = out / "history.csv", origin(), Console()
+    study, console = begun("experiments.simspeed", out), Console()
+    history, where = study.file("history.csv"), study.source
     table = Table(
         "case", *COLUMNS, title=f"{where.commit}, {where.build}, {where.machine}", title_justify="left"
     )

@@ -13,8 +13,8 @@ from typing import Any
 from msgspec import Struct
 
 import labray
-from experiments.scaling import at
 from labray import TaskGraph
+from labray.comparison.scaling import at
 from labray.schedulers import BottomUp, Centralized, Scheduler
 
 CORES = 16

@@ -13,7 +13,6 @@ everything must go on, and nothing be held.
 from __future__ import annotations
 
 import faulthandler
-import shlex
 import sys
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 
-from experiments.provenance import origin
+from experiments.harness.study import Study, begun
 from experiments.soak.healthy import Calm, Seen, soak
 from experiments.soak.healthy import words as healthy_words
 from experiments.soak.interrupting import soak as interrupt_all
@@ -61,14 +60,19 @@ def main(
     if interrupts:
         if healthy or only is not None or {nodes, num_cpus, faults, max_workers} != {None}:
             raise click.UsageError("with --interrupts go --minutes, --seed and --out only.")
-        sys.exit(_interrupted(minutes * 60, seed, out))
+        sys.exit(_interrupted(minutes * 60, seed, begun("experiments.soak", out)))
     if healthy:
         if nodes is not None or faults is not None:
             raise click.UsageError(
                 "a healthy soak has one node and no faults: --nodes and --faults do not go with it."
             )
         cpus = (1, 2, 4) if num_cpus is None else (num_cpus,)
-        sys.exit(_healthy(Calm(minutes * 60, seed, cpus, threads, scheduler, only, max_workers), out))
+        sys.exit(
+            _healthy(
+                Calm(minutes * 60, seed, cpus, threads, scheduler, only, max_workers),
+                begun("experiments.soak", out),
+            )
+        )
     plan = Plan(
         minutes * 60,
         seed,
@@ -80,14 +84,10 @@ def main(
         only,
         max_workers,
     )
-    sys.exit(_under_fire(plan, out))
+    sys.exit(_under_fire(plan, begun("experiments.soak", out)))
 
 
-def _command() -> str:
-    return shlex.join(["python", "-m", "experiments.soak", *sys.argv[1:]])
-
-
-def _healthy(plan: Calm, out: Path) -> bool:
+def _healthy(plan: Calm, study: Study) -> bool:
     """Whether something is wrong; the page is told and saved."""
     console = Console()
     with console.status("a healthy soak") as status:
@@ -98,26 +98,24 @@ def _healthy(plan: Calm, out: Path) -> bool:
             )
 
         seen = soak(plan, tell)
-    text = healthy_words(plan, seen, _command())
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "healthy.md").write_text(text + "\n", encoding="utf-8")
+    text = healthy_words(plan, seen, study.command)
+    study.text("healthy.md", text + "\n")
     console.print(Markdown(text))
     return bool(seen.failures)
 
 
-def _interrupted(seconds: float, seed: int, out: Path) -> bool:
+def _interrupted(seconds: float, seed: int, study: Study) -> bool:
     """The same of one with exceptions at any instruction."""
     console = Console()
     with console.status("a soak of interrupts") as status:
         lines, wrong = interrupt_all(seconds, seed, status.update)
-    text = "\n".join(["# Interrupts", "", f"    {_command()}", "", *lines])
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "interrupts.md").write_text(text + "\n", encoding="utf-8")
+    text = "\n".join(["# Interrupts", "", f"    {study.command}", "", *lines])
+    study.text("interrupts.md", text + "\n")
     console.print(Markdown(text))
     return wrong
 
 
-def _under_fire(plan: Plan, out: Path) -> bool:
+def _under_fire(plan: Plan, study: Study) -> bool:
     """The same of a soak with faults."""
     console = Console()
     with console.status("warming up") as status:
@@ -127,9 +125,8 @@ def _under_fire(plan: Plan, out: Path) -> bool:
             status.update(f"{found.rounds} rounds, {found.tasks:,} tasks, {deeds} deeds; {left:.0f} s to go")
 
         found = Soak(plan, tell).run()
-    born = origin()
-    save(out, plan, found, _command(), born)
-    console.print(Markdown(words(plan, found, _command(), born)))
+    save(study, plan, found)
+    console.print(Markdown(words(plan, found, study)))
     return not fine(found)
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
+from typing import Any
 
-import matplotlib
-
-from experiments.provenance import Origin, save_rows
+from experiments.harness.drawing import drawn
+from experiments.harness.study import Study
 from experiments.soak.rounds import Found, Plan
 from experiments.soak.watching import ALLOWED, Compared, Sample, compared
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 LASTING = ("driver", "template", "n0")
 """Who lives throughout: the killer leaves them alone."""
@@ -39,18 +35,17 @@ def repeat(plan: Plan, number: int) -> str:
     )
 
 
-def words(plan: Plan, found: Found, command: str, origin: Origin) -> str:
+def words(plan: Plan, found: Found, study: Study) -> str:
     """All of it, as Markdown."""
-    return "\n".join(
-        [*_heading(plan, found, command, origin), *_growth(found), *_minutes(found), *_bad(plan, found)]
-    )
+    return "\n".join([*_heading(plan, found, study), *_growth(found), *_minutes(found), *_bad(plan, found)])
 
 
-def _heading(plan: Plan, found: Found, command: str, origin: Origin) -> Iterator[str]:
+def _heading(plan: Plan, found: Found, study: Study) -> Iterator[str]:
     verdict = "nothing went wrong" if fine(found) else "NOT FINE"
     yield f"# A soak of {found.seconds / 60:.1f} minutes: {verdict}"
-    yield f"\n`{command}`, seed {plan.seed}, {plan.nodes} nodes of {plan.num_cpus} CPUs, {plan.scheduler}."
-    yield f"{origin.machine}; commit {origin.commit}; {origin.at}.\n"
+    yield ""
+    yield from study.heading()
+    yield f"* seed {plan.seed}, {plan.nodes} nodes of {plan.num_cpus} CPUs, {plan.scheduler}"
     yield f"* {found.rounds} rounds, {found.programs} programs, {found.tasks:,} tasks and calls, retries left out"
     yield f"* deeds: {_counted(found.deeds)}"
     yield f"* endings: {_counted(found.endings)}"
@@ -100,20 +95,19 @@ def _bad(plan: Plan, found: Found) -> Iterator[str]:
 # ---------------------------------------------------------------- files
 
 
-def save(out: Path, plan: Plan, found: Found, command: str, origin: Origin) -> None:
+def save(study: Study, plan: Plan, found: Found) -> None:
     """The words, the rows they are drawn from, and a figure."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "soak.md").write_text(words(plan, found, command, origin) + "\n", encoding="utf-8")
+    study.text("soak.md", words(plan, found, study) + "\n")
     if found.samples:
-        save_rows(out / "samples.csv", found.samples, origin)
-        draw(found.samples, out / "soak.png")
+        study.rows("samples.csv", found.samples)
+        with drawn(study.file("soak.png"), 2, (11, 4)) as (figure, axes):
+            draw(found.samples, figure, axes)
     if found.tables:
-        save_rows(out / "tables.csv", found.tables, origin)
+        study.rows("tables.csv", found.tables)
 
 
-def draw(samples: list[Sample], path: Path) -> None:
+def draw(samples: list[Sample], figure: Any, axes: Any) -> None:
     """Memory and descriptors over time, a line for each process; the replaced daemons in grey."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for axis, name, label in ((axes[0], "rss_MB", "resident MB"), (axes[1], "descriptors", "descriptors")):
         for who in dict.fromkeys(sample.who for sample in samples):
             mine = [sample for sample in samples if sample.who == who]
@@ -125,11 +119,7 @@ def draw(samples: list[Sample], path: Path) -> None:
         axis.set_xlabel("minutes")
         axis.set_ylabel(label)
         axis.set_ylim(bottom=0)
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(fontsize=8)
     figure.suptitle(
         "A soak: random programs while workers and nodes are killed (grey: daemons that were replaced)"
     )
-    figure.savefig(path, dpi=130)
-    plt.close(figure)

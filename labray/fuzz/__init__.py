@@ -18,14 +18,28 @@ from types import FrameType
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from labray import trace
 from labray.fuzz.case import run
 from labray.fuzz.coverage import count, table
 from labray.fuzz.plans import Case, case_of
+from labray.fuzz.policies import policy
 from labray.fuzz.shrink import shrink
 
-__all__ = ["Case", "Failure", "Summary", "case_of", "command", "fuzz", "read", "run", "table", "verdict"]
+__all__ = [
+    "Case",
+    "Failure",
+    "Summary",
+    "case_of",
+    "command",
+    "fuzz",
+    "policy",
+    "read",
+    "run",
+    "table",
+    "verdict",
+]
 
 TWICE_EVERY = 16
 """One seed in so many runs twice: the same case must leave the same trace."""
@@ -105,15 +119,19 @@ def fuzz(
     tell: Callable[[str], object] = print,
     minutes: float | None = None,
     most: int | None = None,
+    scheduler: str | None = None,
 ) -> Summary:
-    """Run the case of every seed, and tell of each that fails. most: stop after so many failures."""
+    """Run the case of every seed, and tell of each that fails. most: stop after so many failures.
+
+    scheduler: the policy that all cases run under, as `policy` takes it; each its own unless told.
+    """
     failures: list[Failure] = []
     tally = Counter[str]()
     gc.freeze()  # what was imported is not looked at again in each collection: 11 ms a case
     start, done = perf_counter(), 0
     try:
         for done, seed in enumerate(seeds, 1):  # noqa: B007  (its last value is the answer)
-            failure = _tried(seed, shrinking, tally)
+            failure = _tried(under(case_of(seed), scheduler), shrinking, tally)
             if failure is not None:
                 failures.append(failure)
                 tell(f"seed {seed} fails: {failure.text}\nrun it again: {command(failure.case)}\n")
@@ -125,15 +143,21 @@ def fuzz(
     return Summary(done, perf_counter() - start, failures, dict(tally))
 
 
-def _tried(seed: int, shrinking: bool, tally: Counter[str]) -> Failure | None:
-    case = case_of(seed)
-    found = verdict(case, seed % TWICE_EVERY == 0, tally)
+def under(case: Case, scheduler: str | None) -> Case:
+    """The same case under this policy."""
+    if scheduler is None:
+        return case
+    return replace(case, setup=replace(case.setup, scheduler=scheduler))
+
+
+def _tried(case: Case, shrinking: bool, tally: Counter[str]) -> Failure | None:
+    found = verdict(case, case.seed % TWICE_EVERY == 0, tally)
     if found is None:
         return None
     if shrinking:
         case = shrink(case, partial(_fails_alike, found[0]))
         found = verdict(case) or found
-    return Failure(seed, case, *found)
+    return Failure(case.seed, case, *found)
 
 
 def _fails_alike(kind: str, case: Case) -> bool:
@@ -143,18 +167,26 @@ def _fails_alike(kind: str, case: Case) -> bool:
 
 def command(case: Case) -> str:
     """The command that runs this case."""
-    same = msgspec.json.encode(case) == msgspec.json.encode(case_of(case.seed))
-    if same:
+    drawn, scheduler = case_of(case.seed), case.setup.scheduler
+    if _same(case, drawn):
         return f"labray fuzz --seeds {case.seed}"
+    if _same(case, under(drawn, scheduler)):
+        return f"labray fuzz --seeds {case.seed} --scheduler {quote(scheduler)}"
     return f"labray fuzz --case {quote(msgspec.json.encode(case).decode())}"
+
+
+def _same(one: Case, other: Case) -> bool:
+    return msgspec.json.encode(one) == msgspec.json.encode(other)
 
 
 def read(text: str) -> Case:
     """The case that `command` printed. ValueError says what is wrong with it."""
     try:
-        return msgspec.json.decode(text, type=Case)
+        case = msgspec.json.decode(text, type=Case)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise ValueError(f"this is no case: {error}") from error
+        raise ValueError(f"this is not a case that a failure printed: {error}") from error
+    policy(case.setup.scheduler)
+    return case
 
 
 def _shape(text: str) -> str:

@@ -16,10 +16,9 @@ import labray as ray
 from labray import errors, session
 from labray.fuzz.bodies import leaf, number_in
 from labray.fuzz.driver import Driver
-from labray.fuzz.judging import judge_trace, nothing_left
-from labray.fuzz.oracle import Dangers, Oracle
-from labray.fuzz.outcomes import Wrong
+from labray.fuzz.judging import Wrong, judge_trace, nothing_left
 from labray.fuzz.plans import Case, Setup
+from labray.fuzz.policies import policy
 from labray.fuzz.program import SLOTS
 from labray.trace import Event
 
@@ -33,6 +32,7 @@ def run(case: Case, tally: Counter[str] | None = None) -> Sequence[Event]:
     setup = {name: getattr(case.setup, name) for name in Setup.__struct_fields__}
     if case.setup.network == "instant":  # they are drawn, and would have no effect
         del setup["bandwidth_Bps"], setup["pulls"]
+    setup["scheduler"] = policy(case.setup.scheduler)
     tally = Counter[str]() if tally is None else tally
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -55,8 +55,7 @@ def run(case: Case, tally: Counter[str] | None = None) -> Sequence[Event]:
 
 
 def _live(case: Case, tally: Counter[str]) -> None:
-    oracle = Oracle(case.steps, Dangers.of(case.faults, case.names()), case.setup.room())
-    driver = Driver(case.steps, oracle, tally)
+    driver = Driver(case, tally)
     for step in case.steps:
         driver.do(step)
     for number in driver.refs:

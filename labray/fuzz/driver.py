@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import labray as ray
 from labray import errors
 from labray.fuzz import bodies
 from labray.fuzz.bodies import AskedError, made, number_in
-from labray.fuzz.oracle import Oracle, Promise, kind_of, names_in
-from labray.fuzz.outcomes import Wrong, judge_carried, judge_error, judge_value
+from labray.fuzz.judging import Wrong, judge_carried, judge_error, judge_value
+from labray.fuzz.oracle import Dangers, Oracle, Promise, kind_of, names_in
+from labray.fuzz.plans import Case
 from labray.fuzz.program import FOREVER, SECOND, Step
 
 MAKES = frozenset((
@@ -28,14 +28,14 @@ METHODS = frozenset(("call", "kept", "relay", "find"))
 class Driver:
     """refs: what the steps made, by number. tally: what was done, and what came of it."""
 
-    def __init__(self, steps: Sequence[Step], oracle: Oracle, tally: Counter[str]) -> None:
+    def __init__(self, case: Case, tally: Counter[str]) -> None:
         self.refs: dict[int, Any] = {}
         self.actors: dict[int, Any] = {}
         self.cancelled: dict[str, float] = {}  # tasks, and when
         self.asleep: dict[str, float] = {}  # those that were to wake from it, and by when
-        self._ops = {step.number: step.op for step in steps}
-        self._steps = {step.number: step for step in steps}
-        self._oracle = oracle
+        self._ops = {step.number: step.op for step in case.steps}
+        self._steps = {step.number: step for step in case.steps}
+        self._oracle = Oracle(case.steps, Dangers.of(case.faults, case.names()), case.setup.room())
         self._tally = tally
 
     def do(self, step: Step) -> None:

@@ -1,4 +1,4 @@
-"""What must hold of any run, whatever the program was: in its trace, and of what is left when all is over."""
+"""What is wrong with a run: with a result, against what was promised of it; with its trace; with what is left over."""
 
 from __future__ import annotations
 
@@ -7,11 +7,56 @@ from math import inf
 from types import MappingProxyType
 from typing import Any
 
-from labray.fuzz.outcomes import Wrong
+import labray as ray
+from labray import errors
+from labray.fuzz import bodies
+from labray.fuzz.oracle import Promise, kind_of
+from labray.fuzz.program import Step
 from labray.ids import HEAD
 from labray.trace import Event
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
+
+
+class Wrong(Exception):
+    """What the run did and must not do."""
+
+
+def judge_value(number: int, promise: Promise, value: int) -> None:
+    if promise.fails:
+        raise Wrong(f"step {number} must fail, and is {value}")
+    if promise.value is not None and value != promise.value:
+        raise Wrong(f"step {number} must be {promise.value}, and is {value}")
+
+
+def judge_error(number: int, promise: Promise, error: errors.LabrayError) -> None:
+    if isinstance(error, errors.SessionError):
+        raise error
+    if isinstance(error, errors.LabraySystemError):
+        raise Wrong(f"{type(error).__name__}: {error}") from error
+    kind = kind_of(error)
+    if kind not in promise.may:
+        allowed = "a value" if not promise.may else f"a value, or {', '.join(sorted(promise.may))},"
+        raise Wrong(f"step {number} must be {allowed} and failed: {kind}: {error}") from error
+
+
+def judge_carried(step: Step, error: errors.LabrayError) -> None:
+    """What an error has with it. Refs are as good as any: what they are of may fail or be lost, but nobody frees it."""
+    if step.how == "cause" and kind_of(error) == "asked" and not isinstance(error.__cause__, KeyError):
+        raise Wrong(f"step {step.number}: its error has lost its cause: {error}")
+    for ref in error.refs if isinstance(error, bodies.CarrierError) else ():
+        try:
+            ray.get(ref)
+        except errors.ObjectLostError as lost:
+            if "was freed" in str(lost):
+                raise Wrong(f"step {step.number}: a ref in its error: {lost}") from lost
+        except errors.SessionError:
+            raise
+        except errors.LabrayError:
+            continue  # what it refers to has failed, as the program says
+
+
+# ---------------------------------------------------------------- the trace
 
 
 def judge_trace(
@@ -106,6 +151,9 @@ class Judge:
     def _once(self, task: str, how: str) -> None:
         if task in self._failed:
             raise Wrong(f"{task} ended again ({how}) after it had failed")
+
+
+# ---------------------------------------------------------------- the end
 
 
 def nothing_left(world: Any) -> None:

@@ -27,7 +27,7 @@ class Setup(Struct, frozen=True, omit_defaults=True):
 
     nodes: int = 1
     num_cpus: int = 1
-    scheduler: str = "bottom_up"
+    scheduler: str = "bottom_up"  # a name, or a user's `module:Policy` (policies.py)
     profile: str = "free"
     host_cores: int | None = None
     latency_s: float = 0.0

@@ -210,16 +210,6 @@ class TaskGraph:
 
     # ------------------------------------------------------------ deriving
 
-    def replicate(self, copies: int) -> TaskGraph:
-        """So many copies side by side; ids get the prefix `<copy>/`."""
-        many = TaskGraph()
-        for copy in range(copies):
-            many.nx.add_nodes_from((f"{copy}/{node}", dict(data)) for node, data in self.nx.nodes(data=True))
-            many.nx.add_edges_from(
-                (f"{copy}/{a}", f"{copy}/{b}", dict(data)) for a, b, data in self.nx.edges(data=True)
-            )
-        return many
-
     @staticmethod
     def from_networkx(graph: nx.DiGraph) -> TaskGraph:
         """A DAG whose nodes have `cost` (seconds) and whose edges have `size` (bytes); both 0 if absent.

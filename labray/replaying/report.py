@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import cast
 
@@ -203,12 +202,7 @@ def _save(out: Path, rows: Rows) -> None:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
         writer.writerows(table)
-    try:
-        figure = import_module("experiments.whatif_figure")
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("experiments"):
-            raise
-        click.echo(f"Rows are in {out}; no figure, because the experiments are not installed here.")
-        return
-    figure.draw(table, out / "whatif.png")
+    from labray.replaying.figure import draw  # matplotlib, for the picture only
+
+    draw(table, out / "whatif.png")
     click.echo(f"Rows and figure are in {out}.")

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 from rich.console import Console
 
-from experiments.provenance import origin, save_rows
+from experiments.harness.study import begun
 from papers.ownership.benchmark import POLICIES, Load, Run, Speeds, simulate
 from papers.ownership.figure import draw
 from papers.ownership.fit import fit
@@ -89,10 +89,10 @@ def main(seed: int, out: Path, rounds: int, tasks: int) -> None:
         last = rows[-1]
         head = "" if last.head_speed is None else f", the head's {last.head_speed:.3g}"
         console.print(f"{system}: fitted speed of nodes {last.node_speed:.3g}{head}.")
-    out.mkdir(parents=True, exist_ok=True)
-    save_rows(out / "rows.csv", rows, origin())
-    (out / "table.md").write_text(table(rows))
-    draw([asdict(row) for row in rows], out / "figure.png")
+    study = begun("papers.ownership", out)
+    study.rows("rows.csv", rows)
+    study.text("table.md", table(rows))
+    draw([asdict(row) for row in rows], study.file("figure.png"))
     console.print(table(rows), markup=False)
     console.print(f"Rows, table and figure are in {out}.")
 

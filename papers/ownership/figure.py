@@ -12,7 +12,7 @@ mpl.use("Agg")  # files, no window
 
 import matplotlib.pyplot as plt
 
-from experiments.figures import STYLE
+from experiments.harness.drawing import STYLE
 from papers.ownership.theirs import SECOND
 
 LOOKS = {
@@ -24,7 +24,7 @@ LOOKS = {
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the PNG. rows: as in rows.csv, with numbers."""
-    with plt.rc_context(dict(STYLE)):  # type: ignore[arg-type]
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.6, 4.6), constrained_layout=True)
         for system, (colour, marker) in LOOKS.items():
             own = [row for row in rows if row["system"] == system]

@@ -18,6 +18,7 @@ from labray.graphs.taskgraph import GraphError, TaskGraph
 if TYPE_CHECKING:
     from os import PathLike
 
+Form = Literal["perfetto", "wfformat", "stg"]
 MOST_UNZIPPED = 2**28
 """Bytes that an archive is unpacked to: a hundred times what the published ones hold."""
 
@@ -92,7 +93,7 @@ def _chosen(graphs: dict[str, TaskGraph], name: str) -> TaskGraph:
 def export(
     source: str | PathLike[str],
     target: str | PathLike[str],
-    form: Literal["perfetto", "wfformat", "stg"],
+    form: Form,
     name: str = "",
 ) -> None:
     """Write what is in a file in another format: a timeline (of a .lab only) or a graph. name: as in `read`."""

@@ -1,0 +1,1 @@
+"""Does the fuzzer find what is broken on purpose? `python -m experiments.mutants`."""

@@ -1,0 +1,1 @@
+"""Is the simulator right? `python -m experiments.validate`; a module of cases a family, each of them judged."""
