@@ -25,7 +25,7 @@ from experiments.measured import Measured, spread
 from experiments.prediction import Predicted
 from experiments.provenance import cores, origin, save_rows
 from experiments.tables import others_line, tables
-from labray import trace
+from labray.files.traces import load, save
 
 SCHEDULERS = ("centralized", "bottom_up")
 OTHER = {"centralized": "bottom_up", "bottom_up": "centralized"}
@@ -217,7 +217,7 @@ def simulate(
 
 
 def costs_of(scheduler: str, runs: int, traces: Path) -> dict[str, float]:
-    return prediction.recorded_costs(trace.load(trace_of(traces, scheduler, run))[0] for run in range(runs))
+    return prediction.recorded_costs(load(trace_of(traces, scheduler, run))[0] for run in range(runs))
 
 
 def predicted(
@@ -229,7 +229,7 @@ def predicted(
         )
     about = {"world": "sim", "scheduler": scheduler, "costs_from": OTHER[scheduler], "seed": plan.seed}
     if nodes == measured.NODES:
-        trace.save(traces / f"simulated-{scheduler}.lab", said.events, about)
+        save(traces / f"simulated-{scheduler}.lab", said.events, about)
     own = [row for row in runs if (row.scheduler, row.nodes) == (scheduler, nodes)]
     return prediction.compare(
         scheduler, nodes, OTHER[scheduler], said, spread([row.seconds for row in own]), own, plan.seed

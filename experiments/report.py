@@ -17,7 +17,7 @@ from experiments.prediction import largest_term
 from experiments.provenance import Origin
 from experiments.scaling import CORES, Point
 from experiments.tables import measured_line, others_line
-from labray import trace
+from labray.files.traces import load
 
 if TYPE_CHECKING:
     from experiments.compare import Found
@@ -55,8 +55,8 @@ def draw(out: Path, found: Found) -> None:
         (run for run in found.runs if (run.scheduler, run.nodes) == (GANTT_OF, NODES)),
         key=lambda run: run.seconds,
     )
-    real, _ = trace.load(out / "traces" / f"measured-{GANTT_OF}-{runs[len(runs) // 2].run}.lab")
-    said, _ = trace.load(out / "traces" / f"simulated-{GANTT_OF}.lab")
+    real, _ = load(out / "traces" / f"measured-{GANTT_OF}-{runs[len(runs) // 2].run}.lab")
+    said, _ = load(out / "traces" / f"simulated-{GANTT_OF}.lab")
     figures.gantt(out / "gantt.png", real, said, GANTT_OF)
 
 
@@ -94,7 +94,7 @@ def step_one(out: Path, found: Found) -> list[str]:
         "<p>How to read it: a lane is a worker, a bar is a task from begun to ended, white is waiting. The top is the "
         f"{REAL} run in the middle, the bottom the same program {SIM} with costs recorded under the other scheduler. "
         "The actor's lane needs no CPU of its own. Any trace in <code>traces/</code> can be opened with "
-        "<code>labray.trace.load</code>, or exported for ui.perfetto.dev with <code>labray.trace.export</code>.</p>",
+        "<code>labray.files.traces.load</code>, or exported for ui.perfetto.dev with its <code>export</code>.</p>",
         table(found.runs, "scheduler nodes run seconds throughput latency_p50_s latency_p99_s cpu_s waited_s idle_s "
               "others_cores moved_bytes forwarded_share"),
     ]  # fmt: skip

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import fields
 
-from labray import trace
 from labray.config import MOST_CPUS, Config
 from labray.errors import LabrayError
+from labray.files import traces
 from labray.schedulers import NAMES, resolve
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Recorder:
         """A session that broke has no trace to give: that is a warning, for it must still be ended."""
         try:
             dated = {} if self._config.backend == "sim" else {"recorded_at": self._began}
-            trace.save(self.path, session.trace(), about(self._config) | dated)
+            traces.save(self.path, session.trace(), about(self._config) | dated)
         except (LabrayError, OSError) as error:
             warnings.warn(
                 f"the trace could not be written to {self.path}: {error}", RuntimeWarning, stacklevel=4
@@ -104,7 +104,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Sequence[Event], Recorded]:
 
     Warns of a place that stopped tracing: what it did after that is not here.
     """
-    events, said = trace.load(path)
+    events, said = traces.load(path)
     for _, kind, place, _, detail in events:
         if kind == "cut":
             text = (
@@ -113,11 +113,11 @@ def load(path: str | os.PathLike[str]) -> tuple[Sequence[Event], Recorded]:
             warnings.warn(text, RuntimeWarning, stacklevel=2)
     missing = [field.name for field in fields(Recorded) if field.required and field.name not in said]
     if missing:
-        raise trace.TraceError(
+        raise traces.TraceError(
             f"{path} does not say on what it was recorded ({', '.join(missing)} missing): record with "
             f'init(..., trace="run.lab").'
         )
     try:
         return events, msgspec.convert(said, Recorded)
     except ValueError as error:
-        raise trace.TraceError(f"{path} does not say on what it was recorded: {error}") from None
+        raise traces.TraceError(f"{path} does not say on what it was recorded: {error}") from None
