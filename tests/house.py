@@ -63,6 +63,7 @@ FLOORS = {
     "labray.actors": 5,
     "labray.api": 5,
     "labray.calibration": 5,
+    "labray.comparison": 5,
     "labray.cli": 5,
     "labray.cluster_utils": 5,
     "labray.files": 5,
@@ -381,6 +382,13 @@ class House:
             for match in pattern.finditer(module.text)
         ]
 
+    def rooms_missing(self) -> list[str]:
+        """Rooms that the glossary names, with an extension or a slash at the end, and that are not there."""
+        page = self.root / "docs" / "glossary.md"
+        text = page.read_text() if page.exists() else ""
+        named = re.findall(r"`([a-z_/]+(?:/|\.py))`", text[text.find("## Terms") :])
+        return sorted({name for name in named if not (self.root / "labray" / name).exists()})
+
     def figures(self) -> dict[str, int | float | str | list[str]]:
         """All of them: a list stands for its length."""
         lines = {name: module.lines for name, module in self.modules.items() if not module.is_package}
@@ -407,6 +415,7 @@ class House:
             f"packages over {MOST_FILES} files": self.wide_packages(),
             f"functions over {MOST_FUNCTION_LINES} lines": self.long_functions(),
             "lines broken around one word": self.horrors(),
+            "rooms of the glossary that are not there": self.rooms_missing(),
         }
 
 

@@ -65,6 +65,15 @@ def test_every_file_ends_before_line_600():
     assert longer == LONGER.keys()
 
 
+def test_the_glossary_is_in_alphabetic_order_and_explains_each_term_once():
+    _, _, table = (ROOT / "docs" / "glossary.md").read_text().partition("## Terms")
+    lines = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    terms = [row[0].lower() for row in rows]
+    assert terms == sorted(set(terms))
+    assert all(len(row) == 5 and row[1].endswith(".") for row in rows)
+
+
 # ---------------------------------------------------------------- what a floor may know
 
 
