@@ -19,7 +19,7 @@ from labray.ids import ObjectID
 from labray.messages import Payload, Ref
 from labray.port import Channel
 from labray.refs import HandleTable
-from labray.telling import restore
+from labray.serialization.remote_errors import restore
 
 
 class Deliveries:

@@ -18,8 +18,8 @@ from labray.ids import ObjectID, creator, result_id
 from labray.messages import ErrorInfo, Failed, Inline, Payload, Ref, Run, Spec, Stored, Value
 from labray.process import Process
 from labray.refs import ObjectRef
+from labray.serialization.remote_errors import describe
 from labray.steps import Step
-from labray.telling import describe
 from labray.unpicklable import UnpicklableError
 
 

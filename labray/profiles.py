@@ -11,10 +11,36 @@ from collections.abc import Mapping
 from json import dumps
 from math import log10
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, convert
 from msgspec.structs import asdict
 
+from labray import messages as m
 from labray import shipped
+
+VERSION = 2
+"""Of the files. In those of version 1, which do not say so, some messages have the names that they had then."""
+
+MESSAGES: Mapping[str, type] = {
+    "SubmitTask": m.Submit,
+    "Finished": m.Finished,
+    "AssignTask": m.Assign,
+    "TaskDone": m.Done,
+    "Get": m.Get,
+    "Wait": m.Wait,
+    "PutObject": m.Put,
+    "AgentMessage": m.Told,
+    "Booted": m.Booted,
+    "ClientJoined": m.ClientJoined,
+}
+"""The messages that have a service time of their own, by the names that files give them."""
+
+NAMES_OF_VERSION_1 = {
+    "Submit": "SubmitTask",
+    "Assign": "AssignTask",
+    "Done": "TaskDone",
+    "Put": "PutObject",
+    "Told": "AgentMessage",
+}
 
 COLDEST_S = 1.0
 """A longer sleep makes nothing colder."""
@@ -33,14 +59,14 @@ class Profile(Struct, frozen=True):
     batch_s: float = 38e-6  # waking, polling, one receive: what batching saves
     message_s: float = 4e-6  # a message of a kind not named below
     messages_s: tuple[tuple[str, float], ...] = (
-        ("Submit", 14e-6),
+        ("SubmitTask", 14e-6),
         ("Finished", 14e-6),
-        ("Assign", 14e-6),
-        ("Done", 8e-6),
+        ("AssignTask", 14e-6),
+        ("TaskDone", 8e-6),
         ("Get", 6e-6),
         ("Wait", 6e-6),
-        ("Put", 5e-6),
-        ("Told", 6e-6),
+        ("PutObject", 5e-6),
+        ("AgentMessage", 6e-6),
         ("Booted", 0.0),
         ("ClientJoined", 0.0),
     )
@@ -119,31 +145,48 @@ class Profile(Struct, frozen=True):
 
     @staticmethod
     def from_toml(text: str) -> Profile:
-        """A profile as `to_toml` wrote it; what it leaves out is as in the default. ValueError if it is none."""
+        """A profile as `to_toml` wrote it; what it leaves out is as in the default. ValueError if it is not one."""
         try:
             given = tomllib.loads(text)
-            named = given.pop("messages_s", None)
-            if named is not None:
-                given["messages_s"] = tuple(named.items())
+            version = given.pop("version", 1)
+            if version not in (1, VERSION):
+                raise ValueError(f"it is of version {version!r}; this labray reads versions 1 and {VERSION}")
+            if "messages_s" in given:
+                renamed = NAMES_OF_VERSION_1 if version == 1 else {}
+                given["messages_s"] = _messages(given["messages_s"], renamed)
             if unknown := given.keys() - Profile.__struct_fields__:
                 raise ValueError(
-                    f"{min(unknown)!r} is no service time; there are {', '.join(Profile.__struct_fields__)}"
+                    f"{min(unknown)!r} is not a service time; there are {', '.join(Profile.__struct_fields__)}"
                 )
             profile = convert(given, Profile)
-        except (tomllib.TOMLDecodeError, ValidationError, AttributeError) as error:
-            raise ValueError(f"this is no profile: {error}") from None
+        except ValueError as error:  # tomllib's and msgspec's are too
+            raise ValueError(f"this is not a profile: {error}") from None
         for name, value in (*asdict(profile).items(), *profile.messages_s):
             if isinstance(value, int | float) and not value >= 0:
-                raise ValueError(f"this is no profile: {name} is {value}, and must be 0 or more.")
+                raise ValueError(f"this is not a profile: {name} is {value}, and must be 0 or more.")
         return profile
 
     def to_toml(self) -> str:
         """Readable, and exactly this profile again."""
         plain = {name: value for name, value in asdict(self).items() if name != "messages_s"}
         lines = ["# Service times for the simulator: labray.init('sim', profile='this file')"]
+        lines += [f"version = {VERSION}"]
         lines += [f"{name} = {_toml(value)}" for name, value in plain.items()]
         lines += ["", "[messages_s]", *(f"{kind} = {_toml(seconds)}" for kind, seconds in self.messages_s)]
         return "\n".join(lines) + "\n"
+
+
+def _messages(seconds: object, renamed: Mapping[str, str]) -> tuple[tuple[str, float], ...]:
+    """The service times of messages by the names of today. ValueError for a name that no message has."""
+    if not isinstance(seconds, dict):
+        raise ValueError("messages_s is not a table of messages")
+    names = {name: renamed.get(name, name) for name in seconds}
+    for given, name in names.items():
+        if name not in MESSAGES or given in renamed.values():
+            raise ValueError(
+                f"{given!r} is not a message with a service time; there are {', '.join(MESSAGES)}"
+            )
+    return tuple((names[given], value) for given, value in seconds.items())
 
 
 def _toml(value: float | str) -> str:

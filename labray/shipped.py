@@ -2,6 +2,7 @@
 
 TOML = r"""
 # Service times for the simulator: labray.init('sim', profile='this file')
+version = 2
 batch_s = 7.124470321480033e-05
 message_s = 7.26052632447482e-06
 inside_share = 0.12139776225840154
@@ -43,14 +44,14 @@ linger = 20
 measured = "2 cores of x86_64, 24 GiB, Linux 6.18.44-fc-v669, 2026-11-23T08:46:16+00:00"
 
 [messages_s]
-Submit = 2.541184213566187e-05
+SubmitTask = 2.541184213566187e-05
 Finished = 2.541184213566187e-05
-Assign = 2.541184213566187e-05
-Done = 1.452105264894964e-05
+AssignTask = 2.541184213566187e-05
+TaskDone = 1.452105264894964e-05
 Get = 1.089078948671223e-05
 Wait = 1.089078948671223e-05
-Put = 9.075657905593525e-06
-Told = 1.089078948671223e-05
+PutObject = 9.075657905593525e-06
+AgentMessage = 1.089078948671223e-05
 Booted = 0.0
 ClientJoined = 0.0
 """

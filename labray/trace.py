@@ -1,4 +1,4 @@
-"""One event schema for every world, and what is read off it: metrics, the digest, the export.
+"""One event schema for every world, and what is read off it: metrics, the digest, the timeline.
 
 An event is a plain tuple (time, kind, place, subject, detail): a node appends one in 0.1 us. The kinds, with
 their subject and detail (attempts count from 0; times are the world's seconds):
@@ -41,22 +41,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from labray import trace_schema
 from labray.messages import UNIT
-from labray.trace_schema import Event as Event
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     import numpy as np
     from numpy.typing import NDArray
 
-MAGIC = b"labray trace "
-VERSION = 1
-
-
-class TraceError(ValueError):
-    """A file is no trace, a damaged one, or one from another time."""
+Event = tuple[float, str, str, str, Any]
 
 
 # ---------------------------------------------------------------- what happened to each task
@@ -204,7 +195,7 @@ def _percentiles(samples: Sequence[float], *wanted: float) -> list[float]:
     return [float(value) for value in values]
 
 
-# ---------------------------------------------------------------- identity and files
+# ---------------------------------------------------------------- identity
 
 
 def digest(events: Sequence[Event]) -> str:
@@ -216,50 +207,11 @@ def digest(events: Sequence[Event]) -> str:
     return state.hexdigest()
 
 
-class _File(Struct, frozen=True):
-    about: dict[str, Any]
-    events: list[Event]
-
-
-def save(path: str | PathLike[str], events: Sequence[Event], about: Mapping[str, Any] | None = None) -> None:
-    """Write a .lab file. about: whatever says where it came from, in plain values."""
-    content = msgspec.msgpack.encode(_File(dict(about or {}), list(events)))
-    with open(path, "wb") as file:
-        file.write(b"%s%d %s\n%s" % (MAGIC, VERSION, _sum(content), content))
-
-
-def _sum(content: bytes) -> bytes:
-    """What a damaged file does not have. (One without it is taken as it is: earlier ones had none.)"""
-    return blake2b(content, digest_size=8).hexdigest().encode()
-
-
-def load(path: str | PathLike[str]) -> tuple[list[Event], dict[str, Any]]:
-    """The events and the `about` of a .lab file. TraceError if it is none that this version reads."""
-    with open(path, "rb") as file:
-        data = file.read()
-    header, _, content = data.partition(b"\n")
-    if not header.startswith(MAGIC):
-        raise TraceError(f"{path} is no trace of labray: it does not begin with {MAGIC.decode()!r}.")
-    word, _, known = header[len(MAGIC) :].partition(b" ")
-    version = word.decode(errors="replace")
-    if version != str(VERSION):
-        raise TraceError(f"{path} is a trace of version {version}; this labray reads version {VERSION}.")
-    if known not in (b"", _sum(content)):
-        raise TraceError(f"{path} is a damaged trace: it is not what was written.")
-    try:
-        read = msgspec.msgpack.decode(content, type=_File)
-        return trace_schema.checked(read.events), read.about
-    except RecursionError:
-        raise TraceError(f"{path} is a damaged trace: it is nested too deeply.") from None
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise TraceError(f"{path} is a damaged trace: {error}.") from error
-
-
 # ---------------------------------------------------------------- export
 
 
 def chrome(events: Sequence[Event]) -> dict[str, Any]:
-    """The run for chrome://tracing and ui.perfetto.dev: a process a node, a thread a worker. Times in us."""
+    """The timeline for chrome://tracing and ui.perfetto.dev: a process a node, a thread a worker. Times in us."""
     names = {s.task: s.name for s in submissions(events)}
     processes: dict[str, int] = {}
     threads: dict[str, tuple[int, int]] = {}  # of a worker: its process and itself
@@ -292,9 +244,3 @@ def _slice(name: str, pid: int, tid: int, begun: float, ended: float, args: Any)
 
 def _label(what: str, name: str, pid: int, tid: int) -> dict[str, Any]:
     return {"name": what, "ph": "M", "pid": pid, "tid": tid, "args": {"name": name}}
-
-
-def export(path: str | PathLike[str], events: Sequence[Event]) -> None:
-    """Write the timeline as JSON for chrome://tracing and ui.perfetto.dev."""
-    with open(path, "wb") as file:
-        file.write(msgspec.json.encode(chrome(events)))

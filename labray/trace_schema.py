@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-Event = tuple[float, str, str, str, Any]
+from labray.trace import Event
 
 LARGEST = 10**15
 """Of anything, either side of zero: bytes, seconds. A petabyte and thirty million years; more is a mistake."""

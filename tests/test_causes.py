@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labray import causes, errors, telling
+from labray import causes, errors
 from labray.messages import ErrorInfo
+from labray.serialization import remote_errors
 
 
 def told(error: BaseException) -> Any:
@@ -20,8 +21,8 @@ def told(error: BaseException) -> Any:
     try:
         raise error
     except BaseException as caught:  # noqa: BLE001  (whatever it is, is told)
-        info = telling.describe(caught, "work")
-    return telling.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(info), type=ErrorInfo))
+        info = remote_errors.describe(caught, "work")
+    return remote_errors.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(info), type=ErrorInfo))
 
 
 class Two(Exception):
@@ -258,14 +259,14 @@ def test_a_long_chain_and_a_deep_tree_arrive_as_far_as_they_go() -> None:
 
 def test_what_is_too_large_is_told_in_words_with_both_its_ends() -> None:
     text = "begin" + "x" * 1_000_000 + "end"
-    info = telling.describe(ValueError(text), "work")
+    info = remote_errors.describe(ValueError(text), "work")
     assert len(info.message) < 20_000 and len(info.traceback) < 300_000
     assert info.message.startswith("begin") and info.message.endswith("end")
     assert told(ValueError(text)).args == (text,)
     back = told(ValueError("x" * (causes.MOST_BYTES + 1)))
     assert type(back.cause) is errors.RemoteError and "that may travel" in str(back.cause)
     text = "x" * (causes.MOST_BYTES // 2)
-    many = telling.restore(telling.describe(ValueError(text), "work", copies=3))
+    many = remote_errors.restore(remote_errors.describe(ValueError(text), "work", copies=3))
     assert type(many.cause) is errors.RemoteError  # type: ignore[attr-defined]
 
 
@@ -346,8 +347,8 @@ def test_whatever_a_class_objects_to_its_error_arrives(
         return
     armed = True
     try:
-        info = telling.describe(error, "work")
-        back = telling.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(info), type=ErrorInfo))
+        info = remote_errors.describe(error, "work")
+        back = remote_errors.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(info), type=ErrorInfo))
         text = str(back)
     finally:
         armed = False

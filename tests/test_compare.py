@@ -15,6 +15,7 @@ from labray.calibration.provenance import Provenance, save_rows
 from labray.comparison import identifiers, prediction, scaling
 from labray.comparison.measured import Spread, spread, terms
 from labray.costs import Profile
+from labray.files import traces
 
 ORIGIN = Provenance("abc1234", "python 3", "2 cores", "2026-01-01T00:00:00+00:00")
 
@@ -87,11 +88,9 @@ def test_a_flood_is_submitted_on_every_node_and_the_same_every_time():
 
 
 def test_a_recorded_graph_runs_many_times_over_without_its_actor(tmp_path):
-    from labray import trace
-
     with labray.init("inline") as session:
         identifiers.run(identifiers.source_files(at_most=9))
-        trace.save(tmp_path / "run.lab", session.trace())
+        traces.save(tmp_path / "run.lab", session.trace())
     job = scaling.ScalingJob("replay", "bottom_up", nodes=2, share=3, recording=str(tmp_path / "run.lab"))
     point = scaling.simulate(job)
     assert point.tasks == 3 * (9 + 2 + 1)

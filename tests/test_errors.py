@@ -3,8 +3,9 @@ import threading
 
 import pytest
 
-from labray import errors, telling
+from labray import errors
 from labray.messages import ErrorInfo
+from labray.serialization import remote_errors
 
 
 def told(error):
@@ -12,7 +13,7 @@ def told(error):
     try:
         raise error
     except BaseException as caught:  # noqa: BLE001  (whatever it is, is told)
-        return telling.restore(telling.describe(caught, "work"))
+        return remote_errors.restore(remote_errors.describe(caught, "work"))
 
 
 class Custom(ValueError):
@@ -67,7 +68,7 @@ def test_an_error_that_passes_through_a_second_task_keeps_its_class_and_both_tra
     try:
         raise inner
     except errors.RayTaskError as caught:
-        outer = telling.restore(telling.describe(caught, "outer"))
+        outer = remote_errors.restore(remote_errors.describe(caught, "outer"))
     assert isinstance(outer, ValueError)
     assert "outer() raised" in str(outer) and "work() raised" in str(outer)
 
@@ -84,7 +85,9 @@ def test_what_cannot_be_pickled_is_told_in_words():
 def test_what_cannot_be_unpickled_is_told_in_words():
     back = told(Custom(3))  # its constructor takes no message
     assert isinstance(back, errors.RayTaskError)
-    odd = telling.restore(ErrorInfo("task", "m", "Odd", "work() raised:\nthe traceback", b"not a pickle"))
+    odd = remote_errors.restore(
+        ErrorInfo("task", "m", "Odd", "work() raised:\nthe traceback", b"not a pickle")
+    )
     assert "Odd: m" in str(odd.cause) and "the traceback" in str(odd)
 
 
@@ -93,7 +96,7 @@ def test_an_exception_whose_str_raises_still_arrives():
         def __str__(self):
             raise RuntimeError("no")
 
-    info = telling.describe(Rude(), "work")
+    info = remote_errors.describe(Rude(), "work")
     assert info.type_name.endswith("Rude") and "RuntimeError" in info.message
 
 
@@ -111,7 +114,7 @@ def test_an_exception_whose_str_raises_still_arrives():
     ],
 )
 def test_each_kind_becomes_its_documented_type(kind, expected):
-    error = telling.restore(ErrorInfo(kind, "why", traceback="where\n"))
+    error = remote_errors.restore(ErrorInfo(kind, "why", traceback="where\n"))
     assert type(error) is expected
     assert str(error) == "why\nwhere"
 

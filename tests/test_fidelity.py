@@ -16,9 +16,10 @@ from experiments.fidelity.patterns import PATTERNS
 from experiments.fidelity.programs import suite
 from experiments.fidelity.running import Setting, Timing
 from experiments.harness.study import Study
+from labray import messages as m
 from labray import session
 from labray.backends.sim.agenda import Agenda
-from labray.backends.sim.daemon import Daemon
+from labray.backends.sim.daemon import Daemon, ServiceTimes
 from labray.backends.sim.hosts import Dedicated
 from labray.backends.sim.settings import read
 from labray.calibration.machine import own_cpu_s
@@ -26,6 +27,7 @@ from labray.calibration.provenance import Provenance
 from labray.cli import main
 from labray.costs import FREE, PROFILES, Profile
 from labray.messages import Unpin
+from labray.profiles import MESSAGES
 
 SETTING = Setting(2, "bottom_up")
 
@@ -164,18 +166,36 @@ def test_a_profile_survives_being_written(profile):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("wake_s = ", "this is no profile"),
+        ("wake_s = ", "this is not a profile"),
         ("wake_s = 'soon'", "wake_s"),
-        ("wake = 1.0", "'wake' is no service time"),
+        ("wake = 1.0", "'wake' is not a service time"),
         ("wake_s = -1.0", "wake_s"),
         ("task_s = nan", "task_s"),
-        ("messages_s = 3", "this is no profile"),
-        ("[messages_s]\nSubmit = 'x'", "this is no profile"),
+        ("messages_s = 3", "this is not a profile"),
+        ("[messages_s]\nSubmit = 'x'", "this is not a profile"),
+        ("version = 3", "it is of version 3; this labray reads versions 1 and 2"),
+        ("[messages_s]\nSubmitted = 1.0", "'Submitted' is not a message"),
+        ("[messages_s]\nSubmitTask = 1.0", "'SubmitTask' is not a message"),
+        ("version = 2\n[messages_s]\nSubmit = 1.0", "'Submit' is not a message"),
     ],
 )
 def test_what_is_no_profile_is_refused(text, words):
     with pytest.raises(ValueError, match=words):
         Profile.from_toml(text)
+
+
+def test_a_profile_of_version_1_is_read_with_the_names_that_messages_had():
+    old = Profile.from_toml("task_s = 0.5\n[messages_s]\nSubmit = 1.0\nFinished = 2.0\nTold = 3.0\n")
+    assert old.messages_s == (("SubmitTask", 1.0), ("Finished", 2.0), ("AgentMessage", 3.0))
+    assert "version = 2" in old.to_toml().splitlines()
+    assert Profile.from_toml(old.to_toml()) == old
+
+
+def test_every_message_of_the_default_has_its_service_time_in_the_simulator():
+    default = PROFILES["default"]
+    times = ServiceTimes(default)
+    assert {name: times[MESSAGES[name]] for name in MESSAGES} == dict(default.messages_s)
+    assert times[m.Drop] == default.message_s
 
 
 def test_the_simulator_reads_a_profile_from_its_file(tmp_path):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import labray
 from labray import trace
 from labray.cli import main
+from labray.files import traces
 from labray.graphs import GraphError, TaskGraph
 from labray.graphs.formats import estee, files, stg, timeline, wfformat
 from labray.graphs.formats.files import read
@@ -472,7 +473,7 @@ def test_a_file_is_read_by_what_it_is_and_named_where_it_is_none(tmp_path):
     (tmp_path / "g.stg").write_text(STG)
     (tmp_path / "bad.json").write_text('{"some": "thing"}')
     (tmp_path / "bad.zip").write_text("not zipped")
-    trace.save(tmp_path / "run.lab", [(0.0, "submitted", "n0", "d-0", ("f", "task", "d", (), "", None))])
+    traces.save(tmp_path / "run.lab", [(0.0, "submitted", "n0", "d-0", ("f", "task", "d", (), "", None))])
     sizes = {name: len(read(tmp_path / name).tasks()) for name in ("w.json", "t.json", "g.stg", "run.lab")}
     assert sizes == {"w.json": 4, "t.json": 4, "g.stg": 3, "run.lab": 1}
     for bad in ("bad.json", "bad.zip"):
@@ -507,7 +508,7 @@ def test_a_file_of_one_graph_has_none_of_another_name(tmp_path):
     (tmp_path / "t.json").write_text(json.dumps(TIMELINE))
     (tmp_path / "g.stg").write_text(STG)
     (tmp_path / "e.json").write_text(table(FIRST))
-    trace.save(tmp_path / "run.lab", [])
+    traces.save(tmp_path / "run.lab", [])
     for name in ("w.json", "t.json", "g.stg", "e.json", "run.lab"):
         with pytest.raises(FormatError, match="there is no graph 'nosuch'"):
             read(tmp_path / name, "nosuch")
@@ -516,7 +517,7 @@ def test_a_file_of_one_graph_has_none_of_another_name(tmp_path):
 
 def test_a_trace_goes_to_perfetto_with_a_slice_for_each_run(tmp_path):
     ran = (3.0, "ran", "n0", "d-0", ("n0/w0", 0, 1.0, 3.0, 2.0))
-    trace.export(
+    traces.export(
         tmp_path / "run.json", [(0.0, "submitted", "n0", "d-0", ("f", "task", "d", (), "", None)), ran]
     )
     (slice,) = [e for e in json.loads((tmp_path / "run.json").read_text())["traceEvents"] if e["ph"] == "X"]
@@ -554,7 +555,7 @@ def test_a_recording_is_exported_as_a_valid_run_that_says_how_long_it_took_and_w
     assert CliRunner().invoke(main, ["export", str(path), str(out), "--to", "wfformat"]).exit_code == 0
     document = json.loads(out.read_text())
     assert not faults(document)
-    events, about = trace.load(path)
+    events, about = traces.load(path)
     execution = document["workflow"]["execution"]
     assert execution["makespanInSeconds"] == trace.measure(events).makespan_s
     assert about.get("recorded_at", execution["executedAt"]) == execution["executedAt"] > "2026"

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import labray
-from labray import trace
+from labray.files import traces
 from labray.graphs.formats import estee, files, stg, timeline, wfformat
 from labray.graphs.formats.reading import FormatError
 from labray.graphs.skeleton import skeleton
@@ -119,7 +119,7 @@ def read_or_refused(reader: Callable[[], object], named: str = "") -> None:
     """Anything else that is raised is a failure of the test."""
     try:
         found = reader()
-    except (FormatError, trace.TraceError) as error:
+    except (FormatError, traces.TraceError) as error:
         said = str(error)
     else:
         check(found)
@@ -230,8 +230,8 @@ def test_a_damaged_file_is_read_or_refused_with_its_name(originals, tmp_path_fac
     path.write_bytes(whole[:at] + put + whole[at + cut :])
     read_or_refused(lambda: files.read(path), named=str(path))
     if name == "run.lab":
-        with contextlib.suppress(trace.TraceError):
-            skeleton(trace.load(path)[0])
+        with contextlib.suppress(traces.TraceError):
+            skeleton(traces.load(path)[0])
 
 
 def test_a_file_that_is_not_there_is_no_matter_of_format(tmp_path):

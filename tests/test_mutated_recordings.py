@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import labray
-from labray import trace
 from labray.cli import main
+from labray.files import traces
 from labray.graphs import TaskGraph
 from labray.replaying import recording as recordings
 from labray.replaying.recording import Recorded
@@ -55,7 +55,7 @@ def content(path: Path) -> dict[str, Any]:
 def save(path: Path, document: Any) -> Path:
     """As a file that is whole: what is wrong with it is what it says."""
     packed = msgspec.msgpack.encode(document)
-    path.write_bytes(b"%s%d %s\n%s" % (trace.MAGIC, trace.VERSION, trace._sum(packed), packed))
+    path.write_bytes(b"%s%d %s\n%s" % (traces.MAGIC, traces.VERSION, traces._sum(packed), packed))
     return path
 
 
@@ -119,7 +119,7 @@ def first(document: Any, kind: str) -> int:
 )  # fmt: skip
 def test_what_it_says_of_its_cluster_is_held_to_what_a_cluster_can_be(written, tmp_path, key, value, said):
     path = save(tmp_path / "m.lab", set_in(written, ("about", key), value))
-    with pytest.raises(trace.TraceError, match=said) as caught:
+    with pytest.raises(traces.TraceError, match=said) as caught:
         recordings.load(path)
     assert str(path) in str(caught.value)
     assert judge(path)[0] == 1
@@ -250,5 +250,5 @@ def test_a_recording_without_its_sum_cut_or_overwritten_anywhere_is_read_or_refu
     cut = data.draw(st.integers(0, 3) | st.just(len(packed)))
     put = data.draw(st.binary(max_size=3))
     path = tmp_path / "m.lab"
-    path.write_bytes(b"%s%d\n%s" % (trace.MAGIC, trace.VERSION, packed[:at] + put + packed[at + cut :]))
+    path.write_bytes(b"%s%d\n%s" % (traces.MAGIC, traces.VERSION, packed[:at] + put + packed[at + cut :]))
     judge(path)

@@ -30,7 +30,6 @@ import psutil
 import pytest
 
 import labray
-from labray import trace
 from labray.backends.cluster import descriptors, pipe, spool, wires
 from labray.backends.cluster.boot import end_with
 from labray.backends.cluster.disk import Disk
@@ -45,6 +44,7 @@ from labray.backends.cluster.post import complain
 from labray.backends.cluster.spool import Spool, read_chunk
 from labray.backends.cluster.stock import _is_lost
 from labray.errors import GetTimeoutError, ObjectStoreFullError, RayTaskError, SessionError
+from labray.files import traces
 from labray.ids import DRIVER, ClientID, ObjectID, Place, task_id
 from labray.messages import Payload, Run, Spec, Unpin
 from labray.replaying import recording
@@ -577,9 +577,9 @@ def test_a_trace_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_recording_that_was_cut_says_so_when_it_is_read(tmp_path: Path) -> None:
     with labray.init("sim", trace=tmp_path / "whole.lab"):
         get(same.remote(1))
-    events, about = trace.load(tmp_path / "whole.lab")
+    events, about = traces.load(tmp_path / "whole.lab")
     assert recording.load(tmp_path / "whole.lab")[0] == events
-    trace.save(tmp_path / "cut.lab", [*events, (9.0, "cut", "n1", "n1", (7, "the disk is full"))], about)
+    traces.save(tmp_path / "cut.lab", [*events, (9.0, "cut", "n1", "n1", (7, "the disk is full"))], about)
     with pytest.warns(RuntimeWarning, match="is not whole: n1 .* the disk is full"):
         recording.load(tmp_path / "cut.lab")
 

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from labray import fuzz, trace
+from labray.files import traces
 from labray.trace import Event
 from labray.trace_schema import DETAILS
 
@@ -72,8 +73,8 @@ def test_digest_sees_every_bit_and_the_order():
 
 
 def test_a_saved_trace_comes_back_equal(tmp_path):
-    trace.save(tmp_path / "run.lab", TWO_NODES, {"scheduler": "BottomUp()"})
-    events, about = trace.load(tmp_path / "run.lab")
+    traces.save(tmp_path / "run.lab", TWO_NODES, {"scheduler": "BottomUp()"})
+    events, about = traces.load(tmp_path / "run.lab")
     assert events == TWO_NODES
     assert trace.digest(events) == trace.digest(TWO_NODES)
     assert about == {"scheduler": "BottomUp()"}
@@ -82,8 +83,8 @@ def test_a_saved_trace_comes_back_equal(tmp_path):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "is no trace"),
-        (b"PK\x03\x04 something else", "is no trace"),
+        (b"", "is not a trace"),
+        (b"PK\x03\x04 something else", "is not a trace"),
         (b"labray trace 99\n\x90", "version 99; this labray reads version 1"),
         (b"labray trace 1\n", "damaged"),
         (b"labray trace 1\n\x82\xa5about\x80\xa6events\x91\x01", "damaged"),
@@ -92,20 +93,20 @@ def test_a_saved_trace_comes_back_equal(tmp_path):
 def test_a_file_that_is_no_trace_is_refused_with_the_reason(tmp_path, content, why):
     path = tmp_path / "bad.lab"
     path.write_bytes(content)
-    with pytest.raises(trace.TraceError, match=why):
-        trace.load(path)
+    with pytest.raises(traces.TraceError, match=why):
+        traces.load(path)
 
 
 def test_a_truncated_trace_is_refused(tmp_path):
     path = tmp_path / "cut.lab"
-    trace.save(path, TWO_NODES)
+    traces.save(path, TWO_NODES)
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(trace.TraceError, match="damaged"):
-        trace.load(path)
+    with pytest.raises(traces.TraceError, match="damaged"):
+        traces.load(path)
 
 
 def test_the_timeline_has_a_process_a_node_and_a_thread_a_worker(tmp_path):
-    trace.export(tmp_path / "t.json", TWO_NODES)
+    traces.export(tmp_path / "t.json", TWO_NODES)
     entries = json.loads((tmp_path / "t.json").read_bytes())["traceEvents"]
     names = {e["args"]["name"] for e in entries if e["ph"] == "M"}
     slices = [(e["name"], e["ts"], e["dur"]) for e in entries if e["ph"] == "X"]
@@ -117,8 +118,8 @@ def test_the_timeline_has_a_process_a_node_and_a_thread_a_worker(tmp_path):
 def test_whatever_a_session_notes_is_read_back_as_it_was(tmp_path, seed):
     """The types that a file is held to hold for all that fuzzing makes happen: faults, cancels, actors, full stores."""
     events = fuzz.run(fuzz.case_of(seed))
-    trace.save(tmp_path / "run.lab", events)
-    again, _ = trace.load(tmp_path / "run.lab")
+    traces.save(tmp_path / "run.lab", events)
+    again, _ = traces.load(tmp_path / "run.lab")
     assert again == list(events)
     assert trace.digest(again) == trace.digest(events)
 

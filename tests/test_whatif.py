@@ -15,6 +15,7 @@ from click.testing import CliRunner
 import labray
 from labray import trace
 from labray.cli import main
+from labray.files import traces
 from labray.graphs.formats import files
 from labray.graphs.routes import routes
 from labray.graphs.skeleton import Await, Compute, Put, Submit, skeleton
@@ -70,7 +71,7 @@ def program() -> None:
 def record(path: Path, **options) -> list[trace.Event]:
     with labray.init("sim", **{"nodes": 2, "num_cpus": 2, "trace": path} | options):
         program()
-    return trace.load(path)[0]
+    return traces.load(path)[0]
 
 
 # ---------------------------------------------------------------- recording
@@ -155,7 +156,7 @@ def test_a_wait_whose_time_was_up_is_one_in_the_replay_too(tmp_path):
         slow = [leaf.options(cost=1.0).remote(0) for _ in range(2)]
         while not labray.wait(slow, num_returns=2, timeout=0.25)[0][1:]:
             labray.get(small.remote())
-    read = skeleton(trace.load(tmp_path / "run.lab")[0])
+    read = skeleton(traces.load(tmp_path / "run.lab")[0])
     times = [step.within for step in read.steps if isinstance(step, Await)]
     assert times[0] == pytest.approx(0.25, rel=0.01)
     assert times[-1] is None
@@ -225,7 +226,7 @@ def test_replays_are_deterministic(tmp_path):
 def test_a_replay_of_independent_work_scales_with_the_cpus(tmp_path):
     with labray.init("sim", nodes=1, num_cpus=1, profile="free", trace=tmp_path / "run.lab"):
         labray.get([leaf.remote(0) for _ in range(32)])
-    read = skeleton(trace.load(tmp_path / "run.lab")[0])
+    read = skeleton(traces.load(tmp_path / "run.lab")[0])
     like = whatif.Cluster(1, 1, "centralized", sim={"profile": "free", "latency_s": 0.0})
     line = list(whatif.sweep(read, [1, 2, 4, 32, 64], ["centralized"], like))
     spans = [one.makespan_s for one in line]
@@ -237,7 +238,7 @@ def test_a_replay_of_independent_work_scales_with_the_cpus(tmp_path):
 def test_pins_to_nodes_that_are_not_there_go_to_others(tmp_path):
     with labray.init("sim", nodes=3, num_cpus=1, trace=tmp_path / "run.lab"):
         labray.get([leaf.options(resources={f"node:n{at}": 0.1}).remote(0) for at in range(3)])
-    read = skeleton(trace.load(tmp_path / "run.lab")[0])
+    read = skeleton(traces.load(tmp_path / "run.lab")[0])
     for nodes in (1, 2, 5):
         assert not whatif.predict(read, whatif.Cluster(nodes, 1, "bottom_up")).why
 
@@ -245,7 +246,7 @@ def test_pins_to_nodes_that_are_not_there_go_to_others(tmp_path):
 def test_a_request_that_no_node_can_meet_is_an_outcome_with_a_reason(tmp_path):
     with labray.init("sim", num_cpus=4, trace=tmp_path / "run.lab"):
         labray.get(leaf.options(num_cpus=3).remote(0))
-    read = skeleton(trace.load(tmp_path / "run.lab")[0])
+    read = skeleton(traces.load(tmp_path / "run.lab")[0])
     one = whatif.predict(read, whatif.Cluster(2, 2, "bottom_up"))
     assert "CPU" in one.why
     assert whatif.stops_helping([one]) is None
@@ -456,7 +457,7 @@ def test_a_workflow_that_never_ran_is_said_to_take_no_time(tmp_path):
 
 
 def test_a_trace_that_does_not_say_where_it_was_recorded_is_refused(tmp_path):
-    trace.save(tmp_path / "old.lab", [])
+    traces.save(tmp_path / "old.lab", [])
     result = CliRunner().invoke(main, ["whatif", str(tmp_path / "old.lab")])
     assert result.exit_code == 1
     assert "record with" in result.output

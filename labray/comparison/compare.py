@@ -20,7 +20,6 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from labray import trace
 from labray.calibration import fitting, measuring
 from labray.calibration.machine import cores
 from labray.calibration.provenance import here_and_now, save_rows
@@ -28,6 +27,7 @@ from labray.comparison import identifiers, measured, page, prediction, scaling
 from labray.comparison.measured import MeasuredRun, spread
 from labray.comparison.prediction import Predicted
 from labray.comparison.tables import others_line, tables
+from labray.files.traces import load, save
 
 SCHEDULERS = ("centralized", "bottom_up")
 OTHER = {"centralized": "bottom_up", "bottom_up": "centralized"}
@@ -219,7 +219,7 @@ def simulate(
 
 
 def costs_of(scheduler: str, runs: int, traces: Path) -> dict[str, float]:
-    return prediction.recorded_costs(trace.load(trace_of(traces, scheduler, run))[0] for run in range(runs))
+    return prediction.recorded_costs(load(trace_of(traces, scheduler, run))[0] for run in range(runs))
 
 
 def predicted(
@@ -236,7 +236,7 @@ def predicted(
         )
     about = {"world": "sim", "scheduler": scheduler, "costs_from": OTHER[scheduler], "seed": plan.seed}
     if nodes == measured.NODES:
-        trace.save(traces / f"simulated-{scheduler}.lab", said.events, about)
+        save(traces / f"simulated-{scheduler}.lab", said.events, about)
     own = [row for row in runs if (row.scheduler, row.nodes) == (scheduler, nodes)]
     return prediction.compare(
         scheduler, nodes, OTHER[scheduler], said, spread([row.seconds for row in own]), own, plan.seed

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from labray import trace
 from labray.calibration.provenance import Provenance
 from labray.comparison import charts
 from labray.comparison.measured import CPUS, NODES
 from labray.comparison.prediction import largest_term
 from labray.comparison.scaling import CORES, Point
 from labray.comparison.tables import measured_line, others_line
+from labray.files.traces import load
 
 if TYPE_CHECKING:
     from labray.comparison.compare import Findings
@@ -55,8 +55,8 @@ def draw(out: Path, found: Findings) -> None:
         (run for run in found.runs if (run.scheduler, run.nodes) == (GANTT_OF, NODES)),
         key=lambda run: run.seconds,
     )
-    real, _ = trace.load(out / "traces" / f"measured-{GANTT_OF}-{runs[len(runs) // 2].run}.lab")
-    said, _ = trace.load(out / "traces" / f"simulated-{GANTT_OF}.lab")
+    real, _ = load(out / "traces" / f"measured-{GANTT_OF}-{runs[len(runs) // 2].run}.lab")
+    said, _ = load(out / "traces" / f"simulated-{GANTT_OF}.lab")
     charts.gantt(out / "gantt.png", real, said, GANTT_OF)
 
 
@@ -94,7 +94,7 @@ def step_one(out: Path, found: Findings) -> list[str]:
         "<p>How to read it: a lane is a worker, a bar is a task from begun to ended, white is waiting. The top is the "
         f"{REAL} run in the middle, the bottom the same program {SIM} with costs recorded under the other scheduler. "
         "The actor's lane needs no CPU of its own. Any trace in <code>traces/</code> can be opened with "
-        "<code>labray.trace.load</code>, or exported for ui.perfetto.dev with <code>labray.trace.export</code>.</p>",
+        "<code>labray.files.traces.load</code>, or exported for ui.perfetto.dev with its <code>export</code>.</p>",
         table(found.runs, "scheduler nodes run seconds throughput latency_p50_s latency_p99_s cpu_s waited_s idle_s "
               "others_cores moved_bytes forwarded_share"),
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 import labray
 from labray import TaskGraph, trace
+from labray.files import traces
 
 CORES = 16
 """CPUs of a simulated node."""
@@ -68,7 +69,7 @@ def without_calls(graph: TaskGraph) -> TaskGraph:
 @lru_cache(maxsize=1)
 def recorded(recording: str) -> TaskGraph:
     """The graph of a trace; a task costs the CPU seconds it took. Once a process: all replicas share it."""
-    events, _ = trace.load(recording)
+    events, _ = traces.load(recording)
     return without_calls(TaskGraph.from_trace(events, cost=lambda run: run.cpu))
 
 

@@ -241,8 +241,8 @@ class TaskGraph:
         cost: seconds of a task, from its last run; default: from begun to ended. What has not run has its declared
         cost. Results under 1 KiB have size 0.
         """
+        from labray.files.traces import load
         from labray.graphs.unfolding import Unfolding  # it builds these
-        from labray.trace import load
 
         if isinstance(events, Sequence) and not isinstance(events, str):
             known: Sequence[Event] = events

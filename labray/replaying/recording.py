@@ -13,9 +13,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import fields
 
-from labray import backends, trace
+from labray import backends
 from labray.config import MOST_CPUS, Config
 from labray.errors import LabrayError
+from labray.files import traces
 from labray.schedulers import NAMES, resolve
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Recorder:
         try:
             timeless = backends.load(self._config.backend).virtual_time
             dated = {} if timeless else {"recorded_at": self._began}
-            trace.save(self.path, session.trace(), about(self._config) | dated)
+            traces.save(self.path, session.trace(), about(self._config) | dated)
         except (LabrayError, OSError) as error:
             warnings.warn(
                 f"the trace could not be written to {self.path}: {error}", RuntimeWarning, stacklevel=4
@@ -110,7 +111,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Sequence[Event], Recorded]:
 
     Warns of a place that stopped tracing: what it did after that is not here.
     """
-    events, said = trace.load(path)
+    events, said = traces.load(path)
     for _, kind, place, _, detail in events:
         if kind == "cut":
             text = (
@@ -119,11 +120,11 @@ def load(path: str | os.PathLike[str]) -> tuple[Sequence[Event], Recorded]:
             warnings.warn(text, RuntimeWarning, stacklevel=2)
     missing = [field.name for field in fields(Recorded) if field.required and field.name not in said]
     if missing:
-        raise trace.TraceError(
+        raise traces.TraceError(
             f"{path} does not say on what it was recorded ({', '.join(missing)} missing): record with "
             f'init(..., trace="run.lab").'
         )
     try:
         return events, msgspec.convert(said, Recorded)
     except ValueError as error:
-        raise trace.TraceError(f"{path} does not say on what it was recorded: {error}") from None
+        raise traces.TraceError(f"{path} does not say on what it was recorded: {error}") from None

@@ -11,7 +11,7 @@ from labray.backends.cluster.reader import Reader
 from labray.backends.cluster.store import Writer
 from labray.errors import ObjectStoreFullError
 from labray.messages import Granted, Payload, Room, Stored, Unused
-from labray.telling import restore
+from labray.serialization.remote_errors import restore
 
 if TYPE_CHECKING:
     from labray.backends.cluster.channel import WireChannel

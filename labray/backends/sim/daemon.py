@@ -17,6 +17,7 @@ from labray.backends.sim.workers import Worker
 from labray.ids import HEAD, ClientID, ObjectID, Place
 from labray.messages import PlaceLost, Send, Submit, Told, Woke
 from labray.node.node import PIPE_ALARM
+from labray.profiles import MESSAGES
 
 if TYPE_CHECKING:
     from labray.backends.sim.agenda import Agenda
@@ -74,7 +75,7 @@ class Daemon:
         self._outgoing: dict[tuple[Place, str], list[Any]] = {}  # what to say when the batch is served
         self._deeds: list[tuple[Place, m.Effect]] = []  # and what to do
         profile = plane.profile
-        self._service = ServiceTimes(profile.message_s, dict(profile.messages_s))
+        self._service = ServiceTimes(profile)
         self._batch_s, self._destination_s = profile.batch_s, profile.destination_s
         self._limit = profile.batch_limit
         self._inside_share, self._after_share = profile.inside_share, profile.after_share
@@ -224,12 +225,12 @@ class Daemon:
 
 
 class ServiceTimes(dict[type, float]):
-    """Seconds per kind of message, looked up by its type; unnamed kinds take the default."""
+    """Seconds per kind of message, looked up by its type; a kind that the profile does not name takes its default."""
 
-    def __init__(self, default_s: float, named: dict[str, float]) -> None:
-        super().__init__()
-        self._default_s, self._named = default_s, named
+    def __init__(self, profile: Profile) -> None:
+        super().__init__((MESSAGES[name], seconds) for name, seconds in profile.messages_s)
+        self._default_s = profile.message_s
 
     def __missing__(self, kind: type) -> float:
-        self[kind] = self._named.get(kind.__name__, self._default_s)
-        return self[kind]
+        self[kind] = self._default_s
+        return self._default_s

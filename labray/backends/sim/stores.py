@@ -15,7 +15,7 @@ from labray import messages as m
 from labray.buffers import in_place
 from labray.ids import ObjectID, Place
 from labray.node.storage import left_behind
-from labray.telling import restore
+from labray.serialization.remote_errors import restore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

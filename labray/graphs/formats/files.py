@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from labray import trace
+from labray.files import traces
 from labray.graphs.formats import estee, stg, timeline, wfformat
 from labray.graphs.formats.reading import Cursor, FormatError, acyclic
 from labray.graphs.taskgraph import GraphError, TaskGraph
@@ -31,7 +32,7 @@ def read(path: str | PathLike[str], name: str = "") -> TaskGraph:
     file = Path(path)
     try:
         if file.suffix == ".lab":
-            return _only(acyclic(TaskGraph.from_trace(trace.load(file)[0])), name)
+            return _only(acyclic(TaskGraph.from_trace(traces.load(file)[0])), name)
         if file.suffix == ".stg":
             return _only(stg.parse(file.read_text(errors="replace")), name)
         return _json(_unzipped(file.read_bytes()) if file.suffix == ".zip" else file.read_bytes(), name)
@@ -102,8 +103,8 @@ def export(
             raise FormatError(f"{source}: only a recording (.lab) has a timeline.")
         if name:
             raise FormatError(f"{source}: there is no graph {name!r} in a recording.")
-        events, _ = trace.load(source)
-        trace.export(target, events)
+        events, _ = traces.load(source)
+        traces.export(target, events)
         return
     graph = read(source, name)
     text = stg.dump(graph) if form == "stg" else _workflow(Path(source), graph)
@@ -116,7 +117,7 @@ def _workflow(source: Path, graph: TaskGraph) -> str:
     try:
         if source.suffix != ".lab":
             return wfformat.dump(graph, executed_at=dated, name=source.stem)
-        events, about = trace.load(source)
+        events, about = traces.load(source)
         how = "simulated" if about.get("host_cores", 0) is None else "measured"  # it ran on no machine
         return wfformat.dump(
             graph,
