@@ -12,8 +12,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 PIP := -m pip install --quiet --disable-pip-version-check
 # What depends on other packages' ways: pickling, the wire, files, the command line, a program in every world.
-FAST_PART := $(addprefix tests/test_, by_value.py cli.py codec.py conformance.py determinism.py errors.py graph.py \
-	options.py plans.py process.py store.py trace.py)
+FAST_PART := $(addprefix tests/, words worlds/test_by_value.py worlds/test_conformance.py client/test_process.py \
+	client/test_store.py sim/test_determinism.py graphs/test_graph.py schedulers/test_plans.py door/test_cli.py)
 
 .PHONY: all install test check versions compare speed fast pure format lock clean
 all: test

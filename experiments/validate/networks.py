@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from labray.backends.sim.wires import Wires
-
 import labray
 from experiments.validate.case import Case, Scale, close
 from labray import port
 from labray.backends.sim.agenda import Agenda
-from labray.backends.sim.network import Network
+from labray.backends.sim.network import Network, Wires
 from labray.costs import FREE
 from labray.ids import Place
 from labray.options import Options

@@ -1,4 +1,4 @@
-"""What policies promise, in one table: docs/policies.md shows it, tests/test_promises.py holds it.
+"""What policies promise, in one table: docs/policies.md shows it, tests/schedulers/test_promises.py holds it.
 
 Where no data has to be moved and all tasks ask for the same, how long may room stay idle beside a task that has been
 submitted and has not begun? A promise is so many message delays (from place to place, with what it takes to read it):

@@ -10,7 +10,10 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+TAPE: dict[str, Any] = {"resources": {"tape": 2}}
+"""What every node must offer beside its CPUs, as options of init()."""
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 
 
