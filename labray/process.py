@@ -36,8 +36,8 @@ class Process:
         self.channel = channel
         self.session = session
         self.known = identities.here  # or a world's choice, if several of its processes live in this one
-        self._latest = Execution(DRIVER, 0, None)
-        self._one: Execution | None = self._latest  # what runs, while there is one slot
+        self._one: Execution | None = Execution(DRIVER, 0, None)  # what runs, while there is one slot
+        self._latest = self._one  # with more: of those that run, and of a thread that belongs to none
         # User code may call from several threads. Never held while something is stored or awaited: a channel may have
         # to read answers for other threads meanwhile, and they are counted under it.
         self._lock = threading.RLock()
@@ -53,10 +53,10 @@ class Process:
         """From now on it is this attempt that submits, in this context or (of one slot) in all of the process."""
         execution = Execution(task, attempt, threading.get_ident())
         with self._lock:
-            self._latest = execution
             if self._one is not None:
                 self._one = execution
             else:
+                self._latest = execution
                 current.set(execution)
             self.handles.values.clear()  # what this task waits for is for the trace to know
         return execution
@@ -68,7 +68,8 @@ class Process:
 
     def widen(self) -> None:
         """From now on it has several slots: which of what runs here is meant goes by the context that calls."""
-        self._one = None
+        if self._one is not None:
+            self._latest, self._one = self._one, None
 
     @property
     def execution(self) -> Execution:

@@ -130,15 +130,16 @@ class Pool(Processes):
         running, queued = worker.running, worker.queued
         if running.get(task.id) is task:
             del running[task.id]
-            waiting = len(queued)
-            while queued and len(running) < worker.slots and queued[0].id not in running:
-                following = queued.pop(0)
-                running[following.id] = following
+            if queued:
+                while queued and len(running) < worker.slots and queued[0].id not in running:
+                    following = queued.pop(0)
+                    running[following.id] = following
+                if not queued:
+                    self.deep -= 1
         else:
-            waiting = len(queued)
             queued.remove(task)
-        if waiting and not queued:
-            self.deep -= 1
+            if not queued:
+                self.deep -= 1
         if seconds is not None:
             worker.unwilling = False
             worker.since = self.desk.now

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from labray.backends.sim.agenda import Moment
     from labray.backends.sim.client_world import ClientWorld
     from labray.backends.sim.daemon import Daemon
-    from labray.backends.sim.slots import Slot
+    from labray.backends.sim.slots import ExecutionSlot
     from labray.process import Process
     from labray.steps import Step
 
@@ -68,7 +68,7 @@ class Client(ABC):
         self._late: list[Any] = []
         self._process: Process | None = None
         self.shelf = Shelf(self, world.limited)
-        self.slot: Slot | None = None  # that which goes on, if there are several
+        self.slot: ExecutionSlot | None = None  # that which goes on, if there are several
         self.viewed: list[ObjectID] | None = None  # a task's arguments, while they are decoded for it
 
     @property
@@ -262,11 +262,11 @@ class Client(ABC):
         """An event of the slot that goes on."""
         return call if self.slot is None else partial(self._in_turn, self.slot, call)
 
-    def _in_turn(self, slot: Slot, call: Callable[[Any], None], moment: Any) -> None:
+    def _in_turn(self, slot: ExecutionSlot, call: Callable[[Any], None], moment: Any) -> None:
         self.turn_to(slot)
         call(moment)
 
-    def turn_to(self, slot: Slot) -> None:
+    def turn_to(self, slot: ExecutionSlot) -> None:
         """From now on this one's fields are the client's."""
         before = self.slot
         assert before is not None

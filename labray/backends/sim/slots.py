@@ -1,8 +1,8 @@
 """What each of several executions in one simulated process has of its own.
 
 A client's fields are those of the slot that goes on, as a processor's registers are of the thread that runs; those of
-the others wait here. So a client of one slot, as nearly all are, has no Slot and does nothing for it. What bodies of
-one process compute at the same time takes a CPU each, as if no lock of the interpreter's kept them apart.
+the others wait here. So a client of one slot, as nearly all are, has no such thing and does nothing for it. What the
+bodies of one process compute at the same time takes a CPU each, as if no lock of the interpreter's kept them apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from labray.ids import ObjectID
 
 
-class Slot:
+class ExecutionSlot:
     """One of a worker's. The fields mean what they do there (clients.py, workers.py)."""
 
     __slots__ = (

@@ -17,7 +17,7 @@ from labray import port
 from labray.backends.sim import loops
 from labray.backends.sim.bodies import Body
 from labray.backends.sim.clients import Client
-from labray.backends.sim.slots import Slot
+from labray.backends.sim.slots import ExecutionSlot
 from labray.backends.sim.stores import placeholder, small_values
 from labray.ids import Place, TaskID, result_id
 
@@ -48,7 +48,7 @@ class Worker(Client):
         self._clocked = world.costs.clocked
         self.interrupted = False  # the running task is cancelled, and has not heard yet
         self.in_body = False
-        self._slots: list[Slot] = []  # of an actor that runs several calls at once
+        self._slots: list[ExecutionSlot] = []  # of an actor that runs several calls at once
 
     # ------------------------------------------------------------ notices
 
@@ -276,10 +276,10 @@ class Worker(Client):
 
     def widen(self, slots: int) -> None:
         """Its actor, which is being made on the first, has so many."""
-        self._slots = [Slot() for _ in range(slots)]
+        self._slots = [ExecutionSlot() for _ in range(slots)]
         self.slot = self._slots[0]
 
-    def turn_to(self, slot: Slot) -> None:
+    def turn_to(self, slot: ExecutionSlot) -> None:
         before = self.slot
         if slot is before:
             return
