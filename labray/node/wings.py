@@ -6,7 +6,7 @@ What is below tells what is above by a function that it was given, or leaves it 
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
 from labray import messages as m
 from labray.ids import ObjectID, Place
@@ -46,6 +46,9 @@ from labray.node.waits import WaitsKnown
 from labray.node.wanted import Blocking
 from labray.node.workers import Pool
 from labray.scheduling import Cluster, Fact, Scheduler, TaskArrived, TaskWithdrawn
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 class Wings:
