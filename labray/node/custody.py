@@ -7,7 +7,7 @@ needs, runs it and reports to the owner, who accepts the values of the current a
 
 from __future__ import annotations
 
-from labray.ids import HEAD, ClientID, Place, TaskID, result_id
+from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID, result_id
 from labray.messages import (
     Assign,
     Bounced,
@@ -26,18 +26,19 @@ from labray.node.cancels import Cancels
 from labray.node.creations import Creations
 from labray.node.desk import Desk
 from labray.node.endings import Endings, cancelled
-from labray.node.feed import AgentFeed, dep_fact
+from labray.node.feed import AgentFeed
 from labray.node.fetching import Fetching
 from labray.node.impossible import Impossible
 from labray.node.naming import Naming
 from labray.node.notes import note_needs
 from labray.node.objects import ObjectTable
-from labray.node.records import ObjectRecord
+from labray.node.records import ObjectRecord, size_of
 from labray.node.reports import Reports
 from labray.node.requests import Desks
 from labray.node.residents import Residents
 from labray.node.task_table import TaskTable
 from labray.node.tasks import UNDECIDED, State, TaskRecord, pinned
+from labray.scheduling import Dep
 from labray.telling import inherited
 
 NOWHERE = Remote(0, ())
@@ -320,3 +321,9 @@ class Custody:
     def place_lost(self, lost: Place) -> None:
         """It says nothing more of strays."""
         self.strays = {key: strays for key, strays in self.strays.items() if key[0] != lost}
+
+
+def dep_fact(id: ObjectID, known: Inline | Remote) -> Dep:
+    """What an agent is told of a dependency."""
+    places = getattr(known, "places", ())
+    return Dep(id, size_of(known), places)

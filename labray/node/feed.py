@@ -5,10 +5,9 @@ It only writes events down; the agent sees them, and decides, when the input is 
 
 from __future__ import annotations
 
-from labray.ids import ObjectID, TaskID
-from labray.messages import Demand, Inline, Remote, Spec
+from labray.ids import TaskID
+from labray.messages import Demand, Spec
 from labray.node.desk import Desk
-from labray.node.records import size_of
 from labray.node.tasks import State, TaskRecord
 from labray.scheduling import Dep, Task, TaskArrived, TaskWithdrawn
 from labray.strategies import Strategy
@@ -49,9 +48,3 @@ class AgentFeed:
         assert task.fact is not None
         self.withdrawn[task.id] = None
         self.desk.events.append(TaskWithdrawn(task.fact))
-
-
-def dep_fact(id: ObjectID, known: Inline | Remote) -> Dep:
-    """What an agent is told of a dependency."""
-    places = getattr(known, "places", ())
-    return Dep(id, size_of(known), places)

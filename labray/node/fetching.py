@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from labray.ids import ObjectID, TaskID
 from labray.messages import Failed, Inline
+from labray.node.arguments import Staging
 from labray.node.desk import Desk
 from labray.node.feed import AgentFeed
 from labray.node.objects import ObjectTable
 from labray.node.records import ObjectRecord
 from labray.node.reports import Reports
 from labray.node.residents import Residents
-from labray.node.staging import Staging
 from labray.node.storage import Storage
 from labray.node.task_table import TaskTable
 from labray.node.tasks import State, TaskRecord, borrowed

@@ -7,8 +7,7 @@ process or random source. Its parts are in wings.py; this is the door.
 
 from __future__ import annotations
 
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.ids import ClientID, Place
@@ -19,6 +18,9 @@ from labray.node.storage import left_behind
 from labray.node.wings import Wings
 from labray.scheduling import Cluster, Scheduler, TimerFired
 from labray.trace import Event
+
+if TYPE_CHECKING:
+    from random import Random
 
 PIPE_ALARM = 0  # agents' tokens are odd
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from labray.ids import ClientID, TaskID
+from labray.ids import ClientID, ObjectID, TaskID
 from labray.messages import Inline, Outstanding, Ready, Spec
 from labray.node.desk import Desk
-from labray.node.objects import ObjectTable
 from labray.node.tasks import TaskRecord
 
 
 class TaskTable:
-    """By id. watch is called with the next task that comes, unless somebody looks out already (watched)."""
+    """By id. release: lets go of an object that a task held.
 
-    def __init__(self, desk: Desk, objects: ObjectTable, watch: Callable[[], None], watched: bool) -> None:
+    watch is called with the next task that comes, unless somebody looks out already (watched).
+    """
+
+    def __init__(
+        self, desk: Desk, release: Callable[[ObjectID], None], watch: Callable[[], None], watched: bool
+    ) -> None:
         self.desk = desk
-        self.objects = objects
+        self.release = release
         self.watch = watch
         self.watched = watched
         self.tasks: dict[TaskID, TaskRecord] = {}
@@ -33,15 +37,14 @@ class TaskTable:
         """Let go of all that a task of another place held here."""
         if self.tasks.get(task.id) is task:
             del self.tasks[task.id]
-        release = self.objects.release
         for ref, value in zip(task.spec.deps, task.known or (None,) * len(task.spec.deps), strict=True):
             if type(value) is Inline:
                 for inner in value.payload.refs:
-                    release(inner.id)
+                    self.release(inner.id)
             else:
-                release(ref.id)
+                self.release(ref.id)
         for ref in task.spec.args.refs:
-            release(ref.id)
+            self.release(ref.id)
 
     def outstanding(self, sender: ClientID, x: Outstanding) -> None:
         """A client asks which of these, submitted here, have ended."""

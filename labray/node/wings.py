@@ -6,11 +6,12 @@ What is below tells what is above by a function that it was given, or leaves it 
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
 from labray import messages as m
 from labray.ids import ObjectID, Place
 from labray.node.admission import Admission
+from labray.node.arguments import Runs, Staging
 from labray.node.births import Births
 from labray.node.callers import Callers
 from labray.node.cancels import Cancels
@@ -35,10 +36,8 @@ from labray.node.reports import Reports
 from labray.node.requests import Desks
 from labray.node.residents import Residents
 from labray.node.resources import Resources
-from labray.node.runs import Runs
 from labray.node.shortage import Shortage
 from labray.node.spills import Spills
-from labray.node.staging import Staging
 from labray.node.storage import Storage
 from labray.node.task_table import TaskTable
 from labray.node.tidings import Tidings
@@ -46,6 +45,9 @@ from labray.node.waits import WaitsKnown
 from labray.node.wanted import Blocking
 from labray.node.workers import Pool
 from labray.scheduling import Cluster, Fact, Scheduler, TaskArrived, TaskWithdrawn
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 class Wings:
@@ -60,7 +62,9 @@ class Wings:
         self.desk = Desk(place, cluster, interest, traced)
         self.feed = AgentFeed(self.desk, repr(scheduler))
         self._objects_and_store(store_bytes)
-        self.table = TaskTable(self.desk, self.objects, lambda: self.suspicion.watch(), suspect_s is None)
+        self.table = TaskTable(
+            self.desk, self.objects.release, lambda: self.suspicion.watch(), suspect_s is None
+        )
         if prestart is None:
             prestart = -(-dict(totals).get("CPU", 0) // m.UNIT)
         self._workers(Resources(totals), max_workers, prestart)
