@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import random
+import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import labray
+from labray import cluster_utils
 from labray.graphs.generators import fork_join, layered, wave
 from labray.graphs.taskgraph import TaskGraph
 from labray.ids import HEAD, ObjectID, Place, TaskID
@@ -51,6 +58,7 @@ from labray.scheduling import (
     NodeInfo,
     NodeJoined,
     NodeLost,
+    PolicyAgent,
     RoomChanged,
     Task,
     TaskArrived,
@@ -676,3 +684,77 @@ def test_the_same_policy_drives_real_processes(policy):
         done = labray.execute(fork_join(6, cost=0.001))
         assert done.tasks == 7
         assert {event[1] for event in session.trace()} >= {"submitted", "ran", "finished"}
+
+
+# ---------------------------------------------------------------- a policy of one's own, as docs/policies.md has it
+
+PAGE = (Path(__file__).parent.parent / "docs" / "policies.md").read_text()
+POLICY, PROGRAM = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+OUTPUT = re.findall(r"```text\n[$] python power_of_two.py sim 4\n(.*?)```", PAGE, re.DOTALL)
+
+
+@labray.remote
+def pause(seconds: float) -> None:
+    labray.sleep(seconds)
+
+
+def power_of_two() -> Scheduler:
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(POLICY, names)
+    policy: Scheduler = names["PowerOfTwo"]()
+    return policy
+
+
+def test_a_policy_of_ones_own_is_short_and_imports_one_module():
+    assert len(POLICY.splitlines()) <= 60
+    assert re.findall(r"^(?:from|import) ([\w.]+)", POLICY, re.MULTILINE) == ["labray.scheduling"]
+
+
+@pytest.mark.parametrize(("world", "nodes"), [("sim", "4"), ("inline", "1"), ("cluster", "2")])
+def test_a_policy_of_ones_own_runs_in_every_world(world, nodes, tmp_path):
+    script = tmp_path / "power_of_two.py"
+    script.write_text(f"{POLICY}\n\n{PROGRAM}")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, str(script), world, nodes]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=50, env=environment, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    ran_at = ast.literal_eval(ran.stdout)
+    assert sum(ran_at.values()) == 40
+    assert len(ran_at) == int(nodes)
+    assert world != "sim" or [ran.stdout] == OUTPUT
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 4])
+def test_a_policy_of_ones_own_does_equal_tasks_in_the_time_they_must_take(cpus):
+    with labray.init("sim", nodes=2, num_cpus=cpus, scheduler=Checked(power_of_two())):
+        labray.get([pause.remote(1.0) for _ in range(100)])
+        assert labray.now() <= 1.3 * -(-100 // (2 * cpus))
+
+
+@pytest.mark.parametrize("joining", [[1], [3], [1, 1, 1]])
+def test_a_policy_of_ones_own_gives_nodes_that_join_their_share(joining):
+    cluster = cluster_utils.Cluster(
+        head_node_args={"num_cpus": 1}, backend="sim", scheduler=Checked(power_of_two())
+    )
+    refs = [pause.remote(1.0) for _ in range(100)]
+    labray.sleep(5.0)
+    for cpus in joining:
+        cluster.add_node(num_cpus=cpus)
+    labray.get(refs)
+    took = labray.now()
+    cluster.shutdown()
+    assert took <= 1.3 * (5 + 95 / (1 + sum(joining)))
+
+
+def test_a_policy_of_ones_own_asks_anew_when_a_node_that_it_asked_is_lost():
+    for seed in range(9):
+        agent, _ = agent_of(power_of_two(), N0, cluster(1, 1, 1), seed)
+        asked = feed(agent, *arrivals("a"))
+        assert {type(decision) for decision in asked} == {Tell}
+        decided = feed(agent, NodeLost(N1), NodeLost(N2))
+        assert [decision for decision in decided if not isinstance(decision, Tell)] == [Keep(TaskID("a"))]
+
+
+def test_an_agent_that_has_no_method_for_what_arrives_says_so():
+    with pytest.raises(NotImplementedError, match=r"task_arrived"):
+        PolicyAgent(cluster(1), FakeView(N0, {})).handle(*arrivals("a"), 0.0)
