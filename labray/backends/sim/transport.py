@@ -24,7 +24,8 @@ class Transport:
     """
 
     def __init__(
-        self, agenda: Agenda, network: Network, faults: LinkFaults, daemons: Mapping[Place, Daemon], local_Bps: float
+        self, agenda: Agenda, network: Network, faults: LinkFaults, daemons: Mapping[Place, Daemon],
+        local_Bps: float,
     ) -> None:  # fmt: skip
         self._agenda = agenda
         self._network = network
