@@ -24,8 +24,11 @@ HOT = (
     "labray/client/execution.py", "labray/deliveries.py", "labray/ids.py", "labray/process.py", "labray/questions.py",
     "labray/node/*.py", "labray/node/*/*.py", "labray/scheduling/*.py",
     "labray/schedulers/*.py", "labray/backends/sim/**/*.py",
-    "labray/backends/cluster/crew.py", "labray/backends/cluster/daemon.py",
-    "labray/backends/cluster/line.py", "labray/backends/cluster/loop.py", "labray/backends/cluster/post.py",
+    "labray/backends/cluster/crew.py",
+    "labray/backends/cluster/daemon.py",
+    "labray/backends/cluster/line.py",
+    "labray/backends/cluster/loop.py",
+    "labray/backends/cluster/post.py",
 )  # fmt: skip
 """What is compiled: where figures said that it gains (docs/compiled.md)."""
 NOT = {

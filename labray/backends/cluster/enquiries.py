@@ -24,7 +24,7 @@ from labray.backends.cluster.frames import (
     decode_roster,
 )
 from labray.backends.cluster.spool import read_chunk
-from labray.backends.cluster.wires import dealer
+from labray.backends.cluster.wire.zmq_sockets import dealer
 from labray.errors import SessionError
 
 if TYPE_CHECKING:

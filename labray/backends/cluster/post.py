@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from labray.backends.cluster.frames import LETTERS, Mail, encode
-from labray.backends.cluster.wires import dealer, has_mail, identity
+from labray.backends.cluster.wire.zmq_sockets import dealer, has_mail, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What leads to a daemon: zmq from other daemons, a socket pair from the driver. (Workers have theirs: worker.py.)"""
+"""What carries words between the driver and its daemon: a socket pair. (Workers have theirs: worker.py.)"""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import time
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
-
-import zmq
 
 from labray.backends.cluster.descriptors import described
 from labray.backends.cluster.end import Bell, End, Ready
@@ -26,29 +24,6 @@ if TYPE_CHECKING:
 LAST_WORDS_S = 5.0
 """To say why a session has ended; what says nothing so long hangs."""
 SILENT = "the process that starts all others was killed, or hangs"
-POLLIN = int(zmq.POLLIN)  # of an enum, `&` takes 1 us
-
-
-def identity(name: str, token: str) -> bytes:
-    """What a zmq socket calls itself: only who can read the session's directory knows the token."""
-    return f"{name}:{token}".encode()
-
-
-def dealer(context: zmq.Context[zmq.Socket[bytes]], name: str, token: str, path: str) -> zmq.Socket[bytes]:
-    """A socket towards a daemon, which may not be up yet."""
-    end = context.socket(zmq.DEALER)
-    end.identity = identity(name, token)
-    end.sndhwm = end.rcvhwm = 0  # a full queue would block or drop; what is queued is bounded by the program
-    end.linger = 0
-    end.reconnect_ivl = 1  # ms; the default of 100 would be felt in every init()
-    end.connect(f"ipc://{path}")
-    return end
-
-
-def has_mail(end: zmq.Socket[bytes]) -> bool:
-    """Whether there is something to read. Ask before every sleep: the descriptor tells of changes only."""
-    events: int = end.getsockopt(zmq.EVENTS)  # type: ignore[assignment]
-    return bool(events & POLLIN)
 
 
 def _last_words(template: socket.socket) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.backends.sim.charges import Charges
-from labray.backends.sim.stores import NOTHING, Shelf
+from labray.backends.sim.store.store_client import NOTHING, Shelf
 from labray.ids import ObjectID, Place, is_put
 from labray.questions import LATE, given_back, refs_in
 

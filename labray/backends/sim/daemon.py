@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.backends.contract import effect_table
-from labray.backends.sim.stores import Disk, freed
+from labray.backends.sim.store.disk import Disk
+from labray.backends.sim.store.stored_copies import freed
 from labray.backends.sim.workers import Worker
 from labray.ids import HEAD, ClientID, ObjectID, Place
 from labray.messages import PlaceLost, Send, Submit, Told, Woke

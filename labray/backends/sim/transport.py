@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.backends.sim.network import size_of
-from labray.backends.sim.stores import placed, shipped
+from labray.backends.sim.store.stored_copies import placed, shipped
 from labray.ids import Place
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ class Transport:
     """
 
     def __init__(
-        self, agenda: Agenda, network: Network, faults: LinkFaults, daemons: Mapping[Place, Daemon], local_Bps: float
+        self, agenda: Agenda, network: Network, faults: LinkFaults, daemons: Mapping[Place, Daemon],
+        local_Bps: float,
     ) -> None:  # fmt: skip
         self._agenda = agenda
         self._network = network

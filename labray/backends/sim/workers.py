@@ -18,7 +18,7 @@ from labray.backends.sim import loops
 from labray.backends.sim.bodies import Body
 from labray.backends.sim.clients import Client
 from labray.backends.sim.slots import ExecutionSlot
-from labray.backends.sim.stores import placeholder, small_values
+from labray.backends.sim.store.store_client import placeholder, small_values
 from labray.ids import Place, TaskID, result_id
 
 if TYPE_CHECKING:

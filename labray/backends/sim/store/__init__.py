@@ -1,0 +1,1 @@
+"""What simulated nodes store, in memory and on disk."""
