@@ -6,7 +6,6 @@ from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -14,13 +13,10 @@ from msgspec.structs import asdict
 from labray import trace
 from labray.calibration.provenance import Provenance
 from labray.comparison import charts
+from labray.comparison.findings import Findings, measured_line, others_line, point
 from labray.comparison.measured import CPUS, NODES
 from labray.comparison.prediction import largest_term
-from labray.comparison.scaling import CORES, Point
-from labray.comparison.tables import measured_line, others_line
-
-if TYPE_CHECKING:
-    from labray.comparison.compare import Findings
+from labray.comparison.scaling import CORES
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 960px; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -169,11 +165,6 @@ def closing(found: Findings, source: Provenance, took_s: float) -> list[str]:
 
 
 # ---------------------------------------------------------------- pieces
-
-
-def point(found: Findings, workload: str, scheduler: str, nodes: int) -> Point:
-    wanted = (workload, scheduler, nodes)
-    return next(p for p in found.points if (p.workload, p.scheduler, p.nodes) == wanted)
 
 
 def picture(path: Path) -> str:
