@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from msgspec import Struct
+from rich.progress import Progress, TaskID
 
 import labray
 from labray import trace
 from labray.calibration.machine import machine_cpu_s, own_cpu_s
 from labray.comparison import identifiers
 
+SCHEDULERS = ("centralized", "bottom_up")
 NODES = 2
 WIDER = 4  # nodes, as well: more of them than this machine may have cores
 CPUS = 1
@@ -102,3 +106,44 @@ def measure(
         metrics.moved_bytes, metrics.forwarded_share, seed, trace.digest(events),
     )  # fmt: skip
     return row, events
+
+
+def run_for_real(
+    sizes: Sequence[int], runs: int, files: Sequence[Path], expected: Counter[str], seed: int, traces: Path,
+    progress: Progress,
+) -> list[MeasuredRun]:  # fmt: skip
+    """The schedulers in turn, so that what else this machine does meets both alike."""
+    rows = []
+    turns = list(product(sizes, range(runs), SCHEDULERS))
+    total = progress.add_task("1 real runs", total=len(turns))
+    bar = progress.add_task("", total=len(files))
+    for nodes, run, scheduler in turns:
+        progress.reset(bar, description=f"  {nodes} nodes, run {run + 1} {scheduler}")
+        recording = trace_of(traces, scheduler, run, nodes)
+        row, _ = measure(scheduler, nodes, run, files, expected, seed, recording, follow(progress, bar))
+        progress.update(bar, completed=len(files))
+        if not row.correct:
+            raise RuntimeError(
+                f"run {run} under {scheduler} counted other identifiers than one process does."
+            )
+        rows.append(row)
+        progress.advance(total)
+    return rows
+
+
+def follow(progress: Progress, bar: TaskID) -> Any:
+    return lambda files: progress.update(bar, completed=files)
+
+
+def trace_of(traces: Path, scheduler: str, run: int, nodes: int = NODES) -> Path:
+    wider = "" if nodes == NODES else f"-{nodes}-nodes"
+    return traces / f"measured-{scheduler}{wider}-{run}.lab"
+
+
+def typical(rows: Sequence[MeasuredRun], scheduler: str) -> MeasuredRun:
+    """The run in the middle, on two nodes."""
+    own = sorted(
+        (row for row in rows if (row.scheduler, row.nodes) == (scheduler, NODES)),
+        key=lambda row: row.seconds,
+    )
+    return own[len(own) // 2]

@@ -6,21 +6,17 @@ from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
 from labray.calibration.provenance import Provenance
 from labray.comparison import charts
+from labray.comparison.findings import Findings, measured_line, others_line, point
 from labray.comparison.measured import CPUS, NODES
 from labray.comparison.prediction import largest_term
-from labray.comparison.scaling import CORES, Point
-from labray.comparison.tables import measured_line, others_line
-from labray.files.traces import load
-
-if TYPE_CHECKING:
-    from labray.comparison.compare import Findings
+from labray.comparison.scaling import CORES
+from labray.files import traces
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 960px; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -55,8 +51,8 @@ def draw(out: Path, found: Findings) -> None:
         (run for run in found.runs if (run.scheduler, run.nodes) == (GANTT_OF, NODES)),
         key=lambda run: run.seconds,
     )
-    real, _ = load(out / "traces" / f"measured-{GANTT_OF}-{runs[len(runs) // 2].run}.lab")
-    said, _ = load(out / "traces" / f"simulated-{GANTT_OF}.lab")
+    real, _ = traces.load(out / "traces" / f"measured-{GANTT_OF}-{runs[len(runs) // 2].run}.lab")
+    said, _ = traces.load(out / "traces" / f"simulated-{GANTT_OF}.lab")
     charts.gantt(out / "gantt.png", real, said, GANTT_OF)
 
 
@@ -94,7 +90,8 @@ def step_one(out: Path, found: Findings) -> list[str]:
         "<p>How to read it: a lane is a worker, a bar is a task from begun to ended, white is waiting. The top is the "
         f"{REAL} run in the middle, the bottom the same program {SIM} with costs recorded under the other scheduler. "
         "The actor's lane needs no CPU of its own. Any trace in <code>traces/</code> can be opened with "
-        "<code>labray.files.traces.load</code>, or exported for ui.perfetto.dev with its <code>export</code>.</p>",
+        "<code>load</code> of <code>labray.files.traces</code>, or exported for ui.perfetto.dev with its "
+        "<code>export</code>.</p>",
         table(found.runs, "scheduler nodes run seconds throughput latency_p50_s latency_p99_s cpu_s waited_s idle_s "
               "others_cores moved_bytes forwarded_share"),
     ]  # fmt: skip
@@ -169,11 +166,6 @@ def closing(found: Findings, source: Provenance, took_s: float) -> list[str]:
 
 
 # ---------------------------------------------------------------- pieces
-
-
-def point(found: Findings, workload: str, scheduler: str, nodes: int) -> Point:
-    wanted = (workload, scheduler, nodes)
-    return next(p for p in found.points if (p.workload, p.scheduler, p.nodes) == wanted)
 
 
 def picture(path: Path) -> str:

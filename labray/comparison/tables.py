@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.table import Table
 
-from labray.comparison.measured import spread
+from labray.comparison.findings import Findings
 from labray.comparison.scaling import CORES, Point
-
-if TYPE_CHECKING:
-    from labray.comparison.compare import Findings
 
 
 def tables(found: Findings) -> list[Table]:
@@ -18,7 +13,7 @@ def tables(found: Findings) -> list[Table]:
 
 
 def prediction_table(found: Findings) -> Table:
-    """MeasuredRun beside simulated, at this machine's size."""
+    """Measured beside simulated, at this machine's size."""
     table = Table(
         title=f"{found.files} files on nodes of 1 CPU: makespan in s, medians", title_justify="left"
     )
@@ -59,20 +54,3 @@ def value(point: Point) -> float:
 
 def shown(point: Point) -> str:
     return f"{point.throughput:,.0f}" if point.workload == "flood" else f"{point.makespan_s:.3f}"
-
-
-def others_line(found: Findings) -> str:
-    """What may have disturbed the real runs."""
-    cores = max(row.others_cores for row in found.runs)
-    if cores < 0.1:
-        return "Nothing else to speak of ran on this machine meanwhile."
-    return (
-        f"Other programs used up to {cores:.1f} cores during the real runs; the simulator assumes that none do, so "
-        "a part of the error is theirs."
-    )
-
-
-def measured_line(found: Findings, scheduler: str, nodes: int) -> str:
-    """`2.11 s (2.05 to 2.30)`."""
-    seen = spread([row.seconds for row in found.runs if (row.scheduler, row.nodes) == (scheduler, nodes)])
-    return f"{seen.median_s:.2f} s ({seen.least_s:.2f} to {seen.most_s:.2f})"

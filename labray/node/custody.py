@@ -39,7 +39,7 @@ from labray.node.residents import Residents
 from labray.node.task_table import TaskTable
 from labray.node.tasks import UNDECIDED, State, TaskRecord, pinned
 from labray.scheduling import Dep
-from labray.serialization.remote_errors import inherited
+from labray.telling import inherited
 
 NOWHERE = Remote(0, ())
 """What is said of an argument that was lost after its task had been handed over: it is being made again."""

@@ -20,7 +20,7 @@ from labray.node.objects import ObjectTable
 from labray.node.records import refs_in
 from labray.node.task_table import TaskTable
 from labray.node.tasks import State, TaskRecord, pinned
-from labray.serialization.remote_errors import in_words
+from labray.telling import in_words
 
 OUT_OF_MEMORY = "out_of_memory"
 AGAIN_S = 1.0

@@ -17,7 +17,7 @@ from labray.node.storage import Storage
 from labray.node.task_table import TaskTable
 from labray.node.tasks import State, TaskRecord, borrowed
 from labray.node.workers import Pool
-from labray.serialization.remote_errors import inherited
+from labray.telling import inherited
 
 
 class Fetching:
