@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,6 +70,7 @@ from labray.scheduling import (
     Wake,
 )
 from labray.strategies import DEFAULT, NodeAffinity
+from tests.kit.paths import ROOT
 
 CPU = (("CPU", UNIT),)
 N0, N1, N2 = Place("n0"), Place("n1"), Place("n2")
@@ -688,7 +688,7 @@ def test_the_same_policy_drives_real_processes(policy):
 
 # ---------------------------------------------------------------- a policy of one's own, as docs/policies.md has it
 
-PAGE = (Path(__file__).parent.parent / "docs" / "policies.md").read_text()
+PAGE = (ROOT / "docs" / "policies.md").read_text()
 POLICY, PROGRAM = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 OUTPUT = re.findall(r"```text\n[$] python power_of_two.py sim 4\n(.*?)```", PAGE, re.DOTALL)
 
@@ -714,7 +714,7 @@ def test_a_policy_of_ones_own_is_short_and_imports_one_module():
 def test_a_policy_of_ones_own_runs_in_every_world(world, nodes, tmp_path):
     script = tmp_path / "power_of_two.py"
     script.write_text(f"{POLICY}\n\n{PROGRAM}")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(script), world, nodes]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=50, env=environment, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
