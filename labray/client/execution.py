@@ -2,7 +2,7 @@
 
 A process of one slot has one execution, and whatever thread calls is part of it: one that outlives its task submits as
 the next. With several slots an execution goes by its context, which each thread, greenlet and asyncio task has of its
-own. (A context variable costs three times what an attribute does, so only such a process asks it.)
+own. (To ask a context variable takes 40 ns, and to read a field 10: so only such a process does.)
 """
 
 from __future__ import annotations
