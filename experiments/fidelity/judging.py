@@ -117,7 +117,7 @@ def recorded(path: Path) -> list[Row]:
             ]
         rows = convert(lines, list[Row], strict=False)
     except (ValidationError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no fidelity.csv: {error}") from None
+        raise ValueError(f"{path} is not a fidelity.csv that the experiment wrote: {error}") from None
     if not rows:
         raise ValueError(f"{path} has no rows.")
     return rows

@@ -163,7 +163,9 @@ def main(peers: str, count: int, seconds: float, large: bool, queued: int, out: 
     """Measure, print, save."""
     names = [name for name in peers.split(",") if name]
     if unknown := [name for name in names if name not in PEERS]:
-        raise click.BadParameter(f"{unknown[0]!r} is no peer: give some of {', '.join(PEERS)}.")
+        raise click.BadParameter(
+            f"{unknown[0]!r} is not a peer that can be measured: give some of {', '.join(PEERS)}."
+        )
     with ExitStack() as stack:
         systems = {name: stack.enter_context(PEERS[name]()) for name in names}
         systems = {"labray": stack.enter_context(ours()), **systems}

@@ -1,4 +1,4 @@
-"""Fuzzing: random programs on random clusters under random policies and fault plans, all from a seed.
+"""The fuzzer runs random programs on random clusters under random policies and fault plans, all drawn from a seed.
 
 A case that fails is cut down and printed as one command that runs it again.
 """
@@ -61,7 +61,7 @@ class StuckError(Exception):
 
 
 def verdict(case: Case, twice: bool = False, tally: Counter[str] | None = None) -> tuple[str, str] | None:
-    """None if all is well; else what kind of failure it is, and its words. tally: counts what was covered."""
+    """Run a case: None if all is well, else the kind of failure and its words. tally counts what was covered."""
     tally = Counter[str]() if tally is None else tally
     try:
         with _patience():
@@ -77,7 +77,7 @@ def verdict(case: Case, twice: bool = False, tally: Counter[str] | None = None) 
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Where signals can be had, a case that never ends is ended; again each second, if it should catch that."""
+    """End a case that runs for PATIENCE_S, and again each second if it catches that, in a thread that gets signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -95,7 +95,7 @@ def _patience() -> Iterator[None]:
 
 
 class Summary(Struct, frozen=True):
-    """What a sweep over seeds came to. tally: what it covered (`table` makes it text)."""
+    """The result of a sweep over seeds. tally counts what it covered (`table` makes it text)."""
 
     seeds: int
     seconds: float
@@ -190,13 +190,13 @@ def read(text: str) -> Case:
 
 
 def _shape(text: str) -> str:
-    """The words of a message without ids and numbers: what stays the same when a case is cut down."""
+    """A message without ids and numbers: these words stay the same when a case is cut down."""
     words = [word for word in text.split() if word.isalpha()]
     return " ".join(words[:6])
 
 
 def _where(error: BaseException) -> str:
-    """The innermost lines of labray that it came from."""
+    """The four innermost frames of its traceback."""
     lines: list[str] = []
     tb = error.__traceback__
     while tb is not None:

@@ -28,7 +28,7 @@ remote: Callable[..., Callable[[Any], Any]] = ray.remote
 
 
 def attempt() -> str:
-    """The task that runs, and which attempt at it: `d-3 0`."""
+    """The id of the running task and the number of its attempt: `d-3 0`."""
     at: Any = port.current()
     return str(at.execution)
 
@@ -47,7 +47,7 @@ class DisturbedError(Exception):
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Around what waits: chance and clocks are the simulated process's own. (All of `inline` have the real one's.)"""
+    """A body waits inside: chance and clocks must stay its process's own. (In `inline` they are the real one's.)"""
     if os.getpid() < SIMULATED_PID:
         yield
         return
@@ -62,7 +62,7 @@ def undisturbed() -> Iterator[None]:
 
 
 class AbortError(BaseException):
-    """No Exception, and nobody's signal."""
+    """It is no Exception, and no signal raises it."""
 
 
 class CarrierError(AskedError):
@@ -74,7 +74,7 @@ class CarrierError(AskedError):
 
 
 class SealedError(Exception):
-    """Objects to all that could be done to it."""
+    """An error that resists whatever is done to it."""
 
     args = property(lambda self: 1 / 0)
 
@@ -92,7 +92,7 @@ class SealedError(Exception):
 
 
 class LockedError(Exception):
-    """Cannot be pickled."""
+    """An error that cannot be pickled."""
 
     def __init__(self, words: str) -> None:
         super().__init__(words)
@@ -100,7 +100,7 @@ class LockedError(Exception):
 
 
 class Fat:
-    """Refs inside a value that is large itself."""
+    """A large value with refs inside."""
 
     def __init__(self, refs: list[Any]) -> None:
         self.refs = refs
@@ -121,7 +121,7 @@ def number_in(value: Any) -> int:
 
 
 def shallow(value: Any) -> int:
-    """The same for an actor, which must not wait for what may need it."""
+    """The same for an actor, which must not wait for results that may need it."""
     return 0 if isinstance(value, list | Fat) else number_in(value)
 
 
@@ -143,7 +143,7 @@ def pair(value: int, large: bool) -> Any:
 
 @remote(max_retries=-1)
 def nest(tree: tuple[int, ...], value: int, large: bool) -> int:
-    """As many children as the tree's first number, each with the rest of it; waits for all."""
+    """Submit as many children as the tree's first number says, each with the rest of the tree, and wait for all."""
     if not tree:
         return value
     children = [nest.remote(tree[1:], value + at, large) for at in range(tree[0])]
@@ -155,14 +155,14 @@ def nest(tree: tuple[int, ...], value: int, large: bool) -> int:
 
 @remote(max_retries=-1)
 def spawn(value: int, large: bool, refs: list[Any], fat: bool) -> Any:
-    """Refs inside a value: of a child that this place owns, and those it was given."""
+    """Return refs inside a value: of a child that this node owns, and those that were given."""
     refs = [leaf.remote(value, large, 0.001), *refs]
     return Fat(refs) if fat else refs
 
 
 @remote(max_retries=-1)
 def patient(value: int, seconds: float, refs: list[Any]) -> int:
-    """Waits as long as it is told to, and goes on."""
+    """Wait for these refs as long as it was told to, and go on."""
     try:
         with undisturbed():
             ray.get(refs, timeout=seconds)
@@ -205,7 +205,7 @@ def fail(how: str, refs: list[Any]) -> None:
 
 @remote
 def flaky(value: int, failures: int) -> int:
-    """Raises in its first attempts."""
+    """Raise in the first attempts."""
     if int(attempt().split()[-1]) < failures:
         raise CarrierError("not yet", [ray.put(value)])
     return value

@@ -1,4 +1,4 @@
-"""Running a case: what is checked while it runs and when it is over.
+"""A case is run here, and checked while it runs and when it is over.
 
 Every node checks its invariants after every input. Every ref ends as promised (oracle.py); then nothing goes wrong
 any more and everything must finish; and in the end all resources are back and nothing is held (judging.py).
@@ -28,7 +28,7 @@ MOST_EVENTS = 100_000
 
 
 def run(case: Case, tally: Counter[str] | None = None) -> Sequence[Event]:
-    """Raise what went wrong; give the trace. tally: counts what was done, and what came of it."""
+    """Run a case and return its trace; raise what went wrong. tally counts operations and outcomes."""
     setup = {name: getattr(case.setup, name) for name in Setup.__struct_fields__}
     if case.setup.network == "instant":  # they are drawn, and would have no effect
         del setup["bandwidth_Bps"], setup["pulls"]
@@ -69,13 +69,13 @@ def _live(case: Case, tally: Counter[str]) -> None:
 
 
 def _prompt(case: Case) -> bool:
-    """Whether messages arrive when they should."""
+    """Whether the fault plan lets every message arrive without delay."""
     faults = case.faults
     return not (faults.cuts or faults.delays or faults.deaths or faults.mtbf)
 
 
 def _calm(case: Case) -> None:
-    """The plan is over: from now on all that is asked must be done."""
+    """Wait until the last fault is over; from then on everything that is asked must be done."""
     last = case.faults.last() + case.faults.notice + case.faults.spread
     ray.sleep(max(0.0, last - ray.now()) + SOON_S)
     wave = [

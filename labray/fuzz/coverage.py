@@ -1,4 +1,4 @@
-"""What a sweep of cases covered: how often each operation, fault and policy occurred, and how results ended.
+"""A sweep counts what it covered: how often each operation, fault and policy occurred, and how results ended.
 
 A fuzzer that quietly covers nothing must be seen, so this counts what happened and not what was asked for.
 """
@@ -20,7 +20,7 @@ WIDTH = 70
 
 
 def count(case: Case, events: Sequence[Event], tally: Counter[str]) -> None:
-    """Add what one case was, and what happened in it."""
+    """Add the setup of one case, and the events of its trace, to the tally."""
     setup, faults = case.setup, case.faults
     tally[f"policy {setup.scheduler}"] += 1
     tally[f"cluster head {setup.head}"] += 1

@@ -26,7 +26,7 @@ METHODS = frozenset(("call", "kept", "relay", "find"))
 
 
 class Driver:
-    """refs: what the steps made, by number. tally: what was done, and what came of it."""
+    """Carries out the steps of a case. refs holds what they made, by number; tally counts operations and outcomes."""
 
     def __init__(self, case: Case, tally: Counter[str]) -> None:
         self.refs: dict[int, Any] = {}

@@ -1,4 +1,4 @@
-"""What is wrong with a run: with a result, against what was promised of it; with its trace; with what is left over."""
+"""A run is Wrong where a result breaks its promise, where its trace breaks a rule, and where something is left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Wrong(Exception):
-    """What the run did and must not do."""
+    """The run did what it must not do."""
 
 
 def judge_value(number: int, promise: Promise, value: int) -> None:
@@ -41,7 +41,7 @@ def judge_error(number: int, promise: Promise, error: errors.LabrayError) -> Non
 
 
 def judge_carried(step: Step, error: errors.LabrayError) -> None:
-    """What an error has with it. Refs are as good as any: what they are of may fail or be lost, but nobody frees it."""
+    """Judge the cause and the refs of an error. What such a ref names may fail or be lost, but not be freed."""
     if step.how == "cause" and kind_of(error) == "asked" and not isinstance(error.__cause__, KeyError):
         raise Wrong(f"step {step.number}: its error has lost its cause: {error}")
     for ref in error.refs if isinstance(error, bodies.CarrierError) else ():
@@ -62,7 +62,7 @@ def judge_carried(step: Step, error: errors.LabrayError) -> None:
 def judge_trace(
     events: Sequence[Event], cancelled: Mapping[str, float] = NOTHING, asleep: Mapping[str, float] = NOTHING
 ) -> None:
-    """Each attempt runs and ends once; what failed stays so; nobody is retried more often, or less, than he may be.
+    """Each attempt runs and ends once; what failed stays so; a task is retried as often as it may be.
 
     cancelled: tasks, and when: from then on they are not retried at all, unless they had ended already. asleep: those
     that a cancel must have woken, and by when.
@@ -76,7 +76,7 @@ def judge_trace(
 
 
 RETRIES = {"use": 0, "meet": 0, "fail": 0}
-"""Of the tasks in bodies.py whose names do not say: without end, but for these."""
+"""How often a task may be retried whose name does not say so; all others are retried without end."""
 
 
 class Judge:
@@ -169,7 +169,7 @@ def nothing_left(world: Any) -> None:
 
 
 def _no_tasks_left(node: Any) -> None:
-    """Nor what an actor has for as long as it lives."""
+    """No task is left, nor any resource that an actor holds for as long as it lives."""
     free, totals = node.pool.resources.free, node.pool.resources.totals
     if free != totals:
         raise Wrong(f"{node.place} has {free} free of {totals}")
@@ -192,7 +192,7 @@ def _no_objects_left(node: Any) -> None:
 
 
 def _stores_are_empty(node: Any, world: Any) -> None:
-    """No block, no file, nothing promised, and nobody waits for room."""
+    """No store holds a block, a file or a promise, and nobody waits for room in one."""
     storage = node.storage
     account, daemon = storage.account, world.daemons.get(node.place)
     for what, left in (

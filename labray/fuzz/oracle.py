@@ -1,4 +1,4 @@
-"""What must come of a program: the value of each result, and the errors that it may rightly end in.
+"""The oracle knows what must come of a program: the value of each result, and the errors that it may end in.
 
 A promise follows from the program and the fault plan alone, never from what happened: who may be retried without end
 on arguments that cannot be lost has a value whatever goes wrong; and an error needs something that explains it.
@@ -38,7 +38,7 @@ ANYTHING: Kinds = frozenset(("asked", *(name for _, name in NAMES)))
 
 
 def kind_of(error: BaseException) -> str:
-    """The class of an outcome: what of labray it is, `asked` if the program wanted it, else its type's name."""
+    """The kind of an error: labray's word for it, `asked` if the program raised it on purpose, else its type's name."""
     if isinstance(error, errors.RayTaskError):
         return kind_of(error.cause)
     for kind, name in NAMES:
@@ -48,7 +48,7 @@ def kind_of(error: BaseException) -> str:
 
 
 class Promise(Struct, frozen=True):
-    """value: the number that must come, None for any. may: kinds of error it may end in. fails: it must end in one."""
+    """A result has this value (None: any will do), or ends in one of these kinds of error; it must, if it `fails`."""
 
     value: int | None = None
     may: Kinds = NONE
@@ -70,7 +70,7 @@ class Dangers(Struct, frozen=True):
         return Dangers(nodes, bool(nodes or faults.crashes), bool(nodes - {HEAD} or faults.crashes))
 
     def to_task(self, retries: int, large: bool) -> Kinds:
-        """What may become of a task by itself. To make a lost result again is a retry too."""
+        """The errors that a task may end in by itself. Making a lost result again counts as a retry too."""
         if retries < 0 or not self.workers:
             return NONE
         return frozenset(("worker crashed", "object lost") if large and self.nodes else ("worker crashed",))
@@ -85,7 +85,7 @@ def names_in(step: Step) -> str:
 
 
 def actor_may(step: Step, steps: Sequence[Step], dangers: Dangers) -> Kinds:
-    """What calls of an actor may end in because of the actor."""
+    """The errors that calls of an actor may end in because of the actor."""
     words, name = step.how.split(), names_in(step)
     same = {other.number for other in steps if name and other.op == "actor" and names_in(other) == name}
     told = {other.op for other in steps if other.actor == step.number or other.actor in same}
@@ -149,12 +149,12 @@ class Oracle:
             self.promised[step.number + SECOND] = Promise(second, promise.may, promise.fails)
 
     def full(self, numbers: Sequence[int], more: int = 0) -> Kinds:
-        """What may come of it that these, and more large ones, are wanted in one store at once."""
+        """The errors that may come of wanting these values, and more large ones, in one store at once."""
         together = len(self._large.intersection(numbers)) + more
         return FULL if together > self._room else NONE
 
     def may_of(self, numbers: Sequence[int]) -> Kinds:
-        """What some of these may end in."""
+        """The errors that at least one of these results may end in."""
         may: Kinds = NONE
         for at in numbers:
             may |= self.promised[at].may
@@ -202,7 +202,7 @@ class Oracle:
     pair = carry = put
 
     def patient(self, step: Step, args: Sequence[int]) -> Promise:
-        """It waits in its body: what it waits for may fail."""
+        """The task waits in its body, and what it waits for may fail."""
         return Promise(step.value, self.may_of(args))
 
     def add(self, step: Step, args: Sequence[int]) -> Promise:
@@ -272,7 +272,7 @@ class Oracle:
         return Promise(self._given(step, args), may, self._fails_for_actor(args))
 
     def kept(self, step: Step, args: Sequence[int]) -> Promise:
-        """Whatever it was given to keep, by whom and when."""
+        """The call returns something that the actor was given to keep, and nobody can say which."""
         self._lists.add(step.number)
         return Promise(None, ANYTHING)
 
@@ -284,7 +284,7 @@ class Oracle:
         return Promise(step.value, GONE | FAULTY)
 
     def _given(self, step: Step, args: Sequence[int]) -> int | None:
-        """What a call is given. An actor does not look into lists."""
+        """The errors that the arguments of a call may bring. An actor does not look into lists."""
         if not args:
             return step.value
         return None if args[0] in self._lists else self.promised[args[0]].value
@@ -294,7 +294,7 @@ class Oracle:
 
 
 def grown(tree: tuple[int, ...], value: int) -> int:
-    """What a nested task comes to."""
+    """The number that a nested task returns."""
     if not tree:
         return value
     return (sum(grown(tree[1:], value + at) for at in range(tree[0])) + value) % MODULUS

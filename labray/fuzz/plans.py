@@ -1,4 +1,4 @@
-"""What a seed stands for: a program, a cluster, a policy and a fault plan."""
+"""A seed stands for a case: a program, a cluster, a policy and a fault plan, all drawn here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEW_WORKERS = 0.3
 CROSSING = 0.2
 """The share of cases in which a loss and what was said before it cross."""
 CAPACITIES = tuple(int(times * LARGE_BYTES) for times in (0.9, 1.1, 1.1, 2.2, 2.2, 3.5, 6))
-"""Of a node's store then, in bytes: no large value, one, two, three, five."""
+"""The bytes that a small store may hold: no large value fits, or one, two, three or five do."""
 
 
 class Setup(Struct, frozen=True, omit_defaults=True):
@@ -46,7 +46,7 @@ class Setup(Struct, frozen=True, omit_defaults=True):
 
 
 class Case(Struct, frozen=True, omit_defaults=True):
-    """All that decides a run."""
+    """A case is all that decides a run."""
 
     seed: int
     setup: Setup
@@ -54,7 +54,7 @@ class Case(Struct, frozen=True, omit_defaults=True):
     faults: Faults = Faults()
 
     def names(self) -> list[str]:
-        """Of the nodes."""
+        """The names of its nodes."""
         return [f"n{at}" for at in range(self.setup.nodes)]
 
     def fatal(self) -> bool:
@@ -127,7 +127,7 @@ def plan(rng: Random, setup: Setup) -> Faults:
 
 
 def crossing(rng: Random, setup: Setup, faults: Faults) -> Faults:
-    """Who passes tasks on dies soon, while its word, or that of who has them now, is held up."""
+    """A node that passes tasks on dies soon, while its messages, or those of who has them now, are delayed."""
     names = [f"n{at}" for at in range(setup.nodes)]
     passers = ["head"] if setup.head == "own" else names[1:]
     if not passers:
@@ -147,7 +147,7 @@ def _when(rng: Random) -> float:
 
 
 def _crash(rng: Random, names: list[str]) -> Crash:
-    """Of whichever worker of a node begins the k-th task there, or of the k-th task of one worker."""
+    """A crash of whichever worker begins the k-th task of its node, or of one worker at its k-th task."""
     node = rng.choice(names)
     where = rng.choice([node, node, f"{node}/w0"])
     return Crash(where, rng.randrange(1, 12), rng.choice([0.0, _when(rng)]))

@@ -27,7 +27,7 @@ def policy(name: str) -> Scheduler:
 def _found(module: str, attribute: str) -> Any:
     if not module or not attribute:
         raise ValueError(
-            f"'{module}:{attribute}' names no policy: write module:Policy, or one of {', '.join(NAMES)}."
+            f"'{module}:{attribute}' does not name a policy: write module:Policy, or one of {', '.join(NAMES)}."
         )
     try:
         there = import_module(module)

@@ -12,7 +12,7 @@ from random import Random
 from msgspec import Struct
 
 SECOND = 1000
-"""Added to a step's number: the second of its results."""
+"""A step's number plus this names the second of its results."""
 SLOTS = 2
 """Each node has so many of the resource `slot`; at most one actor holds one, so every task that wants one ends."""
 
@@ -42,7 +42,7 @@ class Step(Struct, frozen=True, omit_defaults=True):
         return self.large and self.op in ("leaf", "add", "put", "pair", "call")
 
     def stores(self) -> bool:
-        """Whether it cannot do without a store."""
+        """Whether the step needs room in a store."""
         return self.in_store() or self.op == "carry" or (self.op == "nest" and self.large and bool(self.tree))
 
 
@@ -58,7 +58,7 @@ OPS: dict[str, float] = {
 """How often each is drawn."""
 OF_ACTORS = ("call", "use", "kept", "relay", "keep", "kill", "crash_actor", "drop_actor")
 TOGETHER = ("add", "patient", "spawn")
-"""They need all their arguments in one store at once; or who looks into the list that they make does."""
+"""These need all their arguments in one store at once, or their reader does, who looks into the list that they make."""
 UNLIMITED = 10**9
 """Values, in a store without a capacity."""
 TAKE_MANY = ("add", "get", "wait", "drop", "spawn", "patient", "keep", "fail")
@@ -67,7 +67,7 @@ NAMES = ("ann", "bob")
 FAILURES = (
     "", "carrier", "carrier", "cause", "interrupt", "generator", "stop", "abort", "sealed", "locked",
 )  # fmt: skip
-"""What a body raises: no Exceptions, classes that object, errors that carry refs or have a cause."""
+"""What a body may raise: things that are no Exception, classes that resist pickling, errors with refs or a cause."""
 
 
 def drawn(rng: Random, nodes: int = 1) -> tuple[Step, ...]:
@@ -136,7 +136,7 @@ _RETRIES: dict[str, Callable[[Random], int]] = {
 }  # fmt: skip
 
 FOREVER = -1.0
-"""As a timeout: none."""
+"""As a timeout it means that there is none."""
 _SECONDS = {
     "leaf": [0.0, 0.001, 0.01, 0.05],
     "nap": [0.01, 0.05, 0.5, 0.5],
@@ -148,7 +148,7 @@ _SECONDS = {
 
 
 def _where(rng: Random, nodes: int) -> str:
-    """What a task asks for beside its CPU."""
+    """The resource or node that a task asks for beside its CPU."""
     kind = rng.choice(["", "", "", "", "", "slot", "spread", "soft", "hard", "node"])
     return f"{kind} n{rng.randrange(nodes)}" if kind in ("soft", "hard", "node") else kind
 

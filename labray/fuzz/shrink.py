@@ -1,4 +1,4 @@
-"""Cutting a failing case down: greedily, as long as it still fails in the same way."""
+"""A failing case is cut down greedily, as long as it still fails in the same way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_TRIES = 500
 
 
 def shrink(case: Case, fails: Fails) -> Case:
-    """A smaller case that still fails."""
+    """Return the smallest case found that still fails."""
     tries = 0
     while tries < MOST_TRIES:
         for smaller in simpler(case):
@@ -32,7 +32,7 @@ def shrink(case: Case, fails: Fails) -> Case:
 
 
 def simpler(case: Case) -> Iterator[Case]:
-    """What might fail as well, the greatest leaps first."""
+    """Yield simpler cases that might fail as well, the greatest leaps first."""
     yield from _without_steps(case)
     yield from _with_fewer_faults(case)
     yield from _on_a_simpler_cluster(case)

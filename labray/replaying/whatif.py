@@ -167,7 +167,7 @@ def node_counts(text: str) -> list[int]:
         counts = []
     if not counts or counts[0] < 1 or counts[-1] > MOST_NODES or counts != sorted(set(counts)):
         raise ValueError(
-            f"{text!r} says no numbers of nodes: write 4, or 1,2,4, or 1:100 (at most {MOST_NODES:,}, rising)."
+            f"{text!r} is not a list of node counts: write 4, or 1,2,4, or 1:100 (at most {MOST_NODES:,}, rising)."
         )
     return counts
 
@@ -183,7 +183,7 @@ def rate(text: str) -> float:
     value = _number(read[1]) if read is not None else None
     if read is None or not value:
         raise ValueError(
-            f"{text!r} is no bandwidth: write 10Gbit (or 10Gb), 100MB or 1.25e9 (bytes per second); b is bits, B bytes."
+            f"{text!r} is not a bandwidth: write 10Gbit (or 10Gb), 100MB or 1.25e9 (bytes/s); b is bits, B bytes."
         )
     prefix, unit = read[2] or read[4] or "", read[3] or read[5] or "byte"
     return (
@@ -196,7 +196,7 @@ def duration(text: str) -> float:
     read = re.fullmatch(r"([-+.\de]+)\s*(s|ms|us)?", text.strip(), re.ASCII)
     value = _number(read[1]) if read is not None else None
     if read is None or value is None:
-        raise ValueError(f"{text!r} is no time: write 50us, 1ms or 0.001 (seconds).")
+        raise ValueError(f"{text!r} is not a time: write 50us, 1ms or 0.001 (seconds).")
     return value * _TIMES[read[2] or "s"]
 
 

@@ -210,7 +210,7 @@ def test_a_policy_of_ones_own_that_breaks_the_rules_is_found_and_the_command_has
         ("broken:Policy", "broken cannot be imported: ZeroDivisionError"),
         ("mine:Nobody", "the module mine has no 'Nobody' in it"),
         ("mine:number", "mine:number is not a Scheduler"),
-        ("mine:", "names no policy: write module:Policy"),
+        ("mine:", "does not name a policy: write module:Policy"),
         ("heaft", "did you mean 'heft'"),
     ],
 )
@@ -252,7 +252,7 @@ def test_a_table_of_80_columns_holds_all_its_figures(here):
 @pytest.mark.parametrize("nodes", ["5:3", "0:5", "1:20000", "20000", "3,", "", "0"])
 def test_what_is_no_number_of_nodes_is_refused_before_anything_is_done(here, monkeypatch, nodes):
     monkeypatch.setattr("labray.replaying.whatif.predict", lambda *args: 1 / 0)
-    assert "says no numbers of nodes" in refused("whatif", "g.stg", "--nodes", nodes)
+    assert "is not a list of node counts" in refused("whatif", "g.stg", "--nodes", nodes)
 
 
 def test_one_sample_is_no_finding(here):

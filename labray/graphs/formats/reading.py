@@ -95,7 +95,7 @@ class Cursor:
 
 
 def _no_constant(name: str) -> Any:
-    raise FormatError(f"{name} is no JSON number.")
+    raise FormatError(f"{name} is not a number in JSON.")
 
 
 def add(graph: TaskGraph, at: Cursor, id: str, **what: Any) -> None:
