@@ -72,7 +72,7 @@ class Cluster:
         allow_graceful is taken and means nothing: a node has nothing to say before it goes.
         """
         if node not in self._nodes:
-            raise ValueError(f"{node!r} is no living node of this cluster.")
+            raise ValueError(f"{node!r} is not a living node of this cluster.")
         self._elastic().remove_node(node.name)
         self._nodes.remove(node)
 

@@ -375,7 +375,7 @@ class House:
 
     def horrors(self) -> list[str]:
         """Lines that a formatter broke around a single word, as `while (\\n True\\n):`."""
-        pattern = re.compile(r"^[^#\n]*[\s=(]\(\n\s*[\w.]+ *(?:#[^\n]*)?\n\s*\)", re.MULTILINE)
+        pattern = re.compile(r"^[^#\n]*[\s=(]\(\n\s*[\w.+-]+ *(?:#[^\n]*)?\n\s*\)", re.MULTILINE)
         return [
             f"{name} (line {module.text.count(chr(10), 0, match.start()) + 1})"
             for name, module in self.modules.items()

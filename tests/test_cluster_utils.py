@@ -193,7 +193,7 @@ def test_the_first_node_and_strangers_cannot_be_removed(either: Cluster) -> None
     with pytest.raises(ValueError, match="head"):
         either.remove_node(head)
     either.remove_node(node)
-    with pytest.raises(ValueError, match="no living node"):
+    with pytest.raises(ValueError, match="not a living node"):
         either.remove_node(node)
 
 
