@@ -24,7 +24,7 @@ _SMALL = frozenset({int, float, bool, complex, type(None), str, bytes})
 
 
 def words_of(error: BaseException) -> str:
-    """str() of an exception, or what became of that."""
+    """The str() of an exception; if that raises, a sentence that says so."""
     try:
         return shortened(str.__str__(str(error)), MOST_WORDS)
     except KeyboardInterrupt:
@@ -34,12 +34,12 @@ def words_of(error: BaseException) -> str:
 
 
 def name_of(thing: object) -> str:
-    """The name of its class, whatever its metaclass makes of that."""
+    """The name of a thing's class, whatever its metaclass makes of that."""
     return shortened(vars(type)["__qualname__"].__get__(type(thing)), MOST_WORDS)
 
 
 def shortened(text: str, most: int) -> str:
-    """Its beginning and its end, if it is longer; and such as UTF-8 can carry."""
+    """A text's beginning and end, if it is longer than this; what UTF-8 cannot carry is replaced."""
     if len(text) > most:
         left_out = f"\n... {len(text) - most} characters are left out ...\n"
         text = text[: most // 2] + left_out + text[-(most // 2) :]
@@ -47,7 +47,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def is_exception(thing: Any) -> bool:
-    """isinstance, without asking the thing."""
+    """Whether a thing is an exception, without asking the thing itself."""
     return issubclass(type(thing), BaseException)
 
 
@@ -55,18 +55,18 @@ def is_exception(thing: Any) -> bool:
 
 
 def namespace(error: BaseException) -> dict[str, Any]:
-    """Its __dict__, past any __getattribute__."""
+    """The __dict__ of an exception, past any __getattribute__."""
     found: dict[str, Any] = _own["__dict__"].__get__(error)
     return found
 
 
 def set_args(error: BaseException, args: Any) -> None:
-    """Past any property and __setattr__."""
+    """Set an exception's args, past any property and __setattr__."""
     _own["args"].__set__(error, args)
 
 
 def args_of(error: BaseException) -> tuple[Any, ...]:
-    """What it is made of: its args, of a group its message and members."""
+    """The arguments that an exception is made of: its args; of a group, its message and members."""
     if issubclass(type(error), BaseExceptionGroup):
         group: Any = vars(BaseExceptionGroup)
         return group["message"].__get__(error), list(group["exceptions"].__get__(error))
@@ -85,7 +85,7 @@ def _slots(kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def fields_of(error: BaseException) -> dict[str, Any]:
-    """Those that are set."""
+    """The fields of an exception that are set, by name."""
     found: dict[str, Any] = {}
     for name, slot in _slots(type(error)):
         try:
@@ -125,13 +125,13 @@ def link(
 
 
 def traceback_of(error: BaseException) -> TracebackType | None:
-    """Where it was raised."""
+    """The traceback of an exception: where it was raised."""
     found: TracebackType | None = _own["__traceback__"].__get__(error)
     return found
 
 
 def links(error: BaseException) -> tuple[BaseException | None, BaseException | None, bool]:
-    """Its cause, its context, and whether the latter is suppressed."""
+    """The cause and the context of an exception, and whether the latter is suppressed."""
     cause, context = _own["__cause__"].__get__(error), _own["__context__"].__get__(error)
     return cause, context, bool(_own["__suppress_context__"].__get__(error))
 
@@ -152,7 +152,7 @@ def hook_of(kind: type[BaseException]) -> Any:
 
 
 def state_of(error: BaseException) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Its fields and attributes, as far as they may travel."""
+    """The fields and attributes of an exception, as far as they may travel."""
     fields = fields_of(error)
     if issubclass(type(error), AttributeError) and type(fields.get("obj")) not in _SMALL:
         fields.pop("obj", None)  # it may be anything: all that an actor has, or what cannot be pickled
@@ -160,7 +160,7 @@ def state_of(error: BaseException) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def reduced(error: BaseException) -> Any:
-    """For a pickler: what a class consists of that has no say in it; without causes, as pickle does."""
+    """How a pickler takes an exception whose class has no say in it; without causes, as pickle does."""
     kind = type(error)
     if hook_of(kind) is not None:
         return NotImplemented

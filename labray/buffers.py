@@ -26,7 +26,7 @@ def in_place(payload: Payload) -> Payload:
 
 
 def to_read(payload: Payload) -> Sequence[Any]:
-    """Its buffers, for unpickling. Those of small arrays, which came inside a message, move to aligned addresses."""
+    """The buffers of a payload, to unpickle from. Those of small arrays came in a message and are copied, aligned."""
     buffers = payload.buffers
     return aligned(buffers) if buffers and type(buffers[0]) is bytes and _has_arrays(payload) else buffers
 

@@ -76,7 +76,7 @@ def names_main(data: bytes) -> bool:
 
 
 def reduce_code(code: CodeType, reduce: Callable[[CodeType], tuple[Any, ...]]) -> tuple[Any, ...]:
-    """What `reduce` makes of it, and where it stands."""
+    """The code object as `reduce` takes it apart, with the place where its source stands."""
     _codes[code.co_filename, code.co_firstlineno, code.co_qualname] = code
     make, args = reduce(code)[:2]
     return _located, (make, args, code.co_filename, _source(code.co_filename))
@@ -156,7 +156,7 @@ def _fill(thing: Any, state: Any) -> Any:
 
 
 def reduce_class(kind: type, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A class that goes by value, of what cloudpickle makes of it."""
+    """How a class that goes by value is pickled; `reduced` is what cloudpickle makes of it."""
     make, args, state = reduced[:3]
     made = (identities.token_of(kind), make, args, kind.__qualname__)
     return _class, made, state, None, None, _fill_class  # its attributes are set last: they may need it
@@ -197,7 +197,7 @@ _MADE_BY_PYTHON = frozenset({"__slots__", "__dict__", "__weakref__", "__annotate
 
 
 def reduce_struct(kind: Any) -> tuple[Any, ...]:
-    """A Struct class by its fields, options and methods."""
+    """How a Struct class is pickled: by its fields, options and methods."""
     own = _annotations(kind)
     fields = {field.name: field for field in msgspec.structs.fields(kind) if field.name in own}
     namespace = {

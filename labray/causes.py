@@ -113,7 +113,7 @@ class Apart:
         return Part(words, why, itself, made, state, at[0], at[1], suppress)
 
     def _pickles(self, error: BaseException, like: BaseException) -> tuple[bytes, bytes, bytes]:
-        """By itself and by its parts, as far as either works; raises if neither does."""
+        """Pickle an exception by itself and by its parts, as far as either works; raise if neither does."""
         kind, refs = type(error), dict(self.refs)
         hook = hook_of(kind)
         ours = getattr(hook, "__module__", "").startswith("labray.")
@@ -149,7 +149,7 @@ class Apart:
         return file.getvalue()
 
     def _forget(self, found: int) -> None:
-        """Exceptions that only a pickle that failed has found."""
+        """Forget the exceptions that only a failed pickle has found."""
         for late in self._found[found:]:
             del self._numbers[id(late)]
         del self._found[found:]

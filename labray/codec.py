@@ -36,11 +36,11 @@ _PLAIN = frozenset({int, float, str, bytes, bool, type(None), complex})
 
 
 class _NeedsCloudpickle(Exception):  # a signal
-    """Found a function or class that cannot be named by its module."""
+    """The pickler has found a function or class that cannot be named by its module."""
 
 
 class _FastPickler(pickle.Pickler):
-    """The C pickler, as long as everything can be found by its module's name."""
+    """The C pickler. It serves as long as everything can be found by its module's name."""
 
     refs: dict[str, ObjectRef[Any]]
 
@@ -59,7 +59,7 @@ class _FastPickler(pickle.Pickler):
 
 
 class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    """For what must go by value. refs: is given the handles inside."""
+    """Pickles what must go by value. The handles inside are added to `refs`."""
 
     refs: dict[str, ObjectRef[Any]]
 
@@ -110,7 +110,7 @@ class Encoded(Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes, buffers included."""
+        """The size in bytes, with the buffers."""
         return size_of(self.payload)
 
 
@@ -164,7 +164,7 @@ def _encode(value: Any, by_value: bool) -> Encoded:
 
 
 def dumps(thing: Any) -> bytes:
-    """In one piece, by value where its module cannot be imported: for a process that has no handles."""
+    """Pickle into one piece, by value where a module cannot be imported. The reader need not have handles."""
     file = BytesIO()
     cloud = CloudPickler(file, 5)
     cloud.refs = {}
@@ -178,7 +178,7 @@ def pickled(value: Any) -> Encoded:
 
 
 def size_of(payload: Payload) -> int:
-    """Bytes, buffers included."""
+    """The size in bytes, with the buffers."""
     size = len(payload.data)
     for buffer in payload.buffers:
         size += len(buffer)  # bytes, or a flat view of bytes
@@ -203,7 +203,7 @@ def receiving(adopt: Adopt) -> None:
 
 
 def decode(payload: Payload, adopt: Adopt) -> Any:
-    """The value. Its handles are made by `adopt`; its arrays are read-only and aligned, the large ones in place."""
+    """Unpickle a value. `adopt` makes its handles; its arrays are read-only and aligned, the large ones in place."""
     if payload.refs or payload.buffers:
         receiving(adopt)
         return pickle.loads(payload.data, buffers=to_read(payload))

@@ -62,7 +62,7 @@ class Measured(Struct, frozen=True):
 
 
 class Traced(Struct, frozen=True):
-    """Durations from an earlier trace: by task id where known, else drawn from that function's durations.
+    """Takes durations from an earlier trace: by task id where known, else drawn from that function's durations.
 
     The draw is a function of seed, name and task id and not of the order of drawing, so that policies are
     compared on equal luck. Unknown functions cost what is declared.
@@ -74,7 +74,7 @@ class Traced(Struct, frozen=True):
 
     @classmethod
     def recorded(cls, events: Iterable[Event], seed: int = 0) -> Traced:
-        """From the trace of a run, real or simulated: CPU seconds of what ran, by task and by function.
+        """The costs in the trace of a run, real or simulated: CPU seconds of what ran, by task and by function.
 
         CPU and not elapsed seconds, because what a body waits for is simulated anew.
         """
@@ -104,7 +104,7 @@ class Traced(Struct, frozen=True):
 
 
 class Sampled(Struct, frozen=True):
-    """The declared cost times a log-normal factor of mean 1 and this sigma: stragglers on equal luck."""
+    """Multiplies the declared cost by a log-normal factor of mean 1 and this sigma. Policies meet equal stragglers."""
 
     sigma: float = 0.5
     seed: int = 0

@@ -23,7 +23,7 @@ from labray.serialization.remote_errors import restore
 
 
 class Deliveries:
-    """Of one process; its threads share them."""
+    """Reads what one process is given; its threads share it."""
 
     def __init__(self, channel: Channel, handles: HandleTable) -> None:
         self.channel = channel
@@ -36,7 +36,7 @@ class Deliveries:
         return replace(self.channel.load(id, value, pin), refs=value.refs)
 
     def decode(self, id: ObjectID, payload: Payload) -> Any:
-        """The value; what its class raises is told as LabraySystemError: it could be a StopIteration, say."""
+        """The value. What its class raises becomes a LabraySystemError: it could be a StopIteration, say."""
         try:
             return codec.decode(payload, self.handles.adopt)
         except Exception as error:
@@ -57,7 +57,7 @@ class Deliveries:
     def values(
         self, wanted: Sequence[Ref], values: Sequence[m.Value], pins: Sequence[object | None]
     ) -> list[Any]:
-        """All of them, of a delivery that gives the refs inside; raises when all were read, if one cannot be."""
+        """All values of a delivery that gives the refs inside. If one cannot be read, this raises when all were."""
         found: list[Any] = []
         failure: LabrayError | None = None
         for ref, value, pin in zip_longest(wanted, values, pins):
@@ -72,5 +72,5 @@ class Deliveries:
         return found
 
     def error(self, error: m.ErrorInfo) -> LabrayError:
-        """The exception of a delivery."""
+        """The exception that a delivery holds."""
         return restore(error, self.handles.adopt)

@@ -126,7 +126,7 @@ class RayTaskError(LabrayError):
 
     @property
     def function_name(self) -> str:
-        """Of what raised."""
+        """The name of the function that raised."""
         return str(namespace(self)["_labray"][0])
 
     @property

@@ -125,10 +125,10 @@ class Faults(Fault, frozen=True):
         try:
             return msgspec.toml.decode(text, type=Faults)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise ValueError(f"this is no fault plan: {error}") from error
+            raise ValueError(f"this is not a fault plan: {error}") from error
 
     def check_nodes(self, names: Sequence[str]) -> None:
-        """ValueError if the plan names a node that is not among these."""
+        """Raise ValueError if the plan names a node that is not among these."""
         for name in self.named():
             if name not in names:
                 raise ValueError(
@@ -138,7 +138,7 @@ class Faults(Fault, frozen=True):
                 )
 
     def named(self) -> list[str]:
-        """The nodes that the plan names."""
+        """The names of the nodes that the plan is about."""
         named = [death.node for death in self.deaths] + [slow.node for slow in self.slow]
         named += [crash.where.partition("/")[0] for crash in self.crashes]
         for a, b in [(cut.a, cut.b) for cut in self.cuts] + [(delay.a, delay.b) for delay in self.delays]:
@@ -146,7 +146,7 @@ class Faults(Fault, frozen=True):
         return named + list(self.mtbf.nodes if self.mtbf is not None else ())
 
     def all_deaths(self, names: Sequence[str]) -> list[Death]:
-        """Those that are listed and those that are drawn, in order of time, for a cluster of these nodes."""
+        """The deaths that are listed and those that are drawn for a cluster of these nodes, in order of time."""
         deaths = list(self.deaths)
         if self.mtbf is not None:
             for name in self.mtbf.nodes or names[1:]:
@@ -154,7 +154,7 @@ class Faults(Fault, frozen=True):
         return sorted(deaths, key=lambda death: (death.at, death.node))
 
     def delayed(self, a: str, b: str, now: float, number: int) -> float:
-        """By how much the number-th batch of messages from a to b is held up, in seconds."""
+        """How many seconds the number-th batch of messages from a to b is held up."""
         held = 0.0
         for delay in self.delays:
             if {a, b} == {delay.a, delay.b} and delay.starts <= now < delay.ends:
@@ -163,14 +163,14 @@ class Faults(Fault, frozen=True):
         return held
 
     def open_at(self, a: str, b: str, now: float) -> float:
-        """When something sent now from a to b can leave: now, or when the link is no longer cut."""
+        """The time at which a message sent now from a to b can leave: now, or when the link is no longer cut."""
         for cut in sorted(self.cuts, key=lambda cut: cut.starts):
             if cut.factor == 0.0 and {a, b} == {cut.a, cut.b} and cut.starts <= now < cut.ends:
                 now = cut.ends
         return now
 
     def factor(self, a: str, b: str, now: float) -> float:
-        """What is left of the bandwidth between a and b."""
+        """The share of the bandwidth between a and b that is left."""
         left = 1.0
         for cut in self.cuts:
             if {a, b} == {cut.a, cut.b} and cut.starts <= now < cut.ends:
@@ -178,7 +178,7 @@ class Faults(Fault, frozen=True):
         return left
 
     def speed(self, node: str, now: float) -> float:
-        """What is left of a node's speed."""
+        """The share of a node's speed that is left."""
         left = 1.0
         for slow in self.slow:
             if slow.node == node and slow.starts <= now < slow.ends:
@@ -186,7 +186,7 @@ class Faults(Fault, frozen=True):
         return left
 
     def last(self) -> float:
-        """When the last of the listed faults is over: from then on nothing new goes wrong."""
+        """The time at which the last of the listed faults is over: from then on nothing new goes wrong."""
         times = [death.at + (death.back or 0.0) for death in self.deaths]
         ends = [cut.ends for cut in self.cuts] + [delay.ends for delay in self.delays]
         times += [at for at in (*ends, *(slow.ends for slow in self.slow)) if at < FOREVER]
@@ -196,7 +196,7 @@ class Faults(Fault, frozen=True):
 
 
 class Straggling(Struct, frozen=True):
-    """Costs under which some tasks take much longer. The same tasks under every policy."""
+    """Costs under which some tasks take much longer: the same tasks under every policy."""
 
     costs: Costs
     stragglers: Stragglers

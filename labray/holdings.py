@@ -1,4 +1,4 @@
-"""What a place holds, as it tells when it is asked: the words of the probe that tests and the soak look through.
+"""What a node holds, as it tells when it is asked: the values of the reference audit that tests and the soak read.
 
 They name everything that could be left behind: objects and why each is kept, tasks, actors, pipes, resources in use,
 and the size of every table. Nothing in a running program asks.
@@ -39,12 +39,12 @@ class HeldObject(Word, frozen=True, array_like=True, gc=False):
 
     @property
     def unexplained(self) -> int:
-        """Holds that nobody has."""
+        """How many holds of this object nobody accounts for."""
         return self.holds - self.handles - self.arguments - self.nested - self.lineage - self.code
 
     @property
     def needed(self) -> bool:
-        """Whether it is more than code that stays for good."""
+        """Whether the object is anything but code, which stays for good."""
         return not (self.code and self.handles <= 1 and not (self.arguments or self.nested or self.pins))
 
 
@@ -112,12 +112,12 @@ class Held(Word, frozen=True, array_like=True, gc=False):
         return lines
 
     def wrong(self) -> list[str]:
-        """A sentence for each object that is held oftener, or less often, than anybody needs it."""
+        """A sentence for each object whose count of holds differs from what its holders need."""
         return [f"{self.place}: {_told(each)}" for each in self.objects if each.unexplained]
 
 
 def at_odds(places: tuple[Held, ...]) -> list[str]:
-    """Where an owner's loans are not what the borrower has; while letters are under way they may not be."""
+    """Sentences about owners and borrowers whose counts differ; while messages are under way they may."""
     owners = {(place.place, each.id): dict(each.loans) for place in places for each in place.objects}
     told = []
     for place in places:

@@ -39,13 +39,13 @@ _whose: Callable[[], Known] = _always_here
 
 
 def ask(whose: Callable[[], Known]) -> None:
-    """Who is to be asked which process runs."""
+    """Set the function that tells which process runs."""
     global _whose
     _whose = whose
 
 
 def token_of(thing: Any) -> str:
-    """By what others are to know it; what has none yet was defined here."""
+    """The token by which other processes know this thing. A thing without one was defined here, and gets one."""
     token = _tokens.get(id(thing))
     if token is None:
         token = token_hex(8)
@@ -54,7 +54,7 @@ def token_of(thing: Any) -> str:
 
 
 def known(token: str) -> Any:
-    """What this process knows by the token, or None."""
+    """The thing that this process knows by the token, or None."""
     return _whose().things.get(token)
 
 
@@ -64,7 +64,7 @@ def at_home() -> bool:
 
 
 def learn(thing: Any, token: str, copy: bool = True) -> Any:
-    """Know it from now on; what cannot be referred to weakly is a new one each time. copy: of another process's."""
+    """Know a thing from now on, unless it cannot be referred to weakly. copy: it is of another process's thing."""
     if copy:
         _whose().foreign.add(token)
     return _remember(thing, token)

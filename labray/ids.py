@@ -1,4 +1,4 @@
-"""Names of things. Every id is derived from where it comes from, never drawn at random.
+"""The names of tasks, objects, nodes and clients. Every id is derived from where it comes from, never drawn at random.
 
 The same program therefore gets the same ids in every world, which makes traces comparable and runs
 replayable. All ids are plain strings: cheap as dictionary keys, readable in a trace.
@@ -32,7 +32,7 @@ def place(name: str, incarnation: int = 0) -> Place:
 
 
 def lineage_prefix(task: TaskID, attempt: int) -> str:
-    """What the ids of all that one attempt of a task submits begin with.
+    """The prefix of the ids of everything that one attempt of a task submits.
 
     A digest keeps ids short at any depth; the attempt is part of it because a re-run may branch differently.
     """
@@ -46,7 +46,7 @@ def task_id(prefix: str, counter: int) -> TaskID:
 
 
 def order_of(task: TaskID) -> int:
-    """The how-manieth this task is among those that its parent's attempt submitted."""
+    """The position of this task, from 0, among all that its parent's attempt submitted."""
     return int(task.rpartition("-")[2])
 
 
@@ -59,7 +59,7 @@ def put_id(prefix: str, counter: int) -> ObjectID:
 
 
 def is_put(object: ObjectID) -> bool:
-    """Whether this was put (or exported), and so is the same for ever: what a task made may be made again."""
+    """Whether this object was put or exported, and so never changes; what a task made may be made again."""
     return "." not in object
 
 
@@ -68,7 +68,7 @@ def function_id(prefix: str, counter: int) -> ObjectID:
 
 
 def is_code(id: ObjectID) -> bool:
-    """Whether this is an exported function or class."""
+    """Whether this object is an exported function or class."""
     return id.rpartition("-")[2].startswith("f")
 
 

@@ -212,7 +212,7 @@ def check(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if option is None or kind not in option.kinds:
             known = [known for known, option in TABLE.items() if kind in option.kinds]
             raise ValueError(
-                f"{name!r} is no option of {'an' if kind == 'actor' else 'a'} {kind}. {nearest(name, known)}"
+                f"{name!r} is not an option of {'an' if kind == 'actor' else 'a'} {kind}. {nearest(name, known)}"
             )
         checked[name] = option.check(name, value)
     return checked

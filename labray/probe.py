@@ -19,17 +19,17 @@ PAUSE_S = 0.01
 
 
 class Holdings(Struct, frozen=True):
-    """The places, the lost ones left out; the head is one."""
+    """What all living nodes hold; the head is one of them."""
 
     places: tuple[Held, ...]
 
     def of(self, ref: ObjectRef[object] | str) -> dict[str, HeldObject]:
-        """An object at each place that has it on record."""
+        """What each node that has an object on record holds of it."""
         id = ref.id if isinstance(ref, ObjectRef) else ref
         return {held.place: each for held in self.places for each in held.objects if each.id == id}
 
     def at(self, place: str) -> Held:
-        """KeyError if there is none of that name."""
+        """What the node of this name holds; KeyError if there is none."""
         return {str(held.place): held for held in self.places}[place]
 
     def left(self) -> list[str]:
@@ -37,15 +37,15 @@ class Holdings(Struct, frozen=True):
         return [line for held in self.places for line in (*held.left(), *held.wrong())] or self.at_odds()
 
     def wrong(self) -> list[str]:
-        """A sentence for each object that is held oftener, or less often, than anybody needs it."""
+        """A sentence for each object whose count of holds differs from what its holders need."""
         return [line for held in self.places for line in held.wrong()]
 
     def at_odds(self) -> list[str]:
-        """Where a lender and a borrower disagree; while letters are under way they may."""
+        """Sentences about owners and borrowers whose counts differ; while messages are under way they may."""
         return at_odds(self.places)
 
     def waiting(self) -> list[str]:
-        """What waits, at all places, in words."""
+        """Sentences about everything that waits, at all nodes."""
         return [line for held in self.places for line in held.waiting]
 
 

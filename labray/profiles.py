@@ -73,15 +73,9 @@ class Profile(Struct, frozen=True):
     inside_share: float = 1.0  # of a message's time, where node and head share a process: nothing to decode
     destination_s: float = 13e-6  # one encode and send call
     batch_limit: int = 512  # messages taken at once
-    wake_s: float = (
-        28e-6  # elapsed, not CPU: from a local send to an idle receiver running, if a core is free
-    )
-    busy_wake_s: float = (
-        28e-6  # the same where every core of a shared host has work (a sleeping core wakes slower)
-    )
-    deep_wake_s: float = (
-        28e-6  # the same as wake_s where the receiver slept long: its core has to be woken too
-    )
+    wake_s: float = 28e-6  # elapsed, not CPU: from a local send until an idle receiver runs on a free core
+    busy_wake_s: float = 28e-6  # the same where every core has work (one that sleeps is slower)
+    deep_wake_s: float = 28e-6  # the same as wake_s where the receiver slept long, and its core wakes too
     deep_after_s: float = 200e-6  # that long; hypervisors poll about so long before they halt a core
     cold_s: float = 0.0  # more for each tenfold of cold_after_s that the receiver has slept, up to a second
     cold_after_s: float = 1e-3  # until about then the caches remember it
@@ -98,9 +92,7 @@ class Profile(Struct, frozen=True):
     task_s: float = 22e-6  # a worker's part of one task around its body
     export_s: float = 150e-6  # a client's, to pickle a function or class, once
     import_s: float = 90e-6  # a worker's, to unpickle one, once
-    first_s: float = (
-        2.5e-3  # a worker's with its first task: it copies the pages that it shares since its fork
-    )
+    first_s: float = 2.5e-3  # a worker's with its first task: it copies pages that it shares since its fork
     slice_s: float = 4e-3  # how long a process keeps a core of a shared host that another waits for
     poll_s: float = 10e-6  # the least that asking without waiting costs; grows, so that polling loops end
     clock_s: float = 50e-9  # reading a clock
@@ -112,31 +104,29 @@ class Profile(Struct, frozen=True):
     flush_s: float = 1e-3  # posts leave at least this often
     flush_posts: int = 64  # or when so many wait
     interpreter_s: float = 5e-3  # and later by this while a body computes: CPython's switch interval
-    handover_s: float = (
-        0.0  # what a computing body loses each time the thread that flushes gets the interpreter
-    )
+    handover_s: float = 0.0  # a computing body's, each time the thread that flushes gets the interpreter
     linger: int = 20  # so many turns of flush_s without work, and that thread sleeps
     measured: str = "the defaults: a virtual machine with 2 cores of x86_64"  # where and when
 
     def waking_s(self, asleep_s: float) -> float:
-        """Elapsed, until one who slept so long runs, on a core of its own."""
+        """Seconds until a process that slept so long runs, on a core of its own."""
         if asleep_s <= self.deep_after_s:
             return self.wake_s + (self.cold_start_s(asleep_s) if self.cold_s else 0.0)
         return self.deep_wake_s + self.cold_start_s(asleep_s)
 
     def cold_start_s(self, asleep_s: float) -> float:
-        """Of a process that slept so long: the caches have forgotten it."""
+        """Seconds that a process loses which slept so long: the caches have forgotten it."""
         if not self.cold_s:
             return 0.0
         return self.cold_s * log10(1.0 + min(asleep_s, COLDEST_S) / max(self.cold_after_s, 1e-6))
 
     def core_wakes_s(self, rested_s: float) -> float:
-        """Of a core that has rested so long: from half of `deep_after_s` on, ever likelier nobody polls it any more."""
+        """Seconds until a core wakes that rested so long. Some time after half of `deep_after_s` it has halted."""
         halted = min(1.0, max(0.0, 2.0 * rested_s / self.deep_after_s - 1.0)) if self.deep_after_s else 1.0
         return self.wake_s + (self.deep_wake_s - self.wake_s) * halted
 
     def woken_s(self, cpu_s: float, asleep_s: float) -> float:
-        """Of the CPU time that a process spends for each sleep: what is before its next word, after so long a sleep.
+        """The part of the CPU time for each sleep that a process spends before its next message, after so long a sleep.
 
         The rest came after its last word, when others were at work already.
         """
@@ -167,7 +157,7 @@ class Profile(Struct, frozen=True):
         return profile
 
     def to_toml(self) -> str:
-        """Readable, and exactly this profile again."""
+        """The text of a file that is readable, and from which exactly this profile comes back."""
         plain = {name: value for name, value in asdict(self).items() if name != "messages_s"}
         lines = ["# Service times for the simulator: labray.init('sim', profile='this file')"]
         lines += [f"version = {VERSION}"]
@@ -205,7 +195,7 @@ PROFILES: Mapping[str, Profile] = {"default": Profile.from_toml(shipped.TOML), "
 
 
 def profile_named(profile: str | Profile) -> Profile:
-    """A profile, or the one of that name."""
+    """The profile itself, or the one of that name."""
     if isinstance(profile, Profile):
         return profile
     if profile not in PROFILES:

@@ -30,7 +30,7 @@ MOST_DROPS = 1000
 
 
 class Watch(weakref.ref["ObjectRef[Any]"]):
-    """On the one handle that a process has of an object."""
+    """A weak reference to the one handle that a process has of an object."""
 
     __slots__ = ("id",)
     id: ObjectID
@@ -107,7 +107,7 @@ class HandleTable:
         self._given: dict[Watch, int] = {}
 
     def own(self, ref: Ref) -> ObjectRef[Any]:
-        """The handle of something about to be submitted or put. It is given by that: see `given`."""
+        """The handle of an object about to be made. Submitting or putting it counts it as given: see `given`."""
         handle: ObjectRef[Any] = ObjectRef(ref, self)
         self._watches[ref.id] = handle.watch
         return handle
@@ -131,11 +131,11 @@ class HandleTable:
                     continue
 
     def given(self, handles: Iterable[ObjectRef[Any]]) -> Step:
-        """The step that counts these as given once more, to be taken with that which gives them."""
+        """The step that counts these as given once more. It is taken together with what gives them."""
         return count(self._given, [handle.watch for handle in handles])
 
     def is_given(self, handle: ObjectRef[Any]) -> bool:
-        """Whether it has been, and so will be dropped."""
+        """Whether the object has been given here, and so will be dropped."""
         return handle.watch in self._given
 
     def give(self, refs: Iterable[Ref]) -> list[ObjectRef[Any]]:
@@ -146,7 +146,7 @@ class HandleTable:
         return handles
 
     def living(self, refs: Iterable[Ref]) -> list[ObjectRef[Any]]:
-        """The handles of those that have one: at the end of a task, of its arguments."""
+        """The living handles of these objects; at the end of a task, of its arguments."""
         watches = [self._watches.get(ref.id) for ref in refs]
         handles = [watch() for watch in watches if watch is not None]
         return list(dict.fromkeys([handle for handle in handles if handle is not None]))
@@ -190,4 +190,4 @@ class HandleTable:
 
 
 def outlive(*things: object) -> None:
-    """Hold these until here: compiled code lets go of a variable that it does not mention any more."""
+    """Keeps its arguments alive until it is called: compiled code drops a variable at its last mention."""

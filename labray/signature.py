@@ -24,7 +24,7 @@ class Signature(Struct, frozen=True):
 
     @classmethod
     def of(cls, function: Callable[..., Any], name: str, skip: int = 0) -> Signature:
-        """Of a function, without its first `skip` parameters (self)."""
+        """The signature of a function, without its first `skip` parameters (self)."""
         try:
             every = list(inspect.signature(function).parameters.values())
         except (ValueError, TypeError):  # some builtins do not tell
@@ -40,7 +40,7 @@ class Signature(Struct, frozen=True):
         return cls(name, parameters, least, 1 << 30 if unbounded else len(positional), own)
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """TypeError, in Python's words, if the function cannot be called with these."""
+        """Raise TypeError, in Python's words, if the function cannot be called with these."""
         if (not kwargs and self.least <= len(args) <= self.most) or self.parameters is None:
             return
         if self.own in kwargs:
@@ -51,7 +51,7 @@ class Signature(Struct, frozen=True):
             raise TypeError(f"{self.name}() {error}") from None
 
     def name_of(self, at: int) -> str | int:
-        """What the parameter at this position is called."""
+        """The name of the parameter at this position."""
         if self.parameters is None or at >= len(self.parameters):
             return at
         name, kind, _ = self.parameters[at]

@@ -34,7 +34,7 @@ Where it can be chosen when to raise one (a task is interrupted), it is not whil
 
 
 def at_once(*steps: Step) -> None:
-    """Do these, one after the other, with nothing in between. If one raises, those after it are not done."""
+    """Do these steps one after the other, with nothing in between. If one raises, those after it are not done."""
     list(map(call, steps))
 
 
@@ -64,5 +64,5 @@ class Owed:
     __slots__ = ("__del__",)
 
     def arm(self, *steps: Step) -> Step:
-        """A step from which on this is owed."""
+        """The step from which on this is owed."""
         return partial(setattr, self, "__del__", each(call, steps))

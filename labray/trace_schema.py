@@ -105,7 +105,7 @@ class _Results:
         if not maker:
             return  # it was put
         if not (index.isascii() and index.isdecimal() and len(index) < 9):
-            raise ValueError(f"{object[:60]!r} is no result of a task")
+            raise ValueError(f"{object[:60]!r} is not the result of a task")
         had = self._of.get(maker, 1)
         self._of[maker] = max(had, int(index) + 1)
         self._left -= self._of[maker] - had

@@ -1,4 +1,4 @@
-"""What cannot be pickled, named: not `cannot pickle lock` alone, but where in the value the lock is."""
+"""Finds what cannot be pickled: an error says not `cannot pickle lock` alone, but where in the value the lock is."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class UnpicklableError(TypeError):
         return UnpicklableError, (self.path, self.reason, self.what, self.argument)
 
     def named(self, what: str) -> UnpicklableError:
-        """The same, about something that has a name."""
+        """The same error, about something that has a name."""
         return UnpicklableError(self.path, self.reason, what)
 
 
 def about_argument(at: int | str, path: str, reason: str) -> UnpicklableError:
-    """About an argument, by position or keyword."""
+    """The error about an argument, which is named by position or keyword."""
     return UnpicklableError(path, reason, f"argument {at!r}", at if isinstance(at, int) else None)
 
 
 def culprit(value: Any, error: Exception, pickle: Callable[[Any], object]) -> tuple[str, str]:
-    """Where in a value the innermost part lies that `pickle` cannot do, and why."""
+    """The path to the innermost part of a value that `pickle` cannot do, and why it cannot."""
     path = ""
     for _ in range(20):  # deep enough to be of use, and it ends for cyclic values
         found = _culprit_in(value, pickle)

@@ -117,7 +117,7 @@ class TaskGraph:
         return [object for _, object, kind in self.nx.out_edges(task, data="kind") if kind == "data"]
 
     def validate(self) -> None:
-        """GraphError, naming the cycle, if this is no DAG."""
+        """GraphError, naming the cycle, if this is not a DAG."""
         if not _added_in_order(self.nx) and not nx.is_directed_acyclic_graph(self.nx):
             cycle = [edge[0] for edge in nx.find_cycle(self.nx)]
             raise GraphError(f"the graph has a cycle: {' -> '.join([*cycle, cycle[0]])}.")

@@ -82,7 +82,7 @@ FLOORS = {
 """The floor of a module is that of the longest prefix of its name that stands here."""
 
 ROOF = "experiments"
-"""It stands on everything, and nothing in labray may name it."""
+"""It stands on everything, and nothing in labray may name it; nor `papers` and `tests`, which stand beside it."""
 NODE = "labray.node."
 WINGS = (
     ("context",),
@@ -292,8 +292,9 @@ class House:
         ]
 
     def named(self, name: str) -> set[str]:
-        """The modules that a file names in a string, as for `import_module`; the roof has one name for all of it."""
-        found = set()
+        """The modules that a file names in a string, as for `import_module`, and the roof if it names any of it."""
+        imported = {other.partition(".")[0] for other, _, _ in self.modules[name].imported}
+        found = {ROOF} if imported & {ROOF, "papers", "tests"} else set()
         for node in ast.walk(self.modules[name].tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
                 found.add(ROOF if node.value.startswith(f"{ROOF}.") else node.value)
@@ -376,11 +377,21 @@ class House:
 
     def horrors(self) -> list[str]:
         """Lines that a formatter broke around a single word, as `while (\\n True\\n):`."""
-        pattern = re.compile(r"^[^#\n]*[\s=(]\(\n\s*[\w.]+ *(?:#[^\n]*)?\n\s*\)", re.MULTILINE)
+        pattern = re.compile(r"^[^#\n]*[\s=(]\(\n\s*[\w.+-]+ *(?:#[^\n]*)?\n\s*\)", re.MULTILINE)
         return [
             f"{name} (line {module.text.count(chr(10), 0, match.start()) + 1})"
             for name, module in self.modules.items()
             for match in pattern.finditer(module.text)
+        ]
+
+    def world_comparisons(self) -> list[str]:
+        """Where code that is not in `backends` asks which world it is in, and not what the world can do."""
+        return [
+            f"{name}: {ast.unparse(node)}"
+            for name, module in self.modules.items()
+            if not name.startswith("labray.backends")
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Compare | ast.MatchValue) and _names_world(node)
         ]
 
     def rooms_missing(self) -> list[str]:
@@ -416,6 +427,7 @@ class House:
             f"packages over {MOST_FILES} files": self.wide_packages(),
             f"functions over {MOST_FUNCTION_LINES} lines": self.long_functions(),
             "lines broken around one word": self.horrors(),
+            "comparisons with a world's name": self.world_comparisons(),
             "rooms of the glossary that are not there": self.rooms_missing(),
         }
 
@@ -502,6 +514,14 @@ def _named(node: ast.expr | None, visible: set[str]) -> str:
 
 
 # ---------------------------------------------------------------- lists and graphs
+
+
+def _names_world(node: ast.Compare | ast.MatchValue) -> bool:
+    compared = [node.left, *node.comparators] if isinstance(node, ast.Compare) else [node.value]
+    inside = [each for side in compared for each in ast.walk(side)]
+    return any(
+        isinstance(each, ast.Constant) and each.value in ("inline", "cluster", "sim") for each in inside
+    )
 
 
 def _world(name: str) -> str:

@@ -106,8 +106,7 @@ def test_only_backends_name_a_world():
         for name, module in HOUSE.modules.items()
         if not name.startswith("labray.backends")
         for there in HOUSE.imports(module)
-        if there.startswith("labray.backends")
-        and there not in ("labray.backends", "labray.backends.contract")
+        if there.startswith("labray.backends.") and there != "labray.backends.contract"
     ] == []
 
 
@@ -211,8 +210,10 @@ def test_a_wing_that_reaches_a_higher_one_points_up(built):
         node__store__room="from labray.node.tasks import table\n",
         node__tasks__table="from labray.node.store import room\n",
         node__tasks__other="import_module('experiments.micro')\n",
+        cli="from papers import eight_schedulers\n",
     )
     assert house.upward() == [
+        "labray.cli -> experiments",
         "labray.node.store.room -> labray.node.tasks.table",
         "labray.node.tasks.other -> experiments",
     ]
@@ -227,6 +228,20 @@ def test_what_a_class_must_have_is_not_counted_as_a_name_used_often(built):
 def test_files_of_one_name_are_two_rooms_unless_worlds_mirror_each_other(built):
     house = built(backends__sim__store="", backends__cluster__store="", node__names="", ids__names="")
     assert house.modules_twice() == ["names: labray.ids.names, labray.node.names"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'x.backend == "sim"',
+        '"inline" != x',
+        'x in ("cluster", "y")',
+        'match x:\n    case "sim":\n        pass',
+    ],
+)
+def test_a_comparison_with_a_world_is_found_however_it_is_written(built, text):
+    assert len(built(cli=f"{text}\n").world_comparisons()) == 1
+    assert not built(cli='init("sim"); x == "other"\n', backends__one=f"{text}\n").world_comparisons()
 
 
 def test_a_line_broken_around_one_word_is_found(built):

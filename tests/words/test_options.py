@@ -41,8 +41,8 @@ def test_amounts_that_are_none_are_refused(name, value):
     ("kind", "given", "error", "words"),
     [
         ("task", {"num_cpu": 1}, ValueError, "'num_cpus'"),
-        ("task", {"max_restarts": 1}, ValueError, "no option of a task"),
-        ("actor", {"num_returns": 1}, ValueError, "no option of an actor"),
+        ("task", {"max_restarts": 1}, ValueError, "not an option of a task"),
+        ("actor", {"num_returns": 1}, ValueError, "not an option of an actor"),
         ("task", {"num_cpus": "1"}, TypeError, "a number"),
         ("task", {"num_cpus": True}, TypeError, "a number"),
         ("task", {"resources": {"CPU": 1}}, ValueError, "num_cpus=1"),

@@ -288,7 +288,7 @@ def test_misuse_is_refused_at_the_call(session, call, error, words):
         (lambda: ray.remote(num_cpus=1)(3), TypeError, "functions and classes"),
         (lambda: ray.remote(num_cpu=1), ValueError, "'num_cpus'"),
         (lambda: ray.remote(num_cpus=float("nan")), ValueError, "num_cpus"),
-        (lambda: ray.remote(max_restarts=1)(len), ValueError, "no option of a task"),
+        (lambda: ray.remote(max_restarts=1)(len), ValueError, "not an option of a task"),
         (lambda: ray.method(num_return=1), ValueError, "'num_returns'"),
         (lambda: ray.init("clutser"), ValueError, "'cluster'"),
         (lambda: ray.init(3), TypeError, "backend"),

@@ -83,7 +83,7 @@ CASES: list[Case] = [
         "a task's option given to an actor",
         lambda: Counter.options(num_returns=2),
         ValueError,
-        "no option of an actor",
+        "not an option of an actor",
     ),
     ("no callable", lambda: ray.remote(7), TypeError, "functions and classes"),
     ("empty parentheses", lambda: ray.remote(), TypeError, "without parentheses"),

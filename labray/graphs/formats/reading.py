@@ -27,7 +27,7 @@ class Cursor:
 
     @classmethod
     def of(cls, text: str | bytes) -> Cursor:
-        """The whole document. FormatError with line and column if it is no JSON."""
+        """The whole document. FormatError with line and column if it is not JSON."""
         try:
             return cls(json.loads(text, parse_constant=_no_constant))
         except json.JSONDecodeError as error:
@@ -95,7 +95,7 @@ class Cursor:
 
 
 def _no_constant(name: str) -> Any:
-    raise FormatError(f"{name} is not a number in JSON.")
+    raise FormatError(f"{name} is not a JSON number.")
 
 
 def add(graph: TaskGraph, at: Cursor, id: str, **what: Any) -> None:
