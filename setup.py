@@ -22,8 +22,7 @@ ROOT = Path(__file__).parent.resolve()
 SHARED = "labray__mypyc"
 HOT = (
     "labray/client/execution.py", "labray/deliveries.py", "labray/ids.py", "labray/process.py", "labray/questions.py",
-    "labray/node/*.py", "labray/node/*/*.py", "labray/scheduling/*.py",
-    "labray/schedulers/*.py", "labray/backends/sim/**/*.py",
+    "labray/node/**/*.py", "labray/scheduling/*.py", "labray/schedulers/**/*.py", "labray/backends/sim/**/*.py",
     "labray/backends/cluster/crew.py",
     "labray/backends/cluster/daemon.py",
     "labray/backends/cluster/line.py",

@@ -123,7 +123,7 @@ def _policy(scheduler: Any) -> Any:
         name = type(policy).__name__
         warnings.warn(
             f"{name} plans ahead and was told no graph: it deals tasks out in turn. Give it what it plans for: "
-            f"scheduler={name}(work=labray.schedulers.workloads.executed(graph)); `labray whatif` does so by itself.",
+            f"scheduler={name}(work=labray.schedulers.executed(graph)); `labray whatif` does so by itself.",
             RuntimeWarning, stacklevel=3,
         )  # fmt: skip
     return policy

@@ -1,4 +1,4 @@
-"""Policies: where does a task run? The interface is in interface.py, and one family of policies in each file."""
+"""Policies: where does a task run? One family in each file; what a policy is, labray/scheduling says."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from labray.schedulers.round_robin import RoundRobin
 from labray.schedulers.single import Single
 from labray.schedulers.static import Cpop, Dls, Heft, Hlfet, Lookahead, Peft, Static
 from labray.schedulers.work_stealing import WorkStealing
+from labray.schedulers.workloads import executed, recorded
 from labray.scheduling import Scheduler
 
 __all__ = [
@@ -43,7 +44,9 @@ __all__ = [
     "Single",
     "WorkStealing",
     "Workload",
+    "executed",
     "plans_nothing",
+    "recorded",
     "resolve",
 ]
 

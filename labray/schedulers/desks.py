@@ -9,7 +9,7 @@ from labray.messages import Demand
 from labray.scheduling import Forward, NodeInfo, PolicyMessage, Task
 
 
-class Room(PolicyMessage, frozen=True):
+class Room(PolicyMessage, frozen=True, tag="Room"):
     """From a node to the head: what is free here, once the tasks in `settled` no longer count as under way."""
 
     free: tuple[tuple[str, int], ...]

@@ -52,7 +52,7 @@ MOST_QUESTIONS = 10
 """Of one owner and shape without an answer yet, or one for each node if there are more (as Ray's limiter of rates)."""
 
 
-class Ask(PolicyMessage, frozen=True):
+class Ask(PolicyMessage, frozen=True, tag="Ask"):
     """From an owner: lend me a worker."""
 
     shape: Shape
@@ -64,14 +64,14 @@ class Busy(PolicyMessage, frozen=True):
     shape: Shape
 
 
-class Lent(PolicyMessage, frozen=True):
+class Lent(PolicyMessage, frozen=True, tag="Lent"):
     """A worker is yours: the answer, or when your turn has come, or since it has ended what you gave it."""
 
     shape: Shape
     why: Literal["asked", "waited", "done"]
 
 
-class Returned(PolicyMessage, frozen=True):
+class Returned(PolicyMessage, frozen=True, tag="Returned"):
     """From an owner: I have nothing for it."""
 
     shape: Shape

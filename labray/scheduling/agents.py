@@ -79,7 +79,10 @@ class Policy(Struct, frozen=True):
 
 
 class PolicyMessage(Struct, frozen=True, array_like=True, tag=True, gc=False):
-    """What agents of a policy tell each other: one of its `words`."""
+    """What agents of a policy tell each other: one of its `words`.
+
+    It travels under its name. How long that is counts in a simulation, so a class that gets another name keeps its tag.
+    """
 
 
 class PolicyAgent:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labray.errors import SchedulerError
@@ -158,6 +158,7 @@ def test_an_affinity_leaves_its_node_alone_or_prefers_it():
 AMOUNTS = st.dictionaries(st.sampled_from(["CPU", "GPU", "tape"]), st.integers(1, 3), max_size=3)
 
 
+@settings(deadline=None)
 @given(have=st.lists(AMOUNTS, max_size=6), ask=AMOUNTS, lost=st.integers(0, 6))
 def test_who_could_run_a_task_is_the_same_by_index_as_by_a_scan(have, ask, lost):
     demand = tuple(sorted(ask.items()))
