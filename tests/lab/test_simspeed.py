@@ -104,13 +104,12 @@ def test_workers_that_are_started_beforehand_are_there_at_time_zero() -> None:
 
 def test_all_nodes_share_one_table_of_places() -> None:
     with ray.init("sim", nodes=5, num_cpus=1, trace=False):
-        assert len({id(node.cluster) for node in world().every_node()}) == 1
-        assert len({id(node.desk.cluster.places) for node in world().every_node()}) == 1
+        assert len({id(node.desk.cluster) for node in world().every_node()}) == 1
 
 
 def test_places_that_join_are_one_value_for_all_who_hear_of_them() -> None:
     with ray.init("sim", nodes=2, num_cpus=1, trace=False):
-        here, there = [node.cluster for node in world().every_node()][:2]
+        here, there = [node.desk.cluster for node in world().every_node()][:2]
     more = NodeInfo(Place("n2"), here.nodes[0].totals)
     assert here.joined(more) is there.joined(more)
     assert here.joined(more).nodes == (*here.nodes, more)
