@@ -8,8 +8,7 @@ import labray
 from experiments.validation.case import Case, Scale, close
 from labray import port
 from labray.backends.sim.agenda import Agenda
-from labray.backends.sim.network import Network
-from labray.backends.sim.wires import Wires
+from labray.backends.sim.network import Network, Wires
 from labray.costs import FREE
 from labray.options import Options
 
