@@ -54,9 +54,13 @@ def full_node() -> Node:
     return node
 
 
+def sharing_of(node: Node) -> Sharing:
+    return Sharing(node.custody.tasks, node.objects.records)
+
+
 def test_a_queued_empty_task_costs_less_than_2_kB_at_its_node_and_its_driver():
     node, count = full_node(), 20_000
-    sharing = Sharing(node)
+    sharing = sharing_of(node)
     frames = [encode([Submit(spec(first + at)) for at in range(64)]) for first in range(0, count, 64)]
     tracemalloc.start()
     try:
@@ -92,7 +96,7 @@ class Silent:
 
 def test_tasks_that_share_what_they_have_in_common_are_still_themselves(monkeypatch):
     monkeypatch.setattr(cluster_sharing, "MANY", 0)
-    sharing = Sharing(full_node())
+    sharing = sharing_of(full_node())
     first, second, other = decode_calls(encode([Submit(spec(n)) for n in (1, 2, 3)]))
     for each in (first, second):
         sharing.slim(each)
@@ -107,7 +111,7 @@ def test_a_question_shares_the_ids_that_its_node_has(monkeypatch):
     monkeypatch.setattr(cluster_sharing, "MANY", 0)
     node = full_node()
     node.handle(CLIENT, Submit(spec(1)), 0.0)
-    sharing, ref = Sharing(node), Ref(ObjectID("d-1.0"), N0)
+    sharing, ref = sharing_of(node), Ref(ObjectID("d-1.0"), N0)
     [question] = decode_calls(encode([m.Get(1, (ref, Ref(ObjectID("d-2.0"), N0)))]))
     sharing.slim(question)
     assert question == m.Get(1, (ref, Ref(ObjectID("d-2.0"), N0)))

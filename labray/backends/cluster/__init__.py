@@ -1,15 +1,7 @@
 """The real world: a daemon process for each logical node, forked workers, shared memory, Unix sockets.
 
-Of all: session (start and end, from the driver), boot, template (what all are forked from), undertaker (how they are
-ended), directories, descriptors, watches, stopped (who counts as dead), frames and errands (what is said).
-
-Of a client: channel (what it posts and asks), outbox, inbox, waiter, wires, end (its end of a pipe), shelf and own
-(what it writes into the store), store, allocator, memory, reader, viewed (what it reads there), enquiries. A worker has
-also worker, intake (what it may begin), interrupts, worker_output and end_of_worker; the driver speech, which shows
-what workers print.
-
-Of a daemon: household, daemon (the loop around a Node), loop, alarms, rounds, memory_watch; crew and member (its
-workers), wishes; line, pipe (its end of one), post; stock, disk, room (its store), sharing, answers, spool (the trace).
+Its rooms: boot (how the processes of a session begin and end), daemon (the loop around a node), worker, client (what
+drivers and workers share), store (shared memory, and files of what is spilled), wire (what is said, and over what).
 """
 
 from __future__ import annotations

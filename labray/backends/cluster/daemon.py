@@ -96,10 +96,12 @@ class Daemon:
         self._condemned: deque[tuple[str, TaskID]] = deque()  # workers, to be killed for what they run
         self._alarms = Alarms()
         self._stock = Stock(boot, place, self._loop, self._tell, self._ship)
-        self._sharing = Sharing(self._main)
+        self._sharing = Sharing(self._main.custody.tasks, self._main.objects.records)
         self._answers = Answers(nodes, self._post, boot.trace, self._warn)
         hear = partial(self._handle, self._main, "")
-        self._rounds = Rounds(boot, self._main, self._post, self._crew, self._template, self._line, hear)
+        self._rounds = Rounds(
+            boot, self._main.place, self._main.pool, self._post, self._crew, self._template, self._line, hear
+        )
         self._obey = effect_table(self)
         self._hear: dict[bytes, Callable[[str, memoryview, list[bytes]], None]] = {
             LETTERS: self._on_letters,

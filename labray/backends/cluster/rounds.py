@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from labray.backends.cluster.crew import Crew
     from labray.backends.cluster.line import Line
     from labray.backends.cluster.post import Post
-    from labray.node import Node
+    from labray.ids import Place
+    from labray.node.workers import Pool
 
 FIRST_WORD_S = 5.0
 """Beyond the timeout, for a daemon to begin: many may be starting, on few cores."""
@@ -37,14 +38,15 @@ RELIEF_S = 1.0
 
 
 class Rounds:
-    """due: when the next round is. hear(news): what was found, for the node."""
+    """place, pool: of its node. due: when the next round is. hear(news): what was found, for the node."""
 
     def __init__(
-        self, boot: Boot, node: Node, post: Post, crew: Crew, template: Outgoing, line: Line,
+        self, boot: Boot, place: Place, pool: Pool, post: Post, crew: Crew, template: Outgoing, line: Line,
         hear: Callable[[MemoryShort], None],
     ) -> None:  # fmt: skip
         self._first = boot.nodes[0].place
-        self._node = node
+        self._place = place
+        self._pool = pool
         self._post = post
         self._crew = crew
         self._template = template
@@ -52,7 +54,7 @@ class Rounds:
         self._hear = hear
         timeout_s = boot.watches.heartbeat_timeout_s
         self._beats = None if timeout_s is None else Heartbeats(timeout_s)
-        self._memory = MemoryWatch(boot.watches, node.place, crew.pids)
+        self._memory = MemoryWatch(boot.watches, place, crew.pids)
         self._stopped = None if timeout_s is None else Stopped(timeout_s)
         self._blamed = False  # whether the template has been told to end
         self._next_beat = monotonic() if self._beats is not None and post.has_peers else math.inf
@@ -63,7 +65,7 @@ class Rounds:
 
     def heard(self, sender: str) -> None:
         """Another process has said something."""
-        if self._beats is not None and self._node.place == self._first and "/" not in sender:
+        if self._beats is not None and self._place == self._first and "/" not in sender:
             now = monotonic()
             self._beats.heard(sender, now)
             if self._next_beat == math.inf:  # the first that has joined
@@ -71,7 +73,7 @@ class Rounds:
 
     def expect(self, place: str) -> None:
         """It is about to begin: from its first word on it speaks every period, but that may take a moment longer."""
-        if self._beats is not None and self._node.place == self._first:
+        if self._beats is not None and self._place == self._first:
             self._beats.expect(place, monotonic() + FIRST_WORD_S)
             self._next_beat = min(self._next_beat, monotonic() + self._beats.period_s)
             self.due = min(self.due, self._next_beat)
@@ -101,13 +103,12 @@ class Rounds:
 
     @property
     def _busy(self) -> bool:
-        pool = self._node.pool
-        return len(pool.idle) < len(pool.workers)
+        return len(self._pool.idle) < len(self._pool.workers)
 
     def _beat(self, now: float) -> None:
         assert self._beats is not None
         self._next_beat = now + self._beats.period_s
-        if self._node.place != self._first:
+        if self._place != self._first:
             self._post.send(self._first, [BEAT])
         elif self._post.waiting():  # they may have spoken, and we not listened
             self._next_beat = now
@@ -133,7 +134,7 @@ class Rounds:
         self._next_watch = now + self._stopped.period_s if self._busy else math.inf
         for client in self._crew.unheard(now - BIRTH_S):
             self._template.send(Errand("late", client, f"has not begun within {BIRTH_S:g} s"))
-        if self._node.place == self._first:
+        if self._place == self._first:
             for template in self._stopped.late([os.getppid()]):
                 self._declare_dead(template)
 

@@ -13,8 +13,11 @@ from msgspec.structs import force_setattr
 from labray.messages import Get, Submit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sized
+
+    from labray.ids import ObjectID
     from labray.messages import Call, Spec
-    from labray.node import Node
+    from labray.node.records import ObjectRecord
 
 MANY = 2000
 """Tasks at a node from which on memory matters more than the microsecond."""
@@ -23,20 +26,24 @@ COMMON = ("name", "parent", "owner", "function", "args", "demand", "lifetime", "
 
 
 class Sharing:
-    """Of one node. It sees messages before anybody else does, so that they are as frozen as ever."""
+    """Of one node, with its tasks and its records of objects.
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    It sees messages before anybody else does, so that they are as frozen as ever.
+    """
+
+    def __init__(self, tasks: Sized, records: Mapping[ObjectID, ObjectRecord]) -> None:
+        self._tasks = tasks
+        self._records = records
         self._last: Spec | None = None
 
     def slim(self, message: Call) -> None:
         """Have it share what is equal to what there is, if many tasks wait."""
-        if len(self._node.custody.tasks) < MANY:
+        if len(self._tasks) < MANY:
             return
         if type(message) is Submit:
             self._like_the_last(message.spec)
         elif type(message) is Get:
-            records = self._node.objects.records
+            records = self._records
             for ref in message.refs:
                 if (record := records.get(ref.id)) is not None:
                     force_setattr(ref, "id", record.id)

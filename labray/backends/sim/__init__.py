@@ -1,9 +1,9 @@
 """The simulated cluster: the same nodes, agents and user code as for real, in virtual time.
 
-SimPy's Environment is clock and agenda (agenda.py). Every process is a server of its mail (daemon.py, clients.py,
-workers.py), lives on a host (hosts.py) and talks over a network (network.py); a task body runs on a greenlet. What else
-a program asks of its process (clocks, chance, its number, waits) is virtual there as well: simulated.py.
-One program, cluster, scheduler and seed: one trace.
+SimPy's Environment is clock and event queue. Every process is a server of its messages: daemons (control) and the
+processes that run users' code (clients), each on a host (hosts), talking over a network (network); a task body runs on
+a greenlet. What else a program asks of its process (clocks, chance, its number, waits) is virtual as well (clock). What
+is stored is in store, what goes wrong in faults. One program, cluster, scheduler and seed: one trace.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def _words(client: Client, run: Any) -> str:
     return f"{client.seed} {who}"
 
 
-def install(patches: Patches, driver: Client, seed: int) -> None:
+def install(patches: Patches, driver: Client) -> None:
     """Generators of their own for all, and the module's for the driver, as it was before when the session is over."""
     before = _SHARED.getstate()
     patches.undo_later(lambda: _SHARED.setstate(before))
@@ -102,7 +102,7 @@ def install(patches: Patches, driver: Client, seed: int) -> None:
     for name in random.__all__:
         if getattr(getattr(random, name), "__self__", None) is _SHARED:
             patches.replace(random, name, _method(name))
-    _entropy(patches, Chance(None, f"{seed} imports"))
+    _entropy(patches, Chance(None, f"{driver.seed} imports"))
     patches.when_imported("numpy.random", lambda module: _numpy(patches, driver, module))
 
 

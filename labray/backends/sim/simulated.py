@@ -26,7 +26,7 @@ class Virtualization:
         self._patches = Patches(world.current, self._forked)
         waits.install(self._patches)
         clock.install(self._patches)
-        chance.install(self._patches, world.driver, world.seed)
+        chance.install(self._patches, world.driver)
         identity.install(self._patches, world)
         self._patches.rebind()
 
