@@ -15,7 +15,6 @@ from typing import TypeGuard, TypeVar
 
 import pytest
 
-from labray.backends import BACKENDS
 from tests.repository.house import ROOT, House
 
 Node = TypeVar("Node", bound=ast.AST)
@@ -108,38 +107,6 @@ def test_only_backends_name_a_world():
         for there in HOUSE.imports(module)
         if there.startswith("labray.backends.") and there != "labray.backends.contract"
     ] == []
-
-
-def test_only_backends_ask_which_world_it_is():
-    """Others ask the contract: backends.load(name) says what it can do."""
-    assert [
-        f"{name}:{line}"
-        for name, module in HOUSE.modules.items()
-        if not name.startswith("labray.backends")
-        for line in compared_with_worlds(module.tree)
-    ] == []
-
-
-def compared_with_worlds(module: ast.Module) -> Iterator[str]:
-    """Comparisons with the name of a backend, and cases of a match that are one."""
-    for node in ast.walk(module):
-        compared = (node.left, *node.comparators) if isinstance(node, ast.Compare) else ()
-        compared = (node.value,) if isinstance(node, ast.MatchValue) else compared
-        for side in compared:
-            for each in ast.walk(side):
-                if isinstance(each, ast.Constant) and each.value in BACKENDS:
-                    yield f"{each.lineno}: {ast.unparse(node)}"
-
-
-def test_a_comparison_with_a_world_is_found_however_it_is_written():
-    for text in (
-        'x.backend == "sim"',
-        '"inline" != x',
-        'x in ("cluster", "y")',
-        'match x:\n case "sim": pass',
-    ):
-        assert list(compared_with_worlds(ast.parse(text))), text
-    assert not list(compared_with_worlds(ast.parse('init("sim"); x == "other"')))
 
 
 def test_imports_are_absolute():
