@@ -17,6 +17,8 @@ import pytest
 
 from tests.kit.paths import ROOT
 
+pytestmark = pytest.mark.processes
+
 SAY = "import labray; print(labray.compiled)"
 DIGESTS = """
 import json

@@ -233,6 +233,7 @@ def test_however_often_the_head_looks_there_is_no_false_alarm(
 # ---------------------------------------------------------------- where time passes
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("nodes", [1, 2])
 @pytest.mark.parametrize("circle", [on_itself, two_actors, three_actors])
 def test_the_cluster_warns_once_and_names_the_cycle(circle: Any, nodes: int) -> None:
@@ -247,6 +248,7 @@ def test_the_cluster_warns_once_and_names_the_cycle(circle: Any, nodes: int) -> 
         assert word in texts[0]
 
 
+@pytest.mark.processes
 def test_waiting_long_for_what_still_runs_is_no_alarm(recwarn: pytest.WarningsRecorder) -> None:
     labray.init("cluster", num_cpus=2, deadlock_warning_s=0.05)
 
@@ -318,6 +320,7 @@ def told_while(wait: Any) -> list[str]:
     return [str(each.message) for each in said if "as long as they live" in str(each.message)]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("nodes", "scheduler"), [(1, "bottom_up"), (2, "bottom_up"), (2, "centralized")])
 def test_the_cluster_warns_once_of_what_waits_for_actors_to_end(scheduler: str, nodes: int) -> None:
     labray.init("cluster", nodes=nodes, num_cpus=1, deadlock_warning_s=0.2, scheduler=scheduler)
@@ -332,6 +335,7 @@ def test_the_cluster_warns_once_of_what_waits_for_actors_to_end(scheduler: str, 
     assert labray.get(refs, timeout=PATIENCE_S) == [1, 1, 1]
 
 
+@pytest.mark.processes
 def test_a_program_that_only_looks_now_and_then_is_told_too() -> None:
     labray.init("cluster", num_cpus=1, deadlock_warning_s=0.1)
     holder = Holder.remote()
@@ -345,6 +349,7 @@ def test_a_program_that_only_looks_now_and_then_is_told_too() -> None:
     assert len(told_while(look)) == 1
 
 
+@pytest.mark.processes
 def test_waiting_for_what_tasks_hold_is_no_alarm(recwarn: pytest.WarningsRecorder) -> None:
     """Nor is waiting beside an actor that leaves room."""
     labray.init("cluster", num_cpus=2, deadlock_warning_s=0.05)
