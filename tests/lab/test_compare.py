@@ -109,6 +109,7 @@ FIGURES = calibrate.Figures(
 """Made up, and possible."""
 
 
+@pytest.mark.slow
 def test_a_profile_is_fitted_to_what_was_measured():
     profile = calibrate.fit(FIGURES, where="here")
     assert (profile.task_s, profile.taken_s) == (20e-6, pytest.approx(30e-6))
