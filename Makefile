@@ -1,5 +1,6 @@
 # Needs python3 (3.11 or later) with venv, and make; nothing else.
-#   make test                    lint, format, types, tests
+#   make test                    lint, format, types, tests: under 10 minutes on two cores
+#   make fast-test               the tests that start no process: under 2 minutes; what to run while at work
 #   make compare                 the main job; ARGS=--quick for the short one
 #   make speed                   microbenchmarks beside Ray and others, and the page of docs/speed.md
 #   make fast                    compile what every task goes through (needs a C compiler; docs/compiled.md)
@@ -9,13 +10,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Test processes: one more than there are cores, since tests with processes wait more than they compute. A file is one
+# process's from its first test to its last: a session that its tests share is made once.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 PIP := -m pip install --quiet --disable-pip-version-check
 # What depends on other packages' ways: pickling, the wire, files, the command line, a program in every world.
 FAST_PART := $(addprefix tests/, words worlds/test_by_value.py worlds/test_conformance.py client/test_process.py \
 	client/test_store.py sim/test_determinism.py graphs/test_graph.py schedulers/test_plans.py door/test_cli.py)
 
-.PHONY: all install test check versions compare speed fast pure format lock clean
+.PHONY: all install test fast-test check versions compare speed fast pure format lock clean
 all: test
 
 install: $(VENV)/.installed
@@ -36,7 +41,10 @@ check: install
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
+
+fast-test: install
+	$(PYTEST) -m 'not processes and not slow'
 
 versions: install
 	test -x $(VENV)-oldest/bin/python || $(PYTHON) -m venv $(VENV)-oldest

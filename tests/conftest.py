@@ -1,4 +1,4 @@
-"""After every test: nothing is left of what it started, or it fails."""
+"""For every test: it starts no process unannounced, and nothing is left of what it started."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kit.guard import announce, longest_first, unannounced
 from tests.kit.traces import GRACE_S, Traces, end_session, end_strays
 
 
@@ -14,6 +15,30 @@ def pytest_report_header() -> str:
     import labray
 
     return f"labray: {'compiled (LABRAY_PURE=1 for the sources)' if labray.compiled else 'pure'}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        announce(item)
+    if hasattr(config, "workerinput"):  # one of several that share the work
+        longest_first(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """The whole of a test, with the fixtures that are made for it and for others of its module."""
+    unannounced.begin(item)
+    try:
+        return (yield)
+    finally:
+        unannounced.end()
+
+
+@pytest.fixture(autouse=True)
+def processes_are_announced() -> Iterator[None]:
+    """Also where the code under test has swallowed the error that kept it from starting one."""
+    yield
+    assert not unannounced.tried, f"a test that is not marked `processes` tried {unannounced.tried}"
 
 
 @pytest.fixture(autouse=True)

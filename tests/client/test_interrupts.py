@@ -160,6 +160,7 @@ while True: refs.append(same.remote(labray.put(1)))
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("after_s", ["0.05", "0.0702"])
 def test_shutdown_in_a_signal_handler_ends_the_session(after_s: str, tmp_path: Path) -> None:
     run = subprocess.run(
@@ -191,6 +192,7 @@ def test_wherever_a_shutdown_is_broken_off_the_next_one_ends_it(backend: str) ->
     assert at > 5
 
 
+@pytest.mark.processes
 def test_a_shutdown_that_is_broken_off_is_ended_by_the_next() -> None:
     ray.init("cluster", num_cpus=1)
     assert ray.get(same.remote(1)) == 1

@@ -26,6 +26,8 @@ from labray.backends.cluster.allocator import Allocator, aligned, extent
 from labray.backends.cluster.pipe import LARGEST_FRAME_BYTES, Closed, Pipe, pair
 from labray.errors import GetTimeoutError, LabrayError, SessionError, WorkerCrashedError
 
+pytestmark = pytest.mark.processes
+
 PATIENCE_S = 20.0
 
 

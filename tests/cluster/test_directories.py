@@ -39,6 +39,7 @@ def test_a_live_session_is_not_swept_whatever_its_process_number_means_here(tmp_
     assert not foreign.exists()
 
 
+@pytest.mark.processes
 def test_a_directory_ends_with_its_holder(tmp_path: Path) -> None:
     program = (
         "import os, sys\nfrom labray.backends.cluster.directories import Directory\n"
@@ -82,6 +83,7 @@ def test_a_sweep_that_comes_before_the_lock_costs_another_name(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("flags", [["-I"], ["-P"], []], ids=["isolated", "safe", "plain"])
 def test_modules_of_the_current_directory_are_not_run(tmp_path: Path, flags: list[str]) -> None:
     here, there = tmp_path / "here", tmp_path / "there"

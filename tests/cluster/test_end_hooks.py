@@ -18,6 +18,8 @@ import pytest
 
 import labray as ray
 
+pytestmark = pytest.mark.processes
+
 
 class Rows:
     """A file that is never closed: what is in its buffer is written at the end of a process."""

@@ -36,6 +36,8 @@ from labray.errors import (
     WorkerCrashedError,
 )
 
+pytestmark = pytest.mark.processes
+
 PATIENCE_S = 20.0
 
 

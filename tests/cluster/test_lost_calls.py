@@ -41,6 +41,7 @@ def call(sleeper: Any, started: str) -> list[Any]:
     return [sleeper.sleep.remote(started)]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("restarts", "error", "words"),
     [(0, ActorDiedError, "died with its node"), (-1, ActorUnavailableError, "may or may not have run")],
@@ -77,6 +78,7 @@ def count(path: Path) -> int:
     return len(path.read_bytes())
 
 
+@pytest.mark.processes
 def test_a_crash_that_takes_the_result_before_it_along_counts_as_a_crash(
     lonely: None, tmp_path: Path
 ) -> None:
@@ -100,6 +102,7 @@ def test_a_crash_that_takes_the_result_before_it_along_counts_as_a_crash(
     assert count(tmp_path / "crashes") == 1
 
 
+@pytest.mark.processes
 def test_a_task_that_crashes_behind_short_ones_runs_as_often_as_it_may(lonely: None, tmp_path: Path) -> None:
     @labray.remote
     def either(crash: bool) -> int:

@@ -85,6 +85,7 @@ def total(*arrays: np.ndarray) -> int:
 # ---------------------------------------------------------------- row 18: the store is full
 
 
+@pytest.mark.processes
 def test_what_a_full_store_cannot_hold_is_spilled_and_comes_back_when_it_is_read(small_store: None) -> None:
     puts = [labray.put(block(number)) for number in range(12)]
     made = [make.remote(number) for number in range(12)]
@@ -93,12 +94,14 @@ def test_what_a_full_store_cannot_hold_is_spilled_and_comes_back_when_it_is_read
     assert happened()["spilled"] >= 16
 
 
+@pytest.mark.processes
 def test_arguments_that_were_spilled_come_back_for_the_task_that_needs_them(small_store: None) -> None:
     refs = [labray.put(block(number)) for number in range(12)]
     sums = [total.remote(first, second) for first, second in pairwise(refs)]
     assert labray.get(sums, timeout=PATIENCE_S) == [2 * number + 1 for number in range(11)]
 
 
+@pytest.mark.processes
 def test_calls_of_an_actor_get_spilled_arguments_in_order(small_store: None) -> None:
     @labray.remote
     class Log:
@@ -118,6 +121,7 @@ def test_calls_of_an_actor_get_spilled_arguments_in_order(small_store: None) -> 
     assert labray.get(log.all.remote(), timeout=PATIENCE_S) == list(range(12))
 
 
+@pytest.mark.processes
 def test_a_put_that_finds_no_room_says_how_much_there_is_and_who_has_it(small_store: None) -> None:
     refs = [labray.put(block(number, 8)) for number in range(3)]
     views = labray.get(refs)
@@ -129,6 +133,7 @@ def test_a_put_that_finds_no_room_says_how_much_there_is_and_who_has_it(small_st
     assert intact(labray.put(block(3, 12)), 3)
 
 
+@pytest.mark.processes
 def test_a_result_that_finds_no_room_is_its_tasks_error(small_store: None) -> None:
     views = labray.get([labray.put(block(number, 8)) for number in range(3)])
     with pytest.raises(ObjectStoreFullError) as caught:
@@ -138,6 +143,7 @@ def test_a_result_that_finds_no_room_is_its_tasks_error(small_store: None) -> No
     assert intact(make.remote(1, 12), 1)
 
 
+@pytest.mark.processes
 def test_a_task_that_fails_at_its_second_result_gives_the_memory_of_the_first_back(small_store: None) -> None:
     @labray.remote(num_returns=2)
     def half(number: int) -> tuple[np.ndarray, object]:
@@ -149,6 +155,7 @@ def test_a_task_that_fails_at_its_second_result_gives_the_memory_of_the_first_ba
     assert intact(make.remote(1, 24), 1) and intact(labray.put(block(2, 12)), 2)
 
 
+@pytest.mark.processes
 def test_a_get_of_more_than_the_store_holds_at_once_is_an_error_and_one_by_one_it_works(
     small_store: None,
 ) -> None:
@@ -160,6 +167,7 @@ def test_a_get_of_more_than_the_store_holds_at_once_is_an_error_and_one_by_one_i
     assert all(intact(ref, number) for number, ref in enumerate(refs))
 
 
+@pytest.mark.processes
 def test_a_store_that_is_used_again_and_again_spills_nothing(small_store: None) -> None:
     for number in range(30):
         assert intact(labray.put(block(number, 12)), number)
@@ -168,6 +176,7 @@ def test_a_store_that_is_used_again_and_again_spills_nothing(small_store: None) 
     assert not happened()["spilled"]
 
 
+@pytest.mark.processes
 def test_two_processes_that_take_turns_with_all_the_memory_give_it_to_each_other(small_store: None) -> None:
     for number in range(5):
         assert intact(labray.put(block(number, 24)), number)
@@ -175,6 +184,7 @@ def test_two_processes_that_take_turns_with_all_the_memory_give_it_to_each_other
     assert not happened()["spilled"]
 
 
+@pytest.mark.processes
 def test_memory_that_the_system_denies_is_an_error_and_no_signal(small_store: None) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8 * MB, hard))
@@ -234,6 +244,7 @@ def test_a_writer_that_may_not_grow_has_taken_nothing() -> None:
     assert issubclass(NoMemory, OSError)
 
 
+@pytest.mark.processes
 def test_the_memory_of_a_worker_that_died_is_given_back(small_store: None) -> None:
     @labray.remote(max_retries=0)
     def die_after_putting() -> None:
@@ -261,6 +272,7 @@ def held(link: Path) -> int:
 # ---------------------------------------------------------------- row 19: too large for any store
 
 
+@pytest.mark.processes
 def test_an_object_larger_than_the_store_fails_at_once_and_states_both_sizes(small_store: None) -> None:
     with pytest.raises(ObjectStoreFullError, match=rf"{40 * MB + 128} bytes|{32 * MB}"):
         labray.put(block(1, 40))
@@ -289,6 +301,7 @@ def no_file_larger_than(size: int) -> Iterator[None]:
             daemon.rlimit(psutil.RLIMIT_FSIZE, limit)
 
 
+@pytest.mark.processes
 def test_a_full_disk_is_an_error_for_what_needed_it_and_the_rest_goes_on(small_store: None) -> None:
     refs = [labray.put(block(number, 8)) for number in range(3)]
     with no_file_larger_than(MB):
@@ -301,6 +314,7 @@ def test_a_full_disk_is_an_error_for_what_needed_it_and_the_rest_goes_on(small_s
     assert intact(labray.put(block(3, 12)), 3)
 
 
+@pytest.mark.processes
 def test_spilled_files_that_vanish_lose_put_values_and_make_results_again(small_store: None) -> None:
     puts = [labray.put(block(number, 8)) for number in range(4)]
     made = [make.remote(number, 8) for number in range(4)]
@@ -317,6 +331,7 @@ def test_spilled_files_that_vanish_lose_put_values_and_make_results_again(small_
     assert intact(last, 9)
 
 
+@pytest.mark.processes
 def test_a_spill_directory_that_vanishes_is_an_error_for_what_needs_it(tmp_path: Path) -> None:
     labray.init(
         backend="cluster", num_cpus=1, object_store_memory=32 * MB, object_spilling_directory=tmp_path
@@ -333,6 +348,7 @@ def test_a_spill_directory_that_vanishes_is_an_error_for_what_needs_it(tmp_path:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.processes
 def test_a_get_does_not_wait_for_a_disk_that_hangs(small_store: None) -> None:
     refs = [labray.put(block(number, 8)) for number in range(6)]
     until(lambda: len(files()) >= 3, "files")
@@ -344,6 +360,7 @@ def test_a_get_does_not_wait_for_a_disk_that_hangs(small_store: None) -> None:
     assert labray.get(total.remote(block(2, 1)), timeout=PATIENCE_S) == 2
 
 
+@pytest.mark.processes
 def test_spilled_files_are_private_and_gone_at_the_end(small_store: None) -> None:
     refs = [labray.put(block(number, 8)) for number in range(8)]
     until(lambda: len(files()) >= 4, "files")
@@ -357,6 +374,7 @@ def test_spilled_files_are_private_and_gone_at_the_end(small_store: None) -> Non
     assert not directory.exists()
 
 
+@pytest.mark.processes
 def test_what_a_killed_session_has_spilled_is_swept_by_the_next(tmp_path: Path) -> None:
     program = (
         "import labray, numpy, os, signal, sys, time\n"
@@ -377,6 +395,7 @@ def test_what_a_killed_session_has_spilled_is_swept_by_the_next(tmp_path: Path) 
 # ---------------------------------------------------------------- several nodes
 
 
+@pytest.mark.processes
 def test_copies_on_several_nodes_make_way_and_come_back() -> None:
     labray.init(backend="cluster", nodes=3, num_cpus=1, object_store_memory=32 * MB, scheduler="random")
     refs = [make.remote(number) for number in range(10)]

@@ -11,6 +11,8 @@ import pytest
 import labray
 from labray.errors import TaskCancelledError
 
+pytestmark = pytest.mark.processes
+
 PATIENCE_S = 30.0
 
 

@@ -97,6 +97,7 @@ class Broken:
         raise self.error
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "error", [BrokenPipeError(errno.EPIPE, "closed"), ValueError("no"), SystemExit(1), KeyboardInterrupt()]
 )
@@ -112,6 +113,7 @@ def test_a_stream_that_fails_stops_nobody_who_prints(
     assert f"cannot be shown: {type(error).__name__}" in capfd.readouterr().err
 
 
+@pytest.mark.processes
 def test_a_stream_that_fails_once_shows_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
     class Once(io.StringIO):
         failed = False
@@ -130,6 +132,7 @@ def test_a_stream_that_fails_once_shows_what_follows(monkeypatch: pytest.MonkeyP
     assert "7 99 xxx" in stream.getvalue()
 
 
+@pytest.mark.processes
 def test_what_a_stream_cannot_encode_is_shown_with_backslashes(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
@@ -146,6 +149,7 @@ def test_a_log_that_cannot_be_written_stops_no_daemon(monkeypatch: pytest.Monkey
     assert stream.calls
 
 
+@pytest.mark.processes
 def test_a_child_of_the_template_ends_though_its_streams_are_broken() -> None:
     pid = os.fork()
     if pid == 0:
@@ -154,6 +158,7 @@ def test_a_child_of_the_template_ends_though_its_streams_are_broken() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
+@pytest.mark.processes
 def test_with_descriptors_0_to_2_closed_everything_works(tmp_path: Path) -> None:
     program = """
         import os, sys, labray, numpy as np
@@ -172,6 +177,7 @@ def test_with_descriptors_0_to_2_closed_everything_works(tmp_path: Path) -> None
     assert path.read_text() == f"200045.0 {['/dev/null'] * 3}"
 
 
+@pytest.mark.processes
 def test_warnings_that_are_errors_lose_no_answer(capfd: pytest.CaptureFixture[str]) -> None:
     labray.init("cluster", num_cpus=1)
     with warnings.catch_warnings():
@@ -183,6 +189,7 @@ def test_warnings_that_are_errors_lose_no_answer(capfd: pytest.CaptureFixture[st
     assert "labray: UserWarning" in capfd.readouterr().err
 
 
+@pytest.mark.processes
 def test_text_that_is_no_unicode_travels_with_backslashes() -> None:
     labray.init("cluster", num_cpus=1)
 
@@ -368,6 +375,7 @@ def test_a_descriptor_that_finds_no_room_is_missed_and_the_frame_is_not() -> Non
 # ---------------------------------------------------------------- descriptors run out
 
 
+@pytest.mark.processes
 def test_a_driver_that_runs_out_of_descriptors_is_told_and_goes_on() -> None:
     program = """
         import os, resource, labray, numpy as np
@@ -398,6 +406,7 @@ def test_a_driver_that_runs_out_of_descriptors_is_told_and_goes_on() -> None:
     assert driver(program) == "[270000, True, True, True, 200000, 200000, 1]"
 
 
+@pytest.mark.processes
 def test_without_descriptors_init_says_so_and_leaves_nothing() -> None:
     program = """
         import os, resource, labray
@@ -442,6 +451,7 @@ class Hog:
         return np.ones(count)
 
 
+@pytest.mark.processes
 def test_a_worker_that_runs_out_of_descriptors_is_told_and_goes_on() -> None:
     labray.init("cluster", num_cpus=1)
     hog = Hog.remote()
@@ -457,6 +467,7 @@ def test_a_worker_that_runs_out_of_descriptors_is_told_and_goes_on() -> None:
     assert get(hog.ones.remote(200_000)).sum() == 200_000
 
 
+@pytest.mark.processes
 def test_at_the_hard_limit_workers_wait_and_the_session_goes_on() -> None:
     program = """
         import resource, warnings, labray
@@ -480,6 +491,7 @@ def test_at_the_hard_limit_workers_wait_and_the_session_goes_on() -> None:
     assert driver(program) == "{(60, 100)} 100"
 
 
+@pytest.mark.processes
 def test_a_daemon_raises_its_soft_limit_and_users_code_keeps_the_drivers() -> None:
     program = """
         import resource, labray
@@ -505,6 +517,7 @@ def test_the_reserve_is_a_share_of_a_small_limit(monkeypatch: pytest.MonkeyPatch
     descriptors.refuse_the_last(10**6)
 
 
+@pytest.mark.processes
 def test_a_driver_that_may_not_be_looked_into_stores_what_it_likes() -> None:
     """As one that has given up root: its files in /proc are root's, and (so here) daemons may not look there."""
     program = """
@@ -519,6 +532,7 @@ def test_a_driver_that_may_not_be_looked_into_stores_what_it_likes() -> None:
     assert driver(program) == "200000.0 200000.0"
 
 
+@pytest.mark.processes
 def test_who_gives_up_rights_after_init_is_told_why_nothing_can_be_read() -> None:
     if os.getuid() != 0:
         pytest.skip("only root has rights to give up")
@@ -539,6 +553,7 @@ def test_who_gives_up_rights_after_init_is_told_why_nothing_can_be_read() -> Non
 # ---------------------------------------------------------------- the trace, and the disk
 
 
+@pytest.mark.processes
 def test_a_trace_that_finds_no_room_stops_with_one_warning_and_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -650,6 +665,7 @@ def test_a_disk_whose_thread_cannot_start_tries_again(
 # ---------------------------------------------------------------- everything that is waited for can be declared dead
 
 
+@pytest.mark.processes
 def test_a_daemon_that_says_no_first_word_is_declared_dead_and_its_tasks_run_elsewhere() -> None:
     strike = threading.Thread(target=stop_second_daemon, daemon=True)
     strike.start()
@@ -670,6 +686,7 @@ def stop_second_daemon() -> None:
     os.kill(int(pids[1]), signal.SIGSTOP)
 
 
+@pytest.mark.processes
 def test_a_stopped_template_is_declared_dead_and_the_session_ends_with_the_reason() -> None:
     labray.init("cluster", num_cpus=1, heartbeat_timeout_s=0.5)
 

@@ -73,6 +73,7 @@ def test_a_watcher_that_was_held_up_itself_blames_nobody_for_it() -> None:
 # ---------------------------------------------------------------- stopped processes
 
 
+@pytest.mark.processes
 def test_a_stopped_worker_is_declared_dead_and_its_task_runs_elsewhere(tmp_path: Path) -> None:
     labray.init("cluster", num_cpus=2, heartbeat_timeout_s=0.5)
     begun = tmp_path / "begun"
@@ -89,6 +90,7 @@ def test_a_stopped_worker_is_declared_dead_and_its_task_runs_elsewhere(tmp_path:
     assert begun.exists()
 
 
+@pytest.mark.processes
 def test_an_actor_that_is_stopped_died_of_it_and_the_message_says_so() -> None:
     labray.init("cluster", num_cpus=2, heartbeat_timeout_s=0.5)
 
@@ -103,6 +105,7 @@ def test_an_actor_that_is_stopped_died_of_it_and_the_message_says_so() -> None:
         get(actor.pid.remote())
 
 
+@pytest.mark.processes
 def test_a_worker_that_computes_without_a_word_is_not_dead() -> None:
     labray.init("cluster", num_cpus=1, heartbeat_timeout_s=0.2)
 
@@ -114,6 +117,7 @@ def test_a_worker_that_computes_without_a_word_is_not_dead() -> None:
     assert get(compute.remote()) == before
 
 
+@pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:.*declared dead")
 def test_a_stopped_daemon_is_declared_dead_and_its_tasks_run_elsewhere() -> None:
     cluster = Cluster(head_node_args={"num_cpus": 1}, heartbeat_timeout_s=1.0)
@@ -129,6 +133,7 @@ def test_a_stopped_daemon_is_declared_dead_and_its_tasks_run_elsewhere() -> None
     cluster.shutdown()
 
 
+@pytest.mark.processes
 def test_when_the_first_daemon_is_stopped_the_session_ends_with_the_reason() -> None:
     labray.init("cluster", num_cpus=1, heartbeat_timeout_s=0.5)
     number = get(daemon.remote())
@@ -140,6 +145,7 @@ def test_when_the_first_daemon_is_stopped_the_session_ends_with_the_reason() -> 
 # ---------------------------------------------------------------- what cannot start
 
 
+@pytest.mark.processes
 def test_a_first_process_that_cannot_start_is_told_with_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +155,7 @@ def test_a_first_process_that_cannot_start_is_told_with_its_traceback(
         labray.init("cluster", num_cpus=1)
 
 
+@pytest.mark.processes
 def test_a_broken_module_that_only_tasks_need_breaks_only_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +225,7 @@ def test_a_worker_that_starts_after_all_runs_what_waited() -> None:
 # ---------------------------------------------------------------- how processes end
 
 
+@pytest.mark.processes
 def test_a_task_gets_a_moment_to_put_things_right_when_the_session_ends(tmp_path: Path) -> None:
     labray.init("cluster", num_cpus=1)
 
@@ -238,6 +246,7 @@ def test_a_task_gets_a_moment_to_put_things_right_when_the_session_ends(tmp_path
     assert (tmp_path / "tidied").exists()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("how", ["kill", "crash"])
 def test_what_a_worker_has_started_goes_with_it_however_stubborn(how: str) -> None:
     labray.init("cluster", num_cpus=1)
@@ -349,6 +358,7 @@ def test_a_process_ended_for_its_memory_loses_what_it_had_begun_and_is_sent_noth
     assert run(W1, made[2]) in effects
 
 
+@pytest.mark.processes
 def test_a_task_that_needs_more_than_the_limit_is_ended_and_the_session_goes_on() -> None:
     labray.init("cluster", num_cpus=2, worker_memory_limit=500 * MB, memory_monitor_refresh_ms=20)
 
@@ -366,6 +376,7 @@ def test_a_task_that_needs_more_than_the_limit_is_ended_and_the_session_goes_on(
     assert get(hog.remote(100)) == 10
 
 
+@pytest.mark.processes
 def test_two_tasks_that_do_not_fit_together_run_one_after_the_other() -> None:
     labray.init("cluster", num_cpus=2, worker_memory_limit=500 * MB, memory_monitor_refresh_ms=20)
 
@@ -378,6 +389,7 @@ def test_two_tasks_that_do_not_fit_together_run_one_after_the_other() -> None:
     assert get([hold.remote(), hold.remote()]) == [1, 1]
 
 
+@pytest.mark.processes
 def test_what_workers_share_is_not_counted_for_each_of_them() -> None:
     labray.init("cluster", num_cpus=2, worker_memory_limit=300 * MB, memory_monitor_refresh_ms=20)
     array = labray.put(np.ones(250 * MB, np.uint8))
@@ -430,6 +442,7 @@ def test_a_watch_that_makes_no_sense_is_refused(option: str, value: Any) -> None
         labray.init("cluster", **{option: value})
 
 
+@pytest.mark.processes
 def test_a_worker_that_crashes_says_so_as_before() -> None:
     labray.init("cluster", num_cpus=1)
     die = labray.remote(max_retries=0)(lambda: os.kill(os.getpid(), signal.SIGKILL))

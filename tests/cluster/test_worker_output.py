@@ -132,6 +132,7 @@ def test_it_has_what_a_text_file_has(shown: Shown) -> None:
         out.buffer.write("x")
 
 
+@pytest.mark.processes
 def test_a_task_may_ask_its_output_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     @ray.remote
     def asks() -> tuple[Any, ...]:

@@ -131,6 +131,7 @@ atexit.register(late)
 }
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_end_of_a_program_starts_nothing_and_leaves_nothing(program: str, tmp_path: Path) -> None:
     run = subprocess.run(

@@ -95,6 +95,7 @@ def test_the_same_case_leaves_the_same_trace():
     assert digest(fuzz.run(case)) == digest(fuzz.run(case))
 
 
+@pytest.mark.processes
 def test_a_case_does_not_depend_on_how_strings_are_hashed():
     program = (
         "from labray import fuzz, trace; "

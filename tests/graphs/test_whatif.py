@@ -105,6 +105,7 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_anything_starts(tmp
         labray.init("inline", trace=3)
 
 
+@pytest.mark.processes
 def test_a_real_run_is_recorded_and_predicted(tmp_path):
     with labray.init("cluster", nodes=2, num_cpus=1, trace=tmp_path / "run.lab"):
         program()
@@ -464,6 +465,7 @@ def test_a_trace_that_does_not_say_where_it_was_recorded_is_refused(tmp_path):
     assert "record with" in result.output
 
 
+@pytest.mark.processes
 def test_the_pages_program_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "whatif.md").read_text()
@@ -472,6 +474,7 @@ def test_the_pages_program_runs(tmp_path, monkeypatch):
     assert (tmp_path / "run.lab").exists()
 
 
+@pytest.mark.processes
 def test_import_labray_stays_light_and_has_the_graph_when_asked():
     code = (
         "import sys, labray; heavy = {'networkx', 'numpy', 'rich', 'click', 'matplotlib'} & set(sys.modules); "

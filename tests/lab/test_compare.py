@@ -110,6 +110,7 @@ FIGURES = fitting.Figures(
 
 
 @pytest.mark.timeout(300)  # twenty seconds of CPU: a thousand simulations
+@pytest.mark.slow
 def test_a_profile_is_fitted_to_what_was_measured():
     profile = fitting.fit(FIGURES, where="here")
     assert (profile.task_s, profile.taken_s) == (20e-6, pytest.approx(30e-6))

@@ -147,6 +147,7 @@ def test_what_holds_no_rows_is_refused(tmp_path, text):
         judging.recorded(tmp_path / "rows.csv")
 
 
+@pytest.mark.processes
 def test_cpu_of_processes_that_have_ended_is_still_ours():
     before = own_cpu_s()
     subprocess.run(

@@ -128,6 +128,7 @@ def processes() -> Iterator[Processes]:
     labray.shutdown()
 
 
+@pytest.mark.processes
 def test_ten_thousand_arguments_three_thousand_results_and_ten_thousand_gets(processes):
     given = [labray.put(number) for number in range(10_000)]
     assert labray.get(large.add_up.remote(*given)) == sum(range(10_000))
@@ -135,20 +136,24 @@ def test_ten_thousand_arguments_three_thousand_results_and_ten_thousand_gets(pro
     assert labray.get(given) == list(range(10_000))
 
 
+@pytest.mark.processes
 def test_an_array_goes_through_three_tasks_without_a_copy_in_a_worker(processes):
     [figure] = large.through_three_tasks(100_000_000)
     assert figure.value < 10, "MB of its own"
 
 
+@pytest.mark.processes
 def test_a_hundred_actors_live_side_by_side(processes):
     large.hundred_actors()
 
 
+@pytest.mark.processes
 def test_an_idle_daemon_and_two_workers_are_small(processes):
     [figure] = large.idle()
     assert 5 < figure.value < figure.limit
 
 
+@pytest.mark.processes
 def test_short_calls_do_not_wait_behind_a_long_one_of_the_same_function(processes):
     nap = labray.remote(time.sleep)
     labray.get(
@@ -162,6 +167,7 @@ def test_short_calls_do_not_wait_behind_a_long_one_of_the_same_function(processe
     labray.get(long)
 
 
+@pytest.mark.processes
 def test_what_a_session_had_stored_is_given_back_with_it():
     for _ in range(2):
         with labray.init("cluster", num_cpus=1):

@@ -141,6 +141,7 @@ def test_the_kept_case_keeps_and_the_forwarded_case_forwards() -> None:
     assert shares[1] > 0.9
 
 
+@pytest.mark.processes
 def test_a_bench_appends_to_its_history_and_tells_the_change(tmp_path: Any) -> None:
     arguments = ["--quick", "--only", "recursion", "--out", str(tmp_path)]
     for _ in range(2):

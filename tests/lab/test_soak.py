@@ -107,6 +107,7 @@ def test_a_failing_round_says_how_to_have_it_again(tmp_path) -> None:
 # ---------------------------------------------------------------- nothing goes wrong
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_healthy_program_has_its_values_on_a_healthy_session(name: str) -> None:
     labray.init("cluster", num_cpus=2)
@@ -115,6 +116,7 @@ def test_a_healthy_program_has_its_values_on_a_healthy_session(name: str) -> Non
     assert tally["value"] > 0 and set(tally) <= {"value", "TaskCancelledError"}
 
 
+@pytest.mark.processes
 def test_a_healthy_soak_counts_what_it_saw_and_says_what_was_wrong() -> None:
     plan = healthy.Calm(4.0, seed=5, cpus=(1, 2))
     seen = healthy.soak(plan, lambda seen, left: None)

@@ -19,6 +19,7 @@ def test_each_program_is_followed_by_its_output():
     assert len(BLOCKS) == README.count("```python") >= 2
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("program", "output"), BLOCKS)
 def test_a_program_prints_what_the_readme_says(program, output, tmp_path):
     script = tmp_path / "program.py"

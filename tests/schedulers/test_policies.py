@@ -668,6 +668,7 @@ def test_two_choices_are_much_better_than_one():
     assert worst(2) < worst(1)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "policy",
     [

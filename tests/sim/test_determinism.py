@@ -50,6 +50,7 @@ def test_a_program_that_runs_twice_leaves_the_same_trace(name: str, policy: Sche
     assert digest_of(name, policy, seed=5) == digest_of(name, policy, seed=5)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("name", "scheduler"),
     [
@@ -63,12 +64,14 @@ def test_the_hash_seed_of_the_interpreter_leaves_no_trace(name: str, scheduler: 
     assert digest_elsewhere(name, scheduler, hash_seed=1) == digest_elsewhere(name, scheduler, hash_seed=99)
 
 
+@pytest.mark.processes
 def test_another_interpreter_leaves_the_trace_that_this_one_leaves() -> None:
     assert digest_elsewhere("tree_reduce", "random", hash_seed=3, seed=7) == digest_of(
         "tree_reduce", Random(), seed=7
     )
 
 
+@pytest.mark.processes
 def test_code_compiled_now_and_code_read_from_a_cache_leave_the_same_trace(tmp_path: Path) -> None:
     """Their pickles differ by a few bytes."""
     cold, warm = (
@@ -126,6 +129,7 @@ def drawn(seed: int, scheduler: str, hash_seed: int) -> str:
     return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("scheduler", ["bottom_up", "centralized", "random"])
 def test_what_bodies_draw_and_read_off_clocks_is_one_trace_a_seed(scheduler: str) -> None:
     first = drawn(3, scheduler, hash_seed=1)

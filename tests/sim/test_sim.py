@@ -424,6 +424,7 @@ def digest_of(scheduler, seed, hash_seed):
     return done.stdout.split()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("scheduler", ["centralized", "bottom_up", "random"])
 def test_one_seed_is_one_trace_under_any_hash_seed(scheduler):
     first = digest_of(scheduler, 3, 1)
@@ -474,6 +475,7 @@ def test_a_body_that_waits_for_a_lock_that_another_holds_is_named_with_its_line(
         del threading.shared
 
 
+@pytest.mark.processes
 def test_real_input_may_take_longer_than_a_lock_may(simulate):
     simulate(blocked_s=0.05)
 

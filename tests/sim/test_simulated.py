@@ -207,6 +207,7 @@ def test_the_programs_own_generators_are_as_before_when_the_session_is_over():
     assert (random.random(), np.random.rand()) == (random.Random(7).random(), np.random.RandomState(7).rand())
 
 
+@pytest.mark.processes
 def test_numpy_is_not_imported_for_its_generators_and_is_seeded_when_it_comes():
     program = """
 import sys, labray as ray
@@ -315,6 +316,7 @@ def test_what_a_task_cannot_do_in_virtual_time_it_is_told_at_once(sim, what):
     assert in_a_task(abs, -3) == 3
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("backend", ["sim", "inline", "cluster"])
 def test_a_forked_child_of_the_driver_is_real_and_may_start_a_session_of_its_own(backend):
     program = """
@@ -417,6 +419,7 @@ def test_each_process_has_an_event_loop_of_its_own(sim):
     assert took(asyncio.run, main())[0] == list(range(5))
 
 
+@pytest.mark.processes
 def test_a_subprocess_is_real_and_takes_no_virtual_time(sim):
     def child():
         process = subprocess.Popen(["sleep", "0.1"])

@@ -71,6 +71,7 @@ def test_importable_functions_travel_by_name(table):
     assert codec.decode(payload, table.adopt) is np.linalg.norm
 
 
+@pytest.mark.processes
 def test_a_class_of_the_main_program_travels_by_code():
     program = (
         "import threading\n"

@@ -369,6 +369,7 @@ def test_a_task_cannot_end_the_session(session):
         ray.get(end.remote())
 
 
+@pytest.mark.processes
 def test_import_stays_light():
     heavy = ("numpy", "matplotlib", "networkx", "zmq", "simpy", "rich", "click", "scipy", "psutil")
     program = f"import sys, labray; print([name for name in {heavy} if name in sys.modules])"

@@ -49,6 +49,7 @@ def printed(tmp_path: Path, program: str, *args: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.processes
 def test_a_remote_error_tells_file_line_and_text_and_source_can_be_asked_for(
     tmp_path: Path, backend: str
 ) -> None:
@@ -76,6 +77,7 @@ print(told(lambda: helper.__code__.co_filename))
     assert lines == [str(wanted), str(wanted), "return 1 / x  # the culprit", script]
 
 
+@pytest.mark.processes
 def test_what_pickle_would_name_in_the_main_program_travels_by_value(tmp_path: Path, backend: str) -> None:
     program = """
 import functools, typing
@@ -120,6 +122,7 @@ print(told(lambda: "a string with __main__ in it"), ray.get(ray.put("__main__"))
     ]
 
 
+@pytest.mark.processes
 def test_a_struct_of_the_main_program_keeps_fields_methods_options_and_identity(
     tmp_path: Path, backend: str
 ) -> None:
@@ -198,6 +201,7 @@ with ray.init(sys.argv[1], nodes=2, num_cpus=1, scheduler=Checked(InTurn())) as 
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("backend", ["cluster", "sim"])
 def test_a_policy_and_its_words_may_be_defined_in_the_main_program(tmp_path: Path, backend: str) -> None:
     future, rest = POLICY.split("\n", 2)[1:]
@@ -270,6 +274,7 @@ def test_a_function_that_a_module_no_longer_has_under_its_name_travels_by_value(
     assert ray.get(call.remote(original, "  a")) == "a"
 
 
+@pytest.mark.processes
 def test_a_class_of_main_that_changed_between_calls_is_new_everywhere(tmp_path: Path, backend: str) -> None:
     program = """
 import msgspec
@@ -303,6 +308,7 @@ for n in range(2):  # a notebook's cell, run again
     ]
 
 
+@pytest.mark.processes
 def test_a_helper_whose_cell_ran_again_is_the_new_one_in_code_that_was_sent(
     tmp_path: Path, backend: str
 ) -> None:

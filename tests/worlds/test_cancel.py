@@ -112,6 +112,7 @@ def test_a_task_that_catches_the_interrupt_and_returns_has_a_value(concurrent: S
     assert ray.get(ref, timeout=PATIENCE_S) == "caught"
 
 
+@pytest.mark.processes
 def test_a_forced_cancel_kills_the_worker_and_runs_no_finally_block(tmp_path: Path) -> None:
     ray.init("cluster", num_cpus=1)
     mark = tmp_path / "pid"
@@ -210,6 +211,7 @@ def test_a_task_cancelled_by_another_that_holds_its_ref(concurrent: Start) -> No
     assert_cancelled(running)
 
 
+@pytest.mark.processes
 def test_an_interrupt_meant_for_one_task_never_hits_another() -> None:
     """Cancels race with ends: whatever is hit, every other task has its value."""
     ray.init("cluster", num_cpus=2)
@@ -225,6 +227,7 @@ def test_an_interrupt_meant_for_one_task_never_hits_another() -> None:
                 continue
 
 
+@pytest.mark.processes
 def test_a_task_interrupted_again_and_again_in_its_calls_loses_no_message() -> None:
     """The interrupt comes at every point of a busy conversation with the node."""
     ray.init("cluster", num_cpus=2)
@@ -296,6 +299,7 @@ def test_only_refs_can_be_cancelled() -> None:
         ray.cancel([ray.put(1)])
 
 
+@pytest.mark.processes
 def test_a_cancel_from_another_thread_ends_a_get() -> None:
     ray.init("cluster", num_cpus=1)
     ref = plain_sleep.remote()

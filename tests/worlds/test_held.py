@@ -215,6 +215,7 @@ def test_a_borrower_that_passes_a_ref_on_may_let_go_first(cluster: str) -> None:
     released()
 
 
+@pytest.mark.processes
 def test_a_view_pins_the_block_and_not_the_object() -> None:
     labray.init("cluster", nodes=2, num_cpus=2)  # simulated stores are not shared: there are no views on them
     ref = labray.put(np.ones(LARGE))
@@ -386,6 +387,7 @@ def test_nothing_is_held_that_only_a_cycle_kept(cluster: str) -> None:
         gc.enable()
 
 
+@pytest.mark.processes
 def test_a_node_that_does_not_answer_is_named_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     labray.init("cluster", nodes=2, num_cpus=1)
     monkeypatch.setattr(enquiries, "ACCOUNT_S", 0.2)

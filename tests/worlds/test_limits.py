@@ -240,6 +240,7 @@ def test_idle_processes_are_kept_for_a_while_and_then_ended() -> None:
     assert processes() == 4
 
 
+@pytest.mark.processes
 def test_the_same_recursion_again_finds_its_processes() -> None:
     labray.init("cluster", num_cpus=2)
 
@@ -280,6 +281,7 @@ def test_more_parents_than_there_may_be_processes_end(backend: str, cpus: int, l
     assert labray.get(refs, timeout=PATIENCE) == [3] * 20
 
 
+@pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:.*max_workers")
 def test_there_are_no_more_processes_than_may_be_unless_all_wait() -> None:
     labray.init("cluster", num_cpus=4, max_workers=2, prestart=4)

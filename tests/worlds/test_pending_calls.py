@@ -38,6 +38,7 @@ def test_one_call_too_many_is_refused_at_the_call_and_the_others_are_made(backen
     assert labray.get([slow.call.remote() for _ in range(3)]) == [4, 5, 6]
 
 
+@pytest.mark.processes
 def test_ten_thousand_calls_in_a_row_never_have_more_than_the_limit_on_the_way() -> None:
     labray.init("cluster", num_cpus=1)
     slow = Slow.options(max_pending_calls=100).remote()

@@ -499,6 +499,7 @@ def test_functions_and_classes_work_again_in_a_new_session(start: Start) -> None
         ray.shutdown()
 
 
+@pytest.mark.processes
 def test_what_no_node_can_run_waits_with_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     ray.init("cluster", num_cpus=1)
     with warnings.catch_warnings(record=True) as caught:
