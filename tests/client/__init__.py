@@ -1,0 +1,1 @@
+"""Floor 4: the user-program half of the protocol."""

@@ -1,0 +1,1 @@
+"""Floor 4: the command line, the pytest plugin, the ends of sessions."""

@@ -1,0 +1,1 @@
+"""Floor 1: task graphs, and recordings of others."""

@@ -1,0 +1,1 @@
+"""Calibration, comparison and experiments."""

@@ -1,0 +1,1 @@
+"""The repository itself: floors, README, the compiled build, the tests."""

@@ -1,0 +1,1 @@
+"""Floor 0: values, errors, options, codecs and traces."""
