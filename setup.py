@@ -21,25 +21,32 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).parent.resolve()
 SHARED = "labray__mypyc"
 HOT = (
-    "labray/client/execution.py", "labray/deliveries.py", "labray/ids.py", "labray/process.py", "labray/questions.py",
-    "labray/node/**/*.py", "labray/scheduling/*.py", "labray/schedulers/**/*.py", "labray/backends/sim/**/*.py",
-    "labray/backends/cluster/crew.py",
-    "labray/backends/cluster/daemon.py",
-    "labray/backends/cluster/line.py",
-    "labray/backends/cluster/loop.py",
-    "labray/backends/cluster/post.py",
-)  # fmt: skip
+    "labray/client/execution.py",
+    "labray/client/deliveries.py",
+    "labray/ids.py",
+    "labray/client/process.py",
+    "labray/client/requests.py",
+    "labray/node/**/*.py",
+    "labray/scheduling/*.py",
+    "labray/schedulers/**/*.py",
+    "labray/backends/sim/**/*.py",
+    "labray/backends/cluster/daemon/worker_links.py",
+    "labray/backends/cluster/daemon/daemon.py",
+    "labray/backends/cluster/daemon/driver_link.py",
+    "labray/backends/cluster/daemon/event_loop.py",
+    "labray/backends/cluster/daemon/peer_sockets.py",
+)
 """What is compiled: where figures said that it gains (docs/compiled.md)."""
 NOT = {
-    "labray/schedulers/batching.py": "policies that are not compiled inherit from it",
-    "labray/backends/sim/agenda.py": "its moments are SimPy's events",
-    "labray/backends/sim/bodies.py": "an exception and an executor: users' frames are counted there",
-    "labray/backends/sim/chance.py": "patches the random modules",
-    "labray/backends/sim/clock.py": "patches the time module",
-    "labray/backends/sim/identity.py": "patches the os module",
-    "labray/backends/sim/patches.py": "makes functions that stand for others",
-    "labray/backends/sim/waits.py": "patches the threading module",
-    "labray/backends/sim/watchdog.py": "a thread that looks at frames",
+    "labray/schedulers/parts/batching.py": "policies that are not compiled inherit from it",
+    "labray/backends/sim/clock/event_queue.py": "its moments are SimPy's events",
+    "labray/backends/sim/clients/body_executor.py": "an exception and an executor: users' frames are counted there",
+    "labray/backends/sim/clock/randomness.py": "patches the random modules",
+    "labray/backends/sim/clock/virtual_clock.py": "patches the time module",
+    "labray/backends/sim/clock/process_identity.py": "patches the os module",
+    "labray/backends/sim/clock/patches.py": "makes functions that stand for others",
+    "labray/backends/sim/clock/virtual_waits.py": "patches the threading module",
+    "labray/backends/sim/clock/watchdog.py": "a thread that looks at frames",
 }
 """What is not, and why."""
 

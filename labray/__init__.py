@@ -8,7 +8,6 @@ from labray.native import compiled  # first: it says which code the others are
 
 from labray import errors
 from labray import errors as exceptions
-from labray.actors import ActorClass, ActorHandle, method
 from labray.api import (
     cancel,
     cluster_resources,
@@ -25,10 +24,11 @@ from labray.api import (
     spend,
     wait,
 )
+from labray.client.actors import ActorClass, ActorHandle, method
+from labray.client.functions import RemoteFunction
+from labray.client.options import NodeAffinitySchedulingStrategy
+from labray.client.refs import ObjectRef
 from labray.faults import Faults
-from labray.functions import RemoteFunction
-from labray.options import NodeAffinitySchedulingStrategy
-from labray.refs import ObjectRef
 from labray.session import init, is_initialized, shutdown
 
 if TYPE_CHECKING:

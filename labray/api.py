@@ -5,11 +5,12 @@ from __future__ import annotations
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from labray import port, session
-from labray.actors import ActorClass, ActorHandle, actor_ref
-from labray.functions import RemoteFunction
-from labray.options import check, seconds
-from labray.refs import ObjectRef
+from labray import session
+from labray.client import runtime
+from labray.client.actors import ActorClass, ActorHandle, actor_ref
+from labray.client.functions import RemoteFunction
+from labray.client.options import check, seconds
+from labray.client.refs import ObjectRef
 
 if TYPE_CHECKING:
     from labray.graphs.taskgraph import TaskGraph
@@ -106,7 +107,7 @@ def get_actor(name: str) -> ActorHandle:
     """A handle of the living actor of this name; ValueError if there is none."""
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"get_actor() takes a name, not {name!r}.")
-    found = port.current().lookup(name) if port.exists() else None
+    found = runtime.current().lookup(name) if runtime.exists() else None
     if found is None:
         raise ValueError(f"There is no living actor named {name!r}.")
     return ActorHandle(*found)
@@ -145,8 +146,8 @@ def graph() -> TaskGraph:
 
 
 def execute(graph: TaskGraph) -> Any:
-    """Run a given task graph; see labray.graphs.execution.execute for what it returns."""
-    from labray.graphs.execution import execute as run
+    """Run a given task graph; see labray.replaying.graph_execution.execute for what it returns."""
+    from labray.replaying.graph_execution import execute as run
 
     return run(session.ensure(), graph)
 

@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from labray.graphs.formats.files import Form
+    from labray.files.task_graphs import Form
 
 
 def installed_version() -> str:
@@ -224,7 +224,7 @@ def export(source: Path, target: Path, form: Form, name: str) -> None:
     if target.exists() and target.samefile(source):
         raise click.BadParameter("this is the source: it would be lost", param_hint="TARGET")
     writable(target)
-    from labray.graphs.formats import files as formats
+    from labray.files import task_graphs as formats
 
     try:
         formats.export(source, target, form, name)

@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from labray.ids import HEAD, place
+from labray.client.options import amount, resource_amounts
+from labray.ids import HEAD, node_id
 from labray.messages import UNIT
-from labray.options import amount, resource_amounts
-from labray.scheduling import Cluster, NodeInfo, Scheduler
+from labray.scheduling import ClusterInfo, NodeInfo, Scheduler
 
 MOST_NODES = 10_000
 MOST_CPUS = 1_000_000
@@ -50,9 +50,9 @@ class Config(Struct, frozen=True):
                 path = " or a file's path" if name == "trace" else ""
                 raise TypeError(f"{name} is True or False{path}, not {getattr(self, name)!r}.")
 
-    def cluster(self) -> Cluster:
+    def cluster(self) -> ClusterInfo:
         """The nodes n0, n1, ... with what each offers, and the head."""
-        return Cluster(tuple(self._node(f"n{at}") for at in range(self.nodes)), HEAD)
+        return ClusterInfo(tuple(self._node(f"n{at}") for at in range(self.nodes)), HEAD)
 
     def _node(self, name: str) -> NodeInfo:
         return node_info(name, self.num_cpus, self.resources)
@@ -74,7 +74,7 @@ def node_info(name: str, num_cpus: float, resources: Mapping[str, float]) -> Nod
     """What a node offers, checked; beside what was asked for, `node:<its name>`."""
     amounts = resource_amounts("resources", resources)
     amounts |= {"CPU": amount("num_cpus", num_cpus), f"node:{name}": UNIT}
-    return NodeInfo(place(name), tuple(sorted((key, units) for key, units in amounts.items() if units)))
+    return NodeInfo(node_id(name), tuple(sorted((key, units) for key, units in amounts.items() if units)))
 
 
 def describe_node(node: NodeInfo, alive: bool) -> dict[str, Any]:

@@ -13,13 +13,22 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from labray.messages import Spec
+from labray.messages import TaskSpec
 from labray.profiles import FREE, PROFILES, Profile, profile_named
 from labray.trace import Event
 
 __all__ = [
-    "FREE", "PROFILES", "Costs", "Declared", "Jittered", "Measured", "Profile", "Sampled", "Traced", "luck",
+    "FREE",
+    "PROFILES",
+    "Costs",
+    "Declared",
+    "Jittered",
+    "Measured",
+    "Profile",
+    "Sampled",
+    "Traced",
     "profile_named",
+    "seeded_uniform",
 ]  # fmt: skip
 
 
@@ -30,7 +39,7 @@ class Costs(Protocol):
     def clocked(self) -> bool:
         """Whether `cpu` must be measured: the body's own CPU seconds, else 0.0."""
 
-    def seconds(self, spec: Spec, attempt: int, cpu: float) -> float:
+    def seconds(self, spec: TaskSpec, attempt: int, cpu: float) -> float:
         """The duration of a body on a node of speed 1, beyond what it spends and sleeps itself."""
 
 
@@ -41,7 +50,7 @@ class Declared(Struct, frozen=True):
     def clocked(self) -> bool:
         return False
 
-    def seconds(self, spec: Spec, attempt: int, cpu: float) -> float:
+    def seconds(self, spec: TaskSpec, attempt: int, cpu: float) -> float:
         return spec.cost or 0.0
 
 
@@ -57,7 +66,7 @@ class Measured(Struct, frozen=True):
     def clocked(self) -> bool:
         return True
 
-    def seconds(self, spec: Spec, attempt: int, cpu: float) -> float:
+    def seconds(self, spec: TaskSpec, attempt: int, cpu: float) -> float:
         return cpu / self.speed
 
 
@@ -93,14 +102,14 @@ class Traced(Struct, frozen=True):
     def clocked(self) -> bool:
         return False
 
-    def seconds(self, spec: Spec, attempt: int, cpu: float) -> float:
+    def seconds(self, spec: TaskSpec, attempt: int, cpu: float) -> float:
         known = self.tasks.get(spec.id)
         if known is not None:
             return known
         durations = self.functions.get(spec.name)
         if not durations:
             return spec.cost or 0.0
-        return durations[int(luck(self.seed, spec.name, spec.id, attempt) * len(durations))]
+        return durations[int(seeded_uniform(self.seed, spec.name, spec.id, attempt) * len(durations))]
 
 
 class Sampled(Struct, frozen=True):
@@ -113,10 +122,10 @@ class Sampled(Struct, frozen=True):
     def clocked(self) -> bool:
         return False
 
-    def seconds(self, spec: Spec, attempt: int, cpu: float) -> float:
+    def seconds(self, spec: TaskSpec, attempt: int, cpu: float) -> float:
         if not spec.cost:
             return 0.0
-        normal = NormalDist().inv_cdf(luck(self.seed, spec.name, spec.id, attempt))
+        normal = NormalDist().inv_cdf(seeded_uniform(self.seed, spec.name, spec.id, attempt))
         return spec.cost * exp(self.sigma * normal - self.sigma**2 / 2)
 
 
@@ -131,12 +140,12 @@ class Jittered(Struct, frozen=True):
     def clocked(self) -> bool:
         return self.costs.clocked
 
-    def seconds(self, spec: Spec, attempt: int, cpu: float) -> float:
-        more = self.most_s * luck(self.seed, "jitter", spec.id, attempt)
+    def seconds(self, spec: TaskSpec, attempt: int, cpu: float) -> float:
+        more = self.most_s * seeded_uniform(self.seed, "jitter", spec.id, attempt)
         return self.costs.seconds(spec, attempt, cpu) + more
 
 
-def luck(seed: int, kind: str, task: str, attempt: int) -> float:
+def seeded_uniform(seed: int, kind: str, task: str, attempt: int) -> float:
     """A number in (0, 1), uniform, that depends on its arguments alone."""
     digest = blake2b(f"{seed}/{kind}/{task}/{attempt}".encode(), digest_size=7).digest()
     return (int.from_bytes(digest, "big") + 0.5) / 2.0**56

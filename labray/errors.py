@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from labray.anatomy import args_of, bare, fields_of, fill, link, links, name_of, namespace, set_args, words_of
+from labray.exception_parts import (
+    args_of,
+    bare,
+    fields_of,
+    fill,
+    link,
+    links,
+    message_of,
+    name_of,
+    namespace,
+    set_args,
+)
 
 
 class LabrayError(Exception):
@@ -141,7 +152,7 @@ class RayTaskError(LabrayError):
         return cause
 
     def __str__(self) -> str:
-        return self.traceback_str or f"{name_of(self.cause)}: {words_of(self.cause)}"
+        return self.traceback_str or f"{name_of(self.cause)}: {message_of(self.cause)}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _revive, namespace(self)["_labray"]

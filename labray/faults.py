@@ -13,8 +13,8 @@ from math import log
 import msgspec
 from msgspec import Struct
 
-from labray.costs import Costs, luck
-from labray.messages import Spec
+from labray.costs import Costs, seeded_uniform
+from labray.messages import TaskSpec
 
 FOREVER = 1e18
 """Seconds. Not infinite, so that a plan can be written as JSON."""
@@ -158,7 +158,7 @@ class Faults(Fault, frozen=True):
         held = 0.0
         for delay in self.delays:
             if {a, b} == {delay.a, delay.b} and delay.starts <= now < delay.ends:
-                if delay.share >= 1.0 or luck(self.seed, "delay", f"{a}>{b}", number) < delay.share:
+                if delay.share >= 1.0 or seeded_uniform(self.seed, "delay", f"{a}>{b}", number) < delay.share:
                     held += delay.seconds
         return held
 
@@ -206,9 +206,9 @@ class Straggling(Struct, frozen=True):
     def clocked(self) -> bool:
         return self.costs.clocked
 
-    def seconds(self, spec: Spec, attempt: int, cpu: float) -> float:
+    def seconds(self, spec: TaskSpec, attempt: int, cpu: float) -> float:
         seconds = self.costs.seconds(spec, attempt, cpu)
-        unlucky = luck(self.seed, "straggler", spec.id, attempt) < self.stragglers.share
+        unlucky = seeded_uniform(self.seed, "straggler", spec.id, attempt) < self.stragglers.share
         return seconds * self.stragglers.factor if unlucky else seconds
 
 
@@ -221,7 +221,7 @@ def _drawn(mtbf: Mtbf, name: str, seed: int) -> list[Death]:
     deaths: list[Death] = []
     now = 0.0
     for number in range(MOST_DEATHS):
-        now -= mtbf.mean * log(1.0 - luck(seed, "mtbf", name, number))
+        now -= mtbf.mean * log(1.0 - seeded_uniform(seed, "mtbf", name, number))
         if now > mtbf.until:
             return deaths
         deaths.append(Death(name, now, mtbf.repair))

@@ -16,19 +16,19 @@ from typing import NewType
 
 TaskID = NewType("TaskID", str)
 ObjectID = NewType("ObjectID", str)
-Place = NewType("Place", str)
+NodeID = NewType("NodeID", str)
 """A node or the head, with its incarnation: `n3`, and `n3~1` once it has come back."""
 ClientID = NewType("ClientID", str)
 """A driver or worker process attached to a place: `n0/driver`, `n0/w2`. Only clients have a slash."""
 
-HEAD = Place("head")
+HEAD = NodeID("head")
 DRIVER = TaskID("d")
 """The task that everything descends from: the user's main program."""
 
 
-def place(name: str, incarnation: int = 0) -> Place:
+def node_id(name: str, incarnation: int = 0) -> NodeID:
     """The place a name stands for in its n-th life."""
-    return Place(f"{name}~{incarnation}" if incarnation else name)
+    return NodeID(f"{name}~{incarnation}" if incarnation else name)
 
 
 def lineage_prefix(task: TaskID, attempt: int) -> str:

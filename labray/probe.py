@@ -10,10 +10,11 @@ import gc
 
 from msgspec import Struct
 
-from labray import api, port, session
+from labray import api, session
 from labray.backends.contract import Probed
-from labray.holdings import Held, HeldObject, at_odds
-from labray.refs import ObjectRef
+from labray.client import runtime
+from labray.client.refs import ObjectRef
+from labray.messages.audit_reports import Held, HeldObject, at_odds
 
 PAUSE_S = 0.01
 
@@ -54,7 +55,7 @@ def held() -> Holdings:
     running = session.running()
     if not isinstance(running, Probed):
         raise NotImplementedError("this backend cannot tell what is held.")
-    port.current().lookup("")  # the answer comes after all that this process had said before is done
+    runtime.current().lookup("")  # the answer comes after all that this process had said before is done
     return Holdings(tuple(running.held()))
 
 

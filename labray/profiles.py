@@ -14,21 +14,21 @@ from math import log10
 from msgspec import Struct, convert
 from msgspec.structs import asdict
 
+from labray import default_profile
 from labray import messages as m
-from labray import shipped
 
 VERSION = 2
 """Of the files. In those of version 1, which do not say so, some messages have the names that they had then."""
 
 MESSAGES: Mapping[str, type] = {
-    "SubmitTask": m.Submit,
+    "SubmitTask": m.SubmitTask,
     "Finished": m.Finished,
-    "AssignTask": m.Assign,
-    "TaskDone": m.Done,
+    "AssignTask": m.AssignTask,
+    "TaskDone": m.TaskDone,
     "Get": m.Get,
     "Wait": m.Wait,
-    "PutObject": m.Put,
-    "AgentMessage": m.Told,
+    "PutObject": m.PutObject,
+    "AgentMessage": m.AgentMessage,
     "Booted": m.Booted,
     "ClientJoined": m.ClientJoined,
 }
@@ -191,7 +191,7 @@ FREE = Profile(
 )  # fmt: skip
 """A machine whose system software costs nothing: what is left are the closed forms."""
 
-PROFILES: Mapping[str, Profile] = {"default": Profile.from_toml(shipped.TOML), "free": FREE}
+PROFILES: Mapping[str, Profile] = {"default": Profile.from_toml(default_profile.TOML), "free": FREE}
 
 
 def profile_named(profile: str | Profile) -> Profile:

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from labray import backends, port
+from labray import backends
 from labray.backends.contract import Session
+from labray.client import runtime
+from labray.client.runtime import Runtime
 from labray.config import Config
 from labray.errors import NotInitializedError
 from labray.ids import DRIVER
-from labray.port import Port
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -27,13 +28,13 @@ _session: Session | None = None
 _recorder: Recorder | None = None
 _pid = 0  # of the process that called init: a forked child must not end its parent's session
 
-_inherited: tuple[Session | None, Port | None] = None, None
+_inherited: tuple[Session | None, Runtime | None] = None, None
 """In a forked child: its parent's, which is of no use here; it is kept, as to let go of it could end things."""
 
 
 def _forked() -> None:
     global _inherited
-    _inherited = _session, port.current() if port.exists() else None
+    _inherited = _session, runtime.current() if runtime.exists() else None
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -90,7 +91,7 @@ def init(
     kept; a path also writes them there at the end, for `labray whatif`. extra: the backend's own.
     """
     global _session, _pid, _recorder
-    if port.exists() and (_session, port.current()) != _inherited:
+    if runtime.exists() and (_session, runtime.current()) != _inherited:
         if ignore_reinit_error and _session is not None:
             return Context(_config)
         raise RuntimeError(TWICE)
@@ -105,7 +106,7 @@ def init(
     _recorder = _to_record(trace, config)
     _session = backends.start(config)
     _pid = os.getpid()
-    port.switch(_session.port)
+    runtime.switch(_session.port)
     _remember(config)
     return Context(config)
 
@@ -162,7 +163,7 @@ def _own_share(nodes: int) -> int:
 
 def shutdown() -> None:
     """End the session and all that belongs to it; does nothing if there is none. Runs by itself at exit."""
-    if port.exists() and port.current().task != DRIVER:
+    if runtime.exists() and runtime.current().task != DRIVER:
         raise RuntimeError("shutdown() was called inside a task. Only the main program ends the session.")
     _end()
 
@@ -194,31 +195,31 @@ def _end() -> None:
     finally:
         session.close()
         if _session is session:  # else a signal handler has ended it, and begun another
-            port.switch(None)  # first: as long as there is a port there is a session to end
+            runtime.switch(None)  # first: as long as there is a port there is a session to end
             _session = None
 
 
 def is_initialized() -> bool:
     """Whether there is a session; true in every task."""
-    return port.exists()
+    return runtime.exists()
 
 
-def ensure(*things: Any) -> Port:
+def ensure(*things: Any) -> Runtime:
     """The current port, of a new session if there is none; then handles among the things are of one that has ended."""
-    if not port.exists():
+    if not runtime.exists():
         for thing in things:
             refuse(thing)
         if _is_finalizer(sys._getframe()):
             raise NotInitializedError("There is no session, and none is started in a finalizer (__del__).")
         init()
-    return port.current()
+    return runtime.current()
 
 
-def of(handle: Any) -> Port:
+def of(handle: Any) -> Runtime:
     """The current port, for what must be of its session: none is started for that."""
-    if not port.exists():
+    if not runtime.exists():
         refuse(handle)
-    return port.current()
+    return runtime.current()
 
 
 def refuse(thing: Any) -> None:
@@ -240,6 +241,6 @@ def _is_finalizer(frame: FrameType | None) -> bool:
 def running() -> Session:
     """The session that this program started; NotInitializedError if there is none."""
     if _session is None:
-        where = "only the main program can ask for that" if port.exists() else "call labray.init() first"
+        where = "only the main program can ask for that" if runtime.exists() else "call labray.init() first"
         raise NotInitializedError(f"There is no session here: {where}.")
     return _session

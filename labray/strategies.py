@@ -10,16 +10,16 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from labray.ids import Place
+from labray.ids import NodeID
 
 
 class Default(Struct, frozen=True, array_like=True, tag=0, gc=False):
     """The policy decides, by all it knows."""
 
-    required_node: ClassVar[Place | None] = None
+    required_node: ClassVar[NodeID | None] = None
     label: ClassVar[str] = ""
 
-    def allowed(self, fitting: tuple[Place, ...]) -> tuple[Place, ...]:
+    def allowed(self, fitting: tuple[NodeID, ...]) -> tuple[NodeID, ...]:
         """Of the nodes that could run the task, those where it may run."""
         return fitting
 
@@ -27,10 +27,10 @@ class Default(Struct, frozen=True, array_like=True, tag=0, gc=False):
 class Spread(Struct, frozen=True, array_like=True, tag=1, gc=False):
     """Evenly over the nodes, whoever is idle."""
 
-    required_node: ClassVar[Place | None] = None
+    required_node: ClassVar[NodeID | None] = None
     label: ClassVar[str] = "SPREAD"
 
-    def allowed(self, fitting: tuple[Place, ...]) -> tuple[Place, ...]:
+    def allowed(self, fitting: tuple[NodeID, ...]) -> tuple[NodeID, ...]:
         """Of the nodes that could run the task, those where it may run."""
         return fitting
 
@@ -38,7 +38,7 @@ class Spread(Struct, frozen=True, array_like=True, tag=1, gc=False):
 class NodeAffinity(Struct, frozen=True, array_like=True, tag=2, gc=False):
     """On this node. Where it cannot run there, the task fails; if soft, it may then run elsewhere."""
 
-    node: Place
+    node: NodeID
     soft: bool = False
 
     @property
@@ -47,11 +47,11 @@ class NodeAffinity(Struct, frozen=True, array_like=True, tag=2, gc=False):
         return f"{'soft' if self.soft else 'node'}:{self.node}"
 
     @property
-    def required_node(self) -> Place | None:
+    def required_node(self) -> NodeID | None:
         """The one node where the task may run, if there is only one."""
         return None if self.soft else self.node
 
-    def allowed(self, fitting: tuple[Place, ...]) -> tuple[Place, ...]:
+    def allowed(self, fitting: tuple[NodeID, ...]) -> tuple[NodeID, ...]:
         """Of the nodes that could run the task, those where it may run."""
         if self.node in fitting:
             return (self.node,)

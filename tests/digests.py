@@ -23,7 +23,7 @@ from labray import fuzz, trace
 from labray.graphs import TaskGraph
 from labray.graphs.generators import fork_join, layered, tree_reduce
 from labray.schedulers import NAMES
-from labray.schedulers.workloads import executed
+from labray.schedulers.planned.workloads import executed
 from tests import programs
 
 SEEDS = (0, 7)

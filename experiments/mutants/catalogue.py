@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from experiments.mutants.breaking import Break, Mutant, Workshop
 from labray import messages as m
-from labray.backends.sim import chance
+from labray.backends.sim.clock import randomness
 from labray.ids import HEAD
 from labray.node.node import Node
 
@@ -41,24 +41,24 @@ def _dumb(kind: type, workshop: Workshop) -> None:
 
 UNHEARD: dict[str, type] = {
     "an Unpin is forgotten": m.Unpin,
-    "a Drop is forgotten": m.Drop,
+    "a Drop is forgotten": m.DropRefs,
     "an abandoned get still counts as blocked": m.Abandon,
-    "memory that was promised and not used stays promised": m.Unused,
-    "that a node died is not heard by the others": m.PlaceLost,
-    "that a copy is missing is not heard by its owner": m.Missing,
+    "memory that was promised and not used stays promised": m.Deallocate,
+    "that a node died is not heard by the others": m.PeerLost,
+    "that a copy is missing is not heard by its owner": m.ObjectMissing,
 }
 UNSAID: dict[str, type] = {
     "a cancel is not passed on to the owner": m.CancelTask,
-    "a cancel is not passed on to whoever has the task": m.Withdraw,
+    "a cancel is not passed on to whoever has the task": m.WithdrawTask,
     "what runs is not interrupted": m.Interrupt,
     "nothing is recalled from a worker that blocks": m.Recall,
-    "whoever passed a task on does not tell its owner": m.Moved,
-    "an actor call is dropped with its actor": m.Bounced,
-    "a ref is passed on without telling its owner": m.Lent,
-    "a ref that was passed on is never given back": m.Returned,
-    "a name is not given back": m.NameFree,
-    "a copy stays when its object is freed": m.Evict,
-    "that there is a new copy is not told to the owner": m.Copied,
+    "whoever passed a task on does not tell its owner": m.TaskMoved,
+    "an actor call is dropped with its actor": m.TaskBounced,
+    "a ref is passed on without telling its owner": m.BorrowAdded,
+    "a ref that was passed on is never given back": m.BorrowReturned,
+    "a name is not given back": m.NameReleased,
+    "a copy stays when its object is freed": m.FreeCopy,
+    "that there is a new copy is not told to the owner": m.LocationAdded,
     "who kills an actor of another node is not obeyed": m.KillActor,
 }
 for _name, _kind in UNHEARD.items():
@@ -72,12 +72,12 @@ for _name, _kind in UNSAID.items():
 
 @mutant("a result is sent twice")
 def _twice(workshop: Workshop) -> None:
-    workshop.says(m.Done, lambda message: (message, message))
+    workshop.says(m.TaskDone, lambda message: (message, message))
 
 
 @mutant("a result is told as that of the next attempt")
 def _next_attempt(workshop: Workshop) -> None:
-    workshop.says(m.Done, lambda message: (replace(message, attempt=message.attempt + 1),))
+    workshop.says(m.TaskDone, lambda message: (replace(message, attempt=message.attempt + 1),))
 
 
 @mutant("what a process keeps of its arguments is not counted")
@@ -87,30 +87,30 @@ def _kept(workshop: Workshop) -> None:
 
 @mutant("a name is given twice")
 def _name(workshop: Workshop) -> None:
-    workshop.says(m.NameGiven, lambda message: (replace(message, accepted=True),))
+    workshop.says(m.NameReserved, lambda message: (replace(message, accepted=True),))
 
 
 @mutant("the last copy is dropped where memory is short")
 def _spared(workshop: Workshop) -> None:
-    workshop.says(m.Spared, lambda message: (replace(message, granted=True),))
+    workshop.says(m.EvictAnswered, lambda message: (replace(message, granted=True),))
 
 
 @mutant("a head that is back is not told the names")
 def _names(workshop: Workshop) -> None:
-    workshop.says(m.NamesHere, lambda message: (replace(message, names=()),))
+    workshop.says(m.NamesReported, lambda message: (replace(message, names=()),))
 
 
 @mutant("what a lost head was asked is not asked again")
 def _head_back(workshop: Workshop) -> None:
-    def change(node: Node, message: m.PlaceJoined) -> m.PlaceJoined | None:
+    def change(node: Node, message: m.PeerJoined) -> m.PeerJoined | None:
         return None if message.place == HEAD != node.place else message
 
-    workshop.hears(m.PlaceJoined, change)
+    workshop.hears(m.PeerJoined, change)
 
 
 @mutant("a wait is answered one short")
 def _short(workshop: Workshop) -> None:
-    workshop.says(m.Ready, lambda message: (replace(message, positions=message.positions[:-1]),))
+    workshop.says(m.ReadyPositions, lambda message: (replace(message, positions=message.positions[:-1]),))
 
 
 @mutant("a blocked task keeps its CPU")
@@ -128,13 +128,13 @@ def _begun(workshop: Workshop) -> None:
 
 
 def _retries(kinds: str, least: int, more: int, workshop: Workshop) -> None:
-    def change(node: Node, message: m.Submit) -> m.Submit:
+    def change(node: Node, message: m.SubmitTask) -> m.SubmitTask:
         spec = message.spec
         if spec.kind not in kinds.split() or spec.retries < least:
             return message
         return replace(message, spec=replace(spec, retries=spec.retries + more))
 
-    workshop.hears(m.Submit, change)
+    workshop.hears(m.SubmitTask, change)
 
 
 mutant("one retry fewer than allowed")(partial(_retries, "task method", 1, -1))
@@ -147,7 +147,7 @@ mutant("an actor restarts once too often")(partial(_retries, "actor", 0, 1))
 
 @mutant("a large value stays when it is freed")
 def _free(workshop: Workshop) -> None:
-    workshop.does(lambda effects: [effect for effect in effects if type(effect) is not m.Free])
+    workshop.does(lambda effects: [effect for effect in effects if type(effect) is not m.FreeBlock])
 
 
 @mutant("actor calls take turns from the wrong end")
@@ -165,7 +165,9 @@ def _turns(workshop: Workshop) -> None:
 
 
 def _is_call(effect: Any) -> bool:
-    return type(effect) is m.Send and type(effect.message) is m.Run and effect.message.spec.kind == "method"
+    return (
+        type(effect) is m.Send and type(effect.message) is m.RunTask and effect.message.spec.kind == "method"
+    )
 
 
 # ---------------------------------------------------------------- other functions
@@ -184,4 +186,4 @@ def _infeasible(workshop: Workshop) -> None:
 
 @mutant("simulated processes share the generators of random")
 def _chance(workshop: Workshop) -> None:
-    workshop.replaces(chance, "install", lambda original: lambda patches, driver: chance.of(driver))
+    workshop.replaces(randomness, "install", lambda original: lambda patches, driver: randomness.of(driver))

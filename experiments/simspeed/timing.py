@@ -16,7 +16,7 @@ from msgspec import Struct
 import labray
 from experiments.simspeed.cases import CASES, CORES
 from labray import session
-from labray.backends.sim import World
+from labray.backends.sim import SimSession
 
 MOST_WORKERS = 10_000
 """Of a node: what is timed is the simulator, and no case is to come to the limit."""
@@ -45,7 +45,7 @@ def timing(name: str, size: int) -> Timing:
     before = time.process_time()
     options = {"num_cpus": CORES, "max_workers": MOST_WORKERS, "trace": False}
     with labray.init("sim", nodes=case.nodes, scheduler=case.scheduler, **options):
-        world = cast(World, session.running())
+        world = cast(SimSession, session.running())
         stood, idle_MiB, events = time.process_time(), peak_MiB(), world.agenda.events
         messages = world.messages()
         tasks = case.program(size)

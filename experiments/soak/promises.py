@@ -9,9 +9,9 @@ from __future__ import annotations
 from msgspec import Struct
 
 from experiments.soak.vocabulary import CREW
-from labray.fuzz.bodies import ASKED, MODULUS
 from labray.fuzz.oracle import grown
 from labray.fuzz.program import Step
+from labray.fuzz.remote import ASKED, MODULUS
 
 PLAIN, RESTARTS, STURDY = range(3)
 """Actors: never restarted; restarted for ever; and their calls retried for ever as well."""

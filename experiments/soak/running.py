@@ -9,8 +9,8 @@ import labray
 from experiments.soak import vocabulary as v
 from experiments.soak.promises import PLAIN, RESTARTS, STURDY, Promise, promises
 from labray import errors
-from labray.fuzz.bodies import add, crash, fail, leaf, made, nest, number_in
 from labray.fuzz.program import FAILURES, Step
+from labray.fuzz.remote import add, crash, fail, leaf, made, nest, number_in
 
 PATIENCE_S = 60.0
 """For one result. Whoever is stopped is continued within two seconds, and a lost node is replaced: this is a hang."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import labray
-from labray.fuzz.bodies import MODULUS, add, leaf, made, number_in
+from labray.fuzz.remote import MODULUS, add, leaf, made, number_in
 
 remote: Callable[..., Callable[[Any], Any]] = labray.remote
 CREW = 3

@@ -26,9 +26,9 @@ from labray.schedulers import (
     Single,
     WorkStealing,
 )
-from labray.schedulers.planners import list_schedule
-from labray.schedulers.plans import Workload, processors
-from labray.schedulers.workloads import executed
+from labray.schedulers.planned.planners import list_schedule
+from labray.schedulers.planned.plans import Workload, processors
+from labray.schedulers.planned.workloads import executed
 
 EXACT = "closed forms"
 BOUNDS = "bounds"

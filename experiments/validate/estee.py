@@ -19,7 +19,7 @@ from experiments.validate.case import Case, Scale, Verdict, close, simulate, ski
 from labray.graphs.taskgraph import TaskGraph
 from labray.messages import UNIT
 from labray.schedulers import BLevel, Rebalancing, Scheduler, Single, Workload
-from labray.schedulers.workloads import executed
+from labray.schedulers.planned.workloads import executed
 
 ESTEE = "Estee's graphs"
 SETS = ("elementary", "irw")

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import labray
 from experiments.validate.case import Case, Scale, close
-from labray import port
-from labray.backends.sim.agenda import Agenda
-from labray.backends.sim.network import Network, Wires
+from labray.backends.sim.clock.event_queue import EventQueue
+from labray.backends.sim.network.fabric import Network, NetworkSpec
+from labray.client import runtime
+from labray.client.options import Options
 from labray.costs import FREE
-from labray.ids import Place
-from labray.options import Options
+from labray.ids import NodeID
 from labray.strategies import NodeAffinity
 
 FLOWS = "network flows"
@@ -46,28 +46,28 @@ TWO_AND_ONE = ((0, 2, 125 * MB), (0, 2, 125 * MB), (1, 2, 125 * MB))
 
 def cases(scale: Scale) -> Iterator[Case]:
     for what, flows, known in SIMGRID:
-        for at, (seconds, ours) in enumerate(zip(known, times(flows, Wires(
+        for at, (seconds, ours) in enumerate(zip(known, times(flows, NetworkSpec(
             latency_s=PATH_S, bandwidth_Bps=LINK_BPS)), strict=True)):  # fmt: skip
             yield close(FLOWS, f"SimGrid, {what}: flow {at + 1}, s", seconds, ours, 1e-6)
     for fair, per_pair, known in (
         ("per flow (SimGrid)", False, (3.0, 3.0, 3.0)),
         ("per pair (Estee)", True, (3.0, 3.0, 2.0)),
     ):
-        found = times(TWO_AND_ONE, Wires(latency_s=0.0, bandwidth_Bps=LINK_BPS, per_pair=per_pair))
+        found = times(TWO_AND_ONE, NetworkSpec(latency_s=0.0, bandwidth_Bps=LINK_BPS, per_pair=per_pair))
         for at, (seconds, ours) in enumerate(zip(known, found, strict=True)):
             yield close(
                 FLOWS, f"two flows 0 to 2 and one 1 to 2, fair {fair}: flow {at + 1}, s", seconds, ours, 1e-6
             )
     for what, core_Bps, flows, known in ACROSS:
-        wires = Wires(latency_s=0.0, bandwidth_Bps=LINK_BPS, core_Bps=core_Bps)
+        wires = NetworkSpec(latency_s=0.0, bandwidth_Bps=LINK_BPS, core_Bps=core_Bps)
         for at, (seconds, ours) in enumerate(zip(known, times(flows, wires), strict=True)):
             yield close(FLOWS, f"{what}: flow {at + 1}, s", seconds, ours, 1e-6)
     yield from _rings()
 
 
-def times(flows: Sequence[tuple[int, int, int]], wires: Wires) -> list[float]:
+def times(flows: Sequence[tuple[int, int, int]], wires: NetworkSpec) -> list[float]:
     """When each of these flows, begun at 0, has arrived."""
-    agenda = Agenda(None)
+    agenda = EventQueue(None)
     network = Network(agenda, wires)
     arrived = [0.0] * len(flows)
 
@@ -98,8 +98,8 @@ def _rings() -> Iterator[Case]:
 
 def ring_of_flows(nodes: int, part: int, latency_s: float, overhead_s: float) -> float:
     """2 (n-1) steps; in each, every node sends a part to the next and then works on what it got."""
-    agenda = Agenda(None)
-    network = Network(agenda, Wires(latency_s=latency_s, bandwidth_Bps=LINK_BPS))
+    agenda = EventQueue(None)
+    network = Network(agenda, NetworkSpec(latency_s=latency_s, bandwidth_Bps=LINK_BPS))
 
     def step(node: int, left: int) -> None:
         def worked(moment: object) -> None:
@@ -121,10 +121,10 @@ def ring_of_tasks(nodes: int, part: int, overhead_s: float) -> float:
     """The same by modelled tasks, each pinned to its node and pulling what the one before it made."""
     options = {"profile": FREE, "latency_s": 0.0, "bandwidth_Bps": LINK_BPS, "trace": False}
     with labray.init("sim", nodes=nodes, num_cpus=1, scheduler="random", **options):
-        current = port.current()
+        current = runtime.current()
 
         def submit(node: int, inputs: list[object], cost: float) -> object:
-            asked = Options(model=(part,), cost=cost, strategy=NodeAffinity(Place(f"n{node}")))
+            asked = Options(model=(part,), cost=cost, strategy=NodeAffinity(NodeID(f"n{node}")))
             return current.submit("task", "step", None, asked, inputs, {})[0]
 
         parts = [submit(node, [], 0.0) for node in range(nodes)]

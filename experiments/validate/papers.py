@@ -11,10 +11,10 @@ from msgspec import Struct
 from experiments.validate.case import Case, Scale, at_least, close, same, simulate, skipped
 from labray.graphs.taskgraph import TaskGraph
 from labray.schedulers import BLevel
-from labray.schedulers.foresight import dls_moving, lookahead, peft
-from labray.schedulers.planners import cpop, heft, hlfet, list_schedule
-from labray.schedulers.plans import Machine, Plan, Workload, processors
-from labray.schedulers.workloads import executed
+from labray.schedulers.planned.foresight import dls_moving, lookahead, peft
+from labray.schedulers.planned.planners import cpop, heft, hlfet, list_schedule
+from labray.schedulers.planned.plans import Machine, Plan, Workload, processors
+from labray.schedulers.planned.workloads import executed
 
 TOPCUOGLU = "Topcuoglu's graph"
 STG = "Standard Task Graphs"

@@ -15,9 +15,10 @@ from msgspec import Struct
 
 import labray
 from experiments.validate.case import Case, Scale, at_most, interval
-from labray import port, trace
+from labray import trace
+from labray.client import runtime
+from labray.client.options import Options
 from labray.costs import FREE
-from labray.options import Options
 from labray.schedulers import Centralized, PowerOfD, RoundRobin, Scheduler
 
 QUEUES = "queueing"
@@ -52,7 +53,7 @@ def queue(scheduler: Scheduler, nodes: int, cpus: int, jobs: Sequence[Job], seed
     """What becomes of these jobs in the simulator: a driver sleeps, submits, sleeps."""
     options = {"profile": FREE, "latency_s": 0.0, "seed": seed}
     with labray.init("sim", nodes=nodes, num_cpus=cpus, scheduler=scheduler, **options) as session:
-        current, refs = port.current(), []
+        current, refs = runtime.current(), []
         for came, cost in jobs:
             current.sleep(max(0.0, came - current.now()))
             refs += current.submit("task", "job", None, Options(model=(0,), cost=cost), (), {})

@@ -8,8 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 
 from labray.backends.contract import Backend, Session
+from labray.client.options import nearest
 from labray.config import INIT_OPTIONS, Config
-from labray.options import nearest
 
 BACKENDS = {
     "cluster": "labray.backends.cluster",

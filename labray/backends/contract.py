@@ -3,7 +3,7 @@
 `inline`, `sim` and `cluster` are worlds. One more is a folder beside them and one line in the registry (`BACKENDS`).
 A world starts nodes and carries what they say. It supplies
 * to the program a `Session`, which may also be `Elastic`, `Probed` and `Validated`;
-* to each process that runs users' code a `Channel` (labray/port.py), with the world's clock;
+* to each process that runs users' code a `Channel` (labray/client/runtime.py), with the world's clock;
 * to each node the inputs that answer its effects (labray/messages.py says which), and calls with the world's time.
 It obeys every effect of a node by one method, which it finds by the effect's type: `effect_table`.
 """
@@ -18,10 +18,10 @@ from msgspec import Struct
 from labray import messages as m
 
 if TYPE_CHECKING:
+    from labray.client.runtime import Runtime
     from labray.config import Config
-    from labray.holdings import Held
-    from labray.ids import Place
-    from labray.port import Port
+    from labray.ids import NodeID
+    from labray.messages.audit_reports import Held
     from labray.trace import Event
 
 # ---------------------------------------------------------------- what it obeys
@@ -30,53 +30,53 @@ if TYPE_CHECKING:
 class EffectHandler(Protocol):
     """Obeys the effects of the nodes in one process. place: which of them asks. Nothing here may call a node."""
 
-    def send(self, place: Place, effect: m.Send) -> None:
+    def send(self, place: NodeID, effect: m.Send) -> None:
         """Deliver to another place or to a client of this one; between two ends, once and in order."""
 
-    def start_worker(self, place: Place, effect: m.Start) -> None:
+    def start_worker(self, place: NodeID, effect: m.StartWorker) -> None:
         """Start a worker process. WorkerStarted answers, or WorkerLost if it cannot be started."""
 
-    def stop_worker(self, place: Place, effect: m.Stop) -> None:
+    def stop_worker(self, place: NodeID, effect: m.StopWorker) -> None:
         """End a worker process that its node has forgotten. Nothing answers."""
 
-    def kill_worker(self, place: Place, effect: m.End) -> None:
+    def kill_worker(self, place: NodeID, effect: m.KillWorker) -> None:
         """Kill a worker process. WorkerLost answers, and says what it had begun."""
 
-    def push_copy(self, place: Place, effect: m.Push) -> None:
+    def push_copy(self, place: NodeID, effect: m.PushObject) -> None:
         """Copy a stored object to another place's store. Arrived answers, at that place."""
 
-    def free_copy(self, place: Place, effect: m.Free) -> None:
+    def free_copy(self, place: NodeID, effect: m.FreeBlock) -> None:
         """Let go of a stored copy, in memory or on disk. Nothing answers."""
 
-    def spill_copy(self, place: Place, effect: m.Spill) -> None:
+    def spill_copy(self, place: NodeID, effect: m.SpillObject) -> None:
         """Write a stored object to disk. Spilled answers."""
 
-    def restore_copy(self, place: Place, effect: m.Restore) -> None:
+    def restore_copy(self, place: NodeID, effect: m.RestoreObject) -> None:
         """Read a spilled object back into memory. Restored answers."""
 
-    def set_alarm(self, place: Place, effect: m.Alarm) -> None:
-        """After so many seconds of the world's time, Woke answers."""
+    def set_alarm(self, place: NodeID, effect: m.SetAlarm) -> None:
+        """After so many seconds of the world's time, AlarmRang answers."""
 
-    def warn_user(self, place: Place, effect: m.Warn) -> None:
+    def warn_user(self, place: NodeID, effect: m.WarnUser) -> None:
         """Show a text to the user. Nothing answers."""
 
 
-Obey = Callable[["Place", Any], None]
+Obey = Callable[["NodeID", Any], None]
 
 
 def effect_table(world: EffectHandler) -> dict[type, Obey]:
     """The method of this world that obeys each type of effect."""
     return {
         m.Send: world.send,
-        m.Start: world.start_worker,
-        m.Stop: world.stop_worker,
-        m.End: world.kill_worker,
-        m.Push: world.push_copy,
-        m.Free: world.free_copy,
-        m.Spill: world.spill_copy,
-        m.Restore: world.restore_copy,
-        m.Alarm: world.set_alarm,
-        m.Warn: world.warn_user,
+        m.StartWorker: world.start_worker,
+        m.StopWorker: world.stop_worker,
+        m.KillWorker: world.kill_worker,
+        m.PushObject: world.push_copy,
+        m.FreeBlock: world.free_copy,
+        m.SpillObject: world.spill_copy,
+        m.RestoreObject: world.restore_copy,
+        m.SetAlarm: world.set_alarm,
+        m.WarnUser: world.warn_user,
     }
 
 
@@ -87,7 +87,7 @@ class Session(Protocol):
     """A running world, as init() got it from a backend."""
 
     @property
-    def port(self) -> Port: ...
+    def port(self) -> Runtime: ...
 
     @property
     def resources(self) -> Mapping[str, float]:

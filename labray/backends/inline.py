@@ -19,18 +19,18 @@ from random import Random
 from typing import Any
 
 from labray import messages as m
-from labray import port
 from labray.backends.contract import Backend, effect_table
 from labray.backends.ctrl_c import Interrupts
 from labray.backends.inline_channel import InlineChannel
-from labray.backends.turns import InlineWorker, Turns, Wanted
+from labray.backends.turns import InlineWorker, Turns, WantedResults
+from labray.client import runtime
+from labray.client.process import Process
 from labray.config import Config, processes
 from labray.errors import DeadlockError, LabraySystemError, SessionError
-from labray.ids import HEAD, ClientID, ObjectID, Place, TaskID
+from labray.ids import HEAD, ClientID, NodeID, ObjectID, TaskID
 from labray.node import Node
-from labray.node.resources import boundless
-from labray.node.story import story
-from labray.process import Process
+from labray.node.inspect.story import story
+from labray.node.workers.resources import boundless
 from labray.trace import Event
 
 DEEPEST = 1_000
@@ -50,8 +50,8 @@ class InlineSession:
         self.nodes: Sequence[Mapping[str, Any]] = config.describe_nodes()
         self.began = time.monotonic()
         self.store: dict[ObjectID, m.Payload] = {}
-        self.mail: deque[tuple[Place, str, Any]] = deque()
-        self.alarms: list[tuple[float, int, Place, int]] = []
+        self.mail: deque[tuple[NodeID, str, Any]] = deque()
+        self.alarms: list[tuple[float, int, NodeID, int]] = []
         self.delivering, self.depth, self.broken = False, 0, ""
         self.python_limit = sys.getrecursionlimit()
         sys.setrecursionlimit(max(self.python_limit, DEEPEST * FRAMES_A_TASK))
@@ -83,7 +83,7 @@ class InlineSession:
 
     # ------------------------------------------------------------ messages
 
-    def deliver(self, to: Place, sender: str, message: Any) -> None:
+    def deliver(self, to: NodeID, sender: str, message: Any) -> None:
         """Hand a message over, and all that follows from it; in order, never one inside another."""
         self.mail.append((to, sender, message))
         if self.delivering:
@@ -105,20 +105,20 @@ class InlineSession:
 
     # ------------------------------------------------------------ effects
 
-    def send(self, place: Place, effect: m.Send) -> None:
+    def send(self, place: NodeID, effect: m.Send) -> None:
         """A client is told at once, and is no part of the queue: what it says to that comes later all the same."""
         to, message = effect.to, effect.message
         if to in self.places:
-            self.mail.append((Place(to), place, message))
+            self.mail.append((NodeID(to), place, message))
             return
         worker = self.workers.get(to)
-        if isinstance(message, m.Run):
+        if isinstance(message, m.RunTask):
             if worker is not None:
                 worker.put(message)
         elif isinstance(message, m.Recall | m.Interrupt):
             if worker is not None:
                 self._take_back(to, worker, message)
-        elif isinstance(message, m.Values | m.Ready | m.Registered | m.Found):
+        elif isinstance(message, m.Values | m.ReadyPositions | m.RequestAnswered | m.ActorFound):
             channel = worker.channel if worker is not None else self.channel
             channel.replies[message.request] = message
 
@@ -130,38 +130,38 @@ class InlineSession:
         if isinstance(message, m.Interrupt) and message.force and worker.running and not back:
             self._lose(at, ClientID(client), (message.task,))
 
-    def _lose(self, place: Place, client: ClientID, begun: tuple[TaskID, ...] | None = None) -> None:
+    def _lose(self, place: NodeID, client: ClientID, begun: tuple[TaskID, ...] | None = None) -> None:
         """What runs, on the caller's own stack, goes on, and nobody hears of it. begun: as in WorkerLost."""
         self.workers.pop(client).gone = True
         self.mail.append((place, "", m.WorkerLost(client, "it was ended", begun)))
 
-    def start_worker(self, place: Place, effect: m.Start) -> None:
+    def start_worker(self, place: NodeID, effect: m.StartWorker) -> None:
         channel = InlineChannel(self, effect.worker)
         self.workers[effect.worker] = InlineWorker(channel, self.name, self.turns)
         self.mail.append((place, "", m.WorkerStarted(effect.worker)))
 
-    def stop_worker(self, place: Place, effect: m.Stop) -> None:
+    def stop_worker(self, place: NodeID, effect: m.StopWorker) -> None:
         self.workers.pop(effect.worker).gone = True
 
-    def kill_worker(self, place: Place, effect: m.End) -> None:
+    def kill_worker(self, place: NodeID, effect: m.KillWorker) -> None:
         self._lose(place, effect.worker)
 
-    def push_copy(self, place: Place, effect: m.Push) -> None:
+    def push_copy(self, place: NodeID, effect: m.PushObject) -> None:
         raise AssertionError(f"{effect.id} cannot be copied: {ONE_NODE}")
 
-    def free_copy(self, place: Place, effect: m.Free) -> None:
+    def free_copy(self, place: NodeID, effect: m.FreeBlock) -> None:
         self.store.pop(effect.id, None)
 
-    def spill_copy(self, place: Place, effect: m.Spill) -> None:
+    def spill_copy(self, place: NodeID, effect: m.SpillObject) -> None:
         raise AssertionError(f"{effect.id} cannot be spilled: {NO_LIMIT}")
 
-    def restore_copy(self, place: Place, effect: m.Restore) -> None:
+    def restore_copy(self, place: NodeID, effect: m.RestoreObject) -> None:
         raise AssertionError(f"{effect.id} cannot be restored: {NO_LIMIT}")
 
-    def set_alarm(self, place: Place, effect: m.Alarm) -> None:
+    def set_alarm(self, place: NodeID, effect: m.SetAlarm) -> None:
         heappush(self.alarms, (self.now() + effect.after, next(self.numbers), place, effect.token))
 
-    def warn_user(self, place: Place, effect: m.Warn) -> None:
+    def warn_user(self, place: NodeID, effect: m.WarnUser) -> None:
         warnings.warn(effect.text, stacklevel=2)
 
     # ------------------------------------------------------------ running
@@ -180,7 +180,7 @@ class InlineSession:
         """Whether its end is still to come."""
         return task in self.places[self.channel.place].custody.tasks
 
-    def step(self, wanted: Wanted | None = None, fair: bool = False) -> bool:
+    def step(self, wanted: WantedResults | None = None, fair: bool = False) -> bool:
         """Run one task whose turn has come; whether there was one.
 
         The main program's tasks run in order. Inside a task, what it waits for comes first and then the newest, so
@@ -198,9 +198,9 @@ class InlineSession:
         self._execute(chosen, chosen.take())
         return True
 
-    def _execute(self, worker: InlineWorker, run: m.Run) -> None:
+    def _execute(self, worker: InlineWorker, run: m.RunTask) -> None:
         self.interrupts.rang = self.interrupts.rang and self.depth > 0
-        before, outer = port.switch(worker.process), worker.process.execution
+        before, outer = runtime.switch(worker.process), worker.process.execution
         self.depth += 1
         begun, cpu = self.now(), time.thread_time()
         channel = worker.channel
@@ -224,12 +224,12 @@ class InlineSession:
             self.depth -= 1
             worker.process.back_to(outer)
             worker.rest()
-            port.switch(before)
+            runtime.switch(before)
 
     def _ring(self) -> None:
         while self.alarms and self.alarms[0][0] <= self.now():
             _, _, place, token = heappop(self.alarms)
-            self.deliver(place, "", m.Woke(token))
+            self.deliver(place, "", m.AlarmRang(token))
 
     def idle(self, until: float | None) -> None:
         """Nothing can run now: wait for the next alarm or the caller's time, or say who waits for whom."""
@@ -265,5 +265,5 @@ BACKEND = Backend(
     options=("max_workers", "object_store_memory"),
     most_nodes=1,
     kills_running=False,
-    impossible={m.Push: ONE_NODE, m.Spill: NO_LIMIT, m.Restore: NO_LIMIT},
+    impossible={m.PushObject: ONE_NODE, m.SpillObject: NO_LIMIT, m.RestoreObject: NO_LIMIT},
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from labray import codec
 from labray import messages as m
-from labray.backends.turns import Wanted, enough, existing
-from labray.ids import ClientID, ObjectID, Place
+from labray.backends.turns import WantedResults, enough, existing
+from labray.ids import ClientID, NodeID, ObjectID
+from labray.serialization import codec
 
 if TYPE_CHECKING:
     from labray.backends.inline import InlineSession
-    from labray.steps import Step
+    from labray.client.uninterrupted import Step
 
 PATIENCE = 32
 """After so many calls a task is taken to be polling for what others must do first: the oldest of them runs."""
@@ -23,22 +23,22 @@ class InlineChannel:
 
     def __init__(self, world: InlineSession, client: ClientID) -> None:
         self.world = world
-        self.place = Place("n0")
+        self.place = NodeID("n0")
         self.client = client
-        self.replies: dict[int, m.Notice] = {}
+        self.replies: dict[int, m.ClientReply] = {}
         self.asked = 0  # by the task that runs
 
-    def post(self, message: m.Call, step: Step | None = None) -> None:
+    def post(self, message: m.ClientRequest, step: Step | None = None) -> None:
         self.world.check()
         if step is not None:
             step()
         self.world.deliver(self.place, self.client, message)
 
-    def ask(self, message: m.Call, request: int, timeout: float | None) -> m.Notice | None:
+    def ask(self, message: m.ClientRequest, request: int, timeout: float | None) -> m.ClientReply | None:
         world = self.world
         world.check()
         until = None if timeout is None else time.monotonic() + timeout
-        wanted = Wanted(world.turns, getattr(message, "refs", ()), world.is_open)
+        wanted = WantedResults(world.turns, getattr(message, "refs", ()), world.is_open)
         if not isinstance(message, m.Cancel):  # who takes tasks back does not poll for them
             self.asked += 1
             if self.asked % PATIENCE == 0:
@@ -55,7 +55,7 @@ class InlineChannel:
                 world.idle(until)
         return self.replies.pop(request)
 
-    def _await(self, message: m.Wait, wanted: Wanted, until: float | None) -> m.Ready | None:
+    def _await(self, message: m.Wait, wanted: WantedResults, until: float | None) -> m.ReadyPositions | None:
         """Run tasks before the question is put, and do not put it if that answers it.
 
         A question that stands is put down at each of its objects, and taken off again: for who takes a thousand
@@ -70,7 +70,7 @@ class InlineChannel:
         there = existing(records, message.refs, message.count)
         found = tuple([message.refs[at] for at in there])
         self.post(m.Wait(m.NO_ANSWER, found, message.count, True))
-        return m.Ready(message.request, there)
+        return m.ReadyPositions(message.request, there)
 
     def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
         payload = self.world.store[object_id] = codec.in_place(payload)

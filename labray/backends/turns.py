@@ -12,15 +12,15 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
-from labray.executor import Executor, leaves
-from labray.identities import Known
+from labray.client.executor import Executor, leaves
+from labray.client.process import Process
 from labray.ids import ObjectID, TaskID, creator
-from labray.messages import Ref, Run
-from labray.process import Process
+from labray.messages import Ref, RunTask
+from labray.serialization.identities import IdentityTable
 
 if TYPE_CHECKING:
     from labray.backends.inline_channel import InlineChannel
-    from labray.node.records import ObjectRecord
+    from labray.node.objects.records import ObjectRecord
 
 
 def existing(records: Mapping[ObjectID, ObjectRecord], refs: Sequence[Ref], most: int) -> tuple[int, ...]:
@@ -55,23 +55,23 @@ class InlineWorker:
     def __init__(self, channel: InlineChannel, session: str, turns: Turns) -> None:
         self.channel = channel
         self.process = Process(channel, session)
-        self.process.known = Known()
+        self.process.known = IdentityTable()
         interrupts = channel.world.interrupts
         self.executor = Executor(self.process, lambda error: leaves(error) or interrupts.caught(error))
-        self.inbox: deque[Run] = deque()
+        self.inbox: deque[RunTask] = deque()
         self.since = 0  # when the first in the inbox got there, in turns
         self.running, self.slots = 0, 1
         self.gone = False
         self._turns = turns
 
-    def put(self, run: Run) -> None:
+    def put(self, run: RunTask) -> None:
         """It was sent this."""
         self.inbox.append(run)
         if len(self.inbox) == 1:
             self.since = self._turns.next()
             self._turns.look(self)
 
-    def take(self) -> Run:
+    def take(self) -> RunTask:
         """The next; the one behind it must wait for those that came before now."""
         self.channel.asked = 0
         run = self.inbox.popleft()
@@ -138,7 +138,7 @@ class Turns:
         return None
 
 
-class Wanted:
+class WantedResults:
     """The tasks whose results a question is about, in order. is_open: whether a task's end is still to come."""
 
     def __init__(self, turns: Turns, refs: Sequence[Ref], is_open: Callable[[TaskID], bool]) -> None:

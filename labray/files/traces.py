@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from labray import trace_schema
+from labray.files import trace_schema
 from labray.trace import Event, chrome
 
 MAGIC = b"labray trace "

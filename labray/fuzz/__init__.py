@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from labray import trace
 from labray.fuzz.case import run
 from labray.fuzz.coverage import count, table
-from labray.fuzz.plans import Case, case_of
+from labray.fuzz.generation import Case, case_of
 from labray.fuzz.policies import policy
 from labray.fuzz.shrink import shrink
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import labray as ray
 from labray import errors, session
-from labray.fuzz.bodies import leaf, number_in
-from labray.fuzz.driver import Driver
+from labray.fuzz.generation import Case, Setup
+from labray.fuzz.interpreter import Interpreter
 from labray.fuzz.judging import Wrong, judge_trace, nothing_left
-from labray.fuzz.plans import Case, Setup
 from labray.fuzz.policies import policy
 from labray.fuzz.program import SLOTS
+from labray.fuzz.remote import leaf, number_in
 from labray.trace import Event
 
 SOON_S = 3.0
@@ -55,7 +55,7 @@ def run(case: Case, tally: Counter[str] | None = None) -> Sequence[Event]:
 
 
 def _live(case: Case, tally: Counter[str]) -> None:
-    driver = Driver(case, tally)
+    driver = Interpreter(case, tally)
     for step in case.steps:
         driver.do(step)
     for number in driver.refs:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
-from labray.fuzz.plans import Case
+from labray.fuzz.generation import Case
 from labray.trace import Event
 
 GROUPS = ("op", "outcome", "policy", "fault", "recovery", "storage", "cluster")

@@ -9,7 +9,7 @@ from typing import Any
 
 import labray as ray
 from labray import errors
-from labray.fuzz import bodies
+from labray.fuzz import remote
 from labray.fuzz.oracle import Promise, kind_of
 from labray.fuzz.program import Step
 from labray.ids import HEAD
@@ -44,7 +44,7 @@ def judge_carried(step: Step, error: errors.LabrayError) -> None:
     """Judge the cause and the refs of an error. What such a ref names may fail or be lost, but not be freed."""
     if step.how == "cause" and kind_of(error) == "asked" and not isinstance(error.__cause__, KeyError):
         raise Wrong(f"step {step.number}: its error has lost its cause: {error}")
-    for ref in error.refs if isinstance(error, bodies.CarrierError) else ():
+    for ref in error.refs if isinstance(error, remote.CarrierError) else ():
         try:
             ray.get(ref)
         except errors.ObjectLostError as lost:
@@ -68,7 +68,7 @@ def judge_trace(
     that a cancel must have woken, and by when.
     """
     heads = sum((kind, place, subject) == ("lost", "n0", HEAD) for _, kind, place, subject, _ in events)
-    judge = Judge(heads, cancelled, asleep)
+    judge = TraceJudge(heads, cancelled, asleep)
     for judge.now, kind, _, subject, detail in events:
         look = getattr(judge, kind, None)
         if look is not None:
@@ -79,7 +79,7 @@ RETRIES = {"use": 0, "meet": 0, "fail": 0}
 """How often a task may be retried whose name does not say so; all others are retried without end."""
 
 
-class Judge:
+class TraceJudge:
     """Follows the tasks of a run. most: how often each may be retried. begun: whose current attempt was dispatched.
 
     heads: how many were lost; what one held is submitted anew and uses up no retry.

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from labray import errors
 from labray.faults import Faults
-from labray.fuzz.bodies import ASKED, MODULUS
 from labray.fuzz.program import SECOND, TOGETHER, UNLIMITED, Step
+from labray.fuzz.remote import ASKED, MODULUS
 from labray.ids import HEAD
 
 Kinds = frozenset[str]

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from labray.faults import Faults
-from labray.fuzz.plans import Case, Setup
+from labray.fuzz.generation import Case, Setup
 
 Fails = Callable[[Case], bool]
 PARTS = ("deaths", "crashes", "cuts", "delays", "slow")

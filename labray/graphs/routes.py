@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from labray.graphs.skeleton import Await, Part, Put, Skeleton, Step, Submit
+from labray.graphs.skeleton import AwaitStep, PutStep, Skeleton, Step, SubmitStep, TaskSteps
 from labray.ids import DRIVER
 
 
@@ -41,15 +41,15 @@ class _Search:
         self._place: dict[str, int] = {}  # of a task, an object: the number of its step
         for process in (DRIVER, *skeleton.parts):
             for number, step in enumerate(skeleton.steps_of(process)):
-                if isinstance(step, Submit):
+                if isinstance(step, SubmitStep):
                     self._place[step.task] = number
                     self._owner[step.task] = process
-                elif isinstance(step, Put):
+                elif isinstance(step, PutStep):
                     self._place[step.object] = number
                     self._owner[step.object] = process
         for process in (DRIVER, *skeleton.parts):
             for number, step in enumerate(skeleton.steps_of(process)):
-                if not isinstance(step, Submit | Await):
+                if not isinstance(step, SubmitStep | AwaitStep):
                     continue
                 for object in needed(step, skeleton.parts):
                     if not self._have(process, object, number, step.at):
@@ -81,7 +81,7 @@ class _Search:
         if down:
             number = self._place[down[-1]]
             step = self._steps(meeting)[number]
-            at = step.at if isinstance(step, Submit) else at
+            at = step.at if isinstance(step, SubmitStep) else at
         if up:
             if not self._hand_over(meeting, up, object, at):
                 return False
@@ -113,11 +113,11 @@ class _Search:
         return part.actor.rpartition(".")[0] if part is not None and part.kind == "method" else process
 
 
-def needed(step: Step, parts: Mapping[str, Part]) -> tuple[str, ...]:
+def needed(step: Step, parts: Mapping[str, TaskSteps]) -> tuple[str, ...]:
     """The objects whose refs a step must have at hand."""
-    if isinstance(step, Await):
+    if isinstance(step, AwaitStep):
         return step.objects
-    if isinstance(step, Submit):
+    if isinstance(step, SubmitStep):
         part = parts[step.task]
         return (*part.deps, part.actor) if part.actor else part.deps
     return ()

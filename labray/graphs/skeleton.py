@@ -20,26 +20,26 @@ from labray.messages import ONE_CPU, Demand
 from labray.trace import Event, Run, Submission, runs, submissions
 
 
-class Compute(Struct, frozen=True):
+class ComputeStep(Struct, frozen=True):
     """So many seconds pass; `busy` of them (a share) on the CPU."""
 
     seconds: float
     busy: float
 
 
-class Submit(Struct, frozen=True):
+class SubmitStep(Struct, frozen=True):
     """at: when it was recorded, in the world's seconds."""
 
     task: str
     at: float
 
 
-class Put(Struct, frozen=True):
+class PutStep(Struct, frozen=True):
     object: str
     size: int
 
 
-class Await(Struct, frozen=True):
+class AwaitStep(Struct, frozen=True):
     """Go on when `count` of these exist, or `within` so many seconds. at: when it was asked."""
 
     objects: tuple[str, ...]
@@ -48,10 +48,10 @@ class Await(Struct, frozen=True):
     within: float | None = None
 
 
-Step = Compute | Submit | Put | Await
+Step = ComputeStep | SubmitStep | PutStep | AwaitStep
 
 
-class Part(Struct, frozen=True):
+class TaskSteps(Struct, frozen=True):
     """A task, actor creation or call. seconds: begun to ended, less its waits; cpu: of these, on the CPU.
 
     sizes: of its results, in bytes. parent: what submitted it. ended: in the world's seconds, infinite if it never did.
@@ -75,7 +75,7 @@ class Part(Struct, frozen=True):
 class Skeleton(Struct, frozen=True):
     """parts: by task id, in the order of submission. steps: of the main program. unfinished: tasks that never ran."""
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, TaskSteps]
     steps: tuple[Step, ...]
     unfinished: int
 
@@ -113,16 +113,16 @@ class _Reading:
     def _take(self, position: int, event: Event) -> None:
         time, kind, _, subject, detail = event
         if kind == "submitted":
-            self._note(detail[2], time, position, time, Submit(subject, time))
+            self._note(detail[2], time, position, time, SubmitStep(subject, time))
         elif kind == "put" and not _is_function(subject):
-            self._note(detail[0], time, position, time, Put(subject, detail[1]))
+            self._note(detail[0], time, position, time, PutStep(subject, detail[1]))
         elif kind in ("waited", "gave_up"):
             since, count, objects = detail
             within = time - since if kind == "gave_up" else None
             # what the same client said at that very time, it said before it began to wait
             order = position if since == time else float("inf")
             self._note(
-                self._who(subject, since), since, order, time, Await(tuple(objects), count, since, within)
+                self._who(subject, since), since, order, time, AwaitStep(tuple(objects), count, since, within)
             )
 
     def _who(self, client: str, time: float) -> str:
@@ -146,7 +146,7 @@ class _Reading:
         unfinished = sum(task not in self.ran for task in self.submitted)
         return Skeleton(parts, steps, unfinished)
 
-    def _part(self, one: Submission) -> Part:
+    def _part(self, one: Submission) -> TaskSteps:
         run = self.ran.get(one.task)
         cpu = run.cpu if run else one.cost or 0.0
         seconds = run.ended - run.begun if run else cpu
@@ -158,7 +158,7 @@ class _Reading:
         usual = () if one.kind == "method" else ONE_CPU
         demand, lifetime = self.needs.get(one.task, (usual, ()))
         count = len(self.sizes.get(one.task, {0: 0}))
-        return Part(
+        return TaskSteps(
             one.task, one.name, one.kind, one.parent, one.deps, one.actor, demand, lifetime,
             tuple(self.sizes.get(one.task, {}).get(index, 0) for index in range(count)), seconds, cpu,
             run.ended if run else float("inf"), steps,
@@ -181,12 +181,12 @@ def _cut(
     clock, total = begun, 0.0
     for asked, _, answered, step in moments:
         if asked > clock:
-            steps.append(Compute(asked - clock, busy))
+            steps.append(ComputeStep(asked - clock, busy))
             total += asked - clock
         steps.append(step)
         clock = max(clock, answered)
     if ended > clock:
-        steps.append(Compute(ended - clock, busy))
+        steps.append(ComputeStep(ended - clock, busy))
         total += ended - clock
     return tuple(steps), total
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.ids import ClientID, Place
-from labray.node.checks import check
-from labray.node.mail import mailboxes
-from labray.node.pipes import LONG_S
-from labray.node.storage import left_behind
+from labray.ids import ClientID, NodeID
+from labray.node.inspect.invariants import check
+from labray.node.routing import handlers
+from labray.node.store.node_store import left_behind
 from labray.node.wings import Wings
-from labray.scheduling import Cluster, Scheduler, TimerFired
+from labray.node.workers.pipelining import LONG_S
+from labray.scheduling import ClusterInfo, Scheduler, TimerFired
 from labray.trace import Event
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Node(Wings):
     """
 
     def __init__(
-        self, place: Place, cluster: Cluster, totals: m.Demand, scheduler: Scheduler, rng: Random, *,
+        self, place: NodeID, cluster: ClusterInfo, totals: m.Demand, scheduler: Scheduler, rng: Random, *,
         strict: bool = False, max_workers: int | None = None, prestart: int | None = None,
         suspect_s: float | None = None, traced: bool = True, store_bytes: int | None = None,
     ) -> None:  # fmt: skip
@@ -53,7 +53,7 @@ class Node(Wings):
             store_bytes,
         )
         self.alarmed = False
-        self._handlers = {**mailboxes(self), m.Woke: self.woke}
+        self._handlers = {**handlers(self), m.AlarmRang: self.woke}
 
     def handle(self, sender: str, message: Any, now: float) -> list[m.Effect]:
         """Take one input; give what the world must do, in order.
@@ -87,7 +87,7 @@ class Node(Wings):
             pool.rest()
         if pool.deep and not self.alarmed:
             self.alarmed = True
-            desk.do(m.Alarm(LONG_S, PIPE_ALARM))
+            desk.do(m.SetAlarm(LONG_S, PIPE_ALARM))
         effects, desk.effects = desk.effects, []
         return effects
 
@@ -108,7 +108,7 @@ class Node(Wings):
         """What still waits here and for what, in words."""
         return self.waits.pending()
 
-    def woke(self, sender: str, message: m.Woke) -> None:
+    def woke(self, sender: str, message: m.AlarmRang) -> None:
         """A time has come: the door's own, one that a part has asked for, or one of the agent's."""
         if message.token == PIPE_ALARM:
             self.alarmed = False

@@ -1,7 +1,7 @@
 """The parts of a node, from the bottom up: each owns its state and is given what is below it, by name.
 
 What is below tells what is above by a function that it was given, or leaves it to be done before the input is done with
-(`Desk.defer`). Here is the one place where that is wired.
+(`NodeContext.defer`). Here is the one place where that is wired.
 """
 
 from __future__ import annotations
@@ -9,42 +9,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labray import messages as m
-from labray.ids import ObjectID, Place
-from labray.node.admission import Admission
-from labray.node.arguments import Runs, Staging
-from labray.node.births import Births
-from labray.node.callers import Callers
-from labray.node.cancels import Cancels
-from labray.node.conduct import Conduct
-from labray.node.copies import Copies
-from labray.node.creations import Creations
-from labray.node.custody import Custody
-from labray.node.deadlocks import Inquiry, Suspicion
-from labray.node.desk import Desk
-from labray.node.endings import Endings
-from labray.node.feed import AgentFeed
-from labray.node.fetching import Fetching
-from labray.node.impossible import Impossible
-from labray.node.lineage import Lineage
-from labray.node.losses import PlaceLosses, WorkerLosses
-from labray.node.mind import LocalView, Mind
-from labray.node.names import Directory
-from labray.node.naming import Naming
-from labray.node.objects import ObjectTable
-from labray.node.records import ObjectRecord
-from labray.node.reports import Reports
-from labray.node.requests import Desks
-from labray.node.residents import Residents
-from labray.node.resources import Resources
-from labray.node.shortage import Shortage
-from labray.node.spills import Spills
-from labray.node.storage import Storage
-from labray.node.task_table import TaskTable
-from labray.node.tidings import Tidings
-from labray.node.waits import WaitsKnown
-from labray.node.wanted import Blocking
-from labray.node.workers import Pool
-from labray.scheduling import Cluster, Fact, Scheduler, TaskArrived, TaskWithdrawn
+from labray.ids import NodeID, ObjectID
+from labray.node.actors.calling import ActorCalls
+from labray.node.actors.hosting import ActorHosting
+from labray.node.actors.lifecycle import ActorLifecycle
+from labray.node.actors.name_client import NameClient
+from labray.node.actors.registry import ActorRegistry
+from labray.node.context.agent_feed import AgentFeed
+from labray.node.context.node_context import NodeContext
+from labray.node.context.task_table import TaskTable
+from labray.node.failures.acknowledgements import LossAcknowledgements
+from labray.node.failures.conduct import ClientConduct
+from labray.node.failures.deadlocks import DeadlockInquiry, DeadlockSuspicion
+from labray.node.failures.losses import PlaceLosses, WorkerLosses
+from labray.node.failures.out_of_memory import OutOfMemoryKiller
+from labray.node.failures.wait_graph import NodeWaits
+from labray.node.objects.client_table import ClientTable
+from labray.node.objects.directory import ObjectTable
+from labray.node.objects.locations import Locations
+from labray.node.objects.records import ObjectRecord
+from labray.node.store.admission import Admission
+from labray.node.store.node_store import NodeStore
+from labray.node.store.spilling import Spilling
+from labray.node.tasks.blocking import Blocking
+from labray.node.tasks.cancellation import TaskCancellation
+from labray.node.tasks.completion import TaskCompletion
+from labray.node.tasks.dependencies import Dependencies
+from labray.node.tasks.infeasible import Infeasible
+from labray.node.tasks.lineage import Lineage
+from labray.node.tasks.policy_host import LocalView, PolicyHost
+from labray.node.tasks.reporting import TaskReports
+from labray.node.tasks.submission import TaskSubmission
+from labray.node.workers.arguments import RunMessages, Staging
+from labray.node.workers.pool import WorkerPool
+from labray.node.workers.resources import Resources
+from labray.node.workers.starting import WorkerStarts
+from labray.scheduling import ClusterInfo, Fact, Scheduler, TaskArrived, TaskWithdrawn
 
 if TYPE_CHECKING:
     from random import Random
@@ -54,12 +54,12 @@ class Wings:
     """All of one node. See Node for what the arguments are."""
 
     def __init__(
-        self, place: Place, cluster: Cluster, totals: m.Demand, scheduler: Scheduler, rng: Random, strict: bool,
+        self, place: NodeID, cluster: ClusterInfo, totals: m.Demand, scheduler: Scheduler, rng: Random, strict: bool,
         max_workers: int | None, prestart: int | None, suspect_s: float | None, traced: bool, store_bytes: int | None,
     ) -> None:  # fmt: skip
         interest: frozenset[type[Fact]] = frozenset((TaskArrived, TaskWithdrawn, *scheduler.interest))
         self.place = place
-        self.desk = Desk(place, cluster, interest, traced)
+        self.desk = NodeContext(place, cluster, interest, traced)
         self.feed = AgentFeed(self.desk, repr(scheduler))
         self._objects_and_store(store_bytes)
         self.table = TaskTable(
@@ -71,21 +71,21 @@ class Wings:
         self._actors()
         self._tasks(strict)
         view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
-        self.mind = Mind(self.desk, self.feed, scheduler, view, rng, self.custody)
+        self.mind = PolicyHost(self.desk, self.feed, scheduler, view, rng, self.custody)
         self._failures(suspect_s)
 
     def _objects_and_store(self, store_bytes: int | None) -> None:
         desk = self.desk
-        storage = self.storage = Storage(desk, store_bytes)
+        storage = self.storage = NodeStore(desk, store_bytes)
         objects = self.objects = ObjectTable(
             desk, storage, self._freed, lambda id: self.callers.forget(id), lambda record: self.copies.pull(record)
         )  # fmt: skip
-        self.copies = Copies(desk, storage, objects, self._unknown)
-        self.clients = Desks(
+        self.copies = Locations(desk, storage, objects, self._unknown)
+        self.clients = ClientTable(
             desk, storage, objects, lambda request: self.blocking.block(request),
             lambda client, task: self.blocking.unblock(client, task), lambda client: self.naming.left(client),
         )  # fmt: skip
-        self.spills = Spills(desk, storage, objects, self.copies)
+        self.spills = Spilling(desk, storage, objects, self.copies)
         self.admission = Admission(
             desk, storage, self.spills, objects, self.copies, self.clients,
             lambda: self.table.tasks.values(), lambda id: self.fetching.who_waits_for(id),
@@ -95,31 +95,33 @@ class Wings:
     def _workers(self, resources: Resources, max_workers: int | None, prestart: int) -> None:
         desk = self.desk
         self.staging = Staging(self.storage, self.objects, resources)
-        runs = Runs(self.objects, self.clients, lambda task, worker: self.residents.moves_in(task, worker))
-        self.pool = Pool(
+        runs = RunMessages(
+            self.objects, self.clients, lambda task, worker: self.residents.moves_in(task, worker)
+        )
+        self.pool = WorkerPool(
             desk, resources, max_workers, prestart, runs.make, self.clients.leave, self.staging.stage
         )
-        self.births = Births(
+        self.births = WorkerStarts(
             desk, self.clients, self.pool, lambda task, error: self.reports.end_with(task, error)
         )
 
     def _actors(self) -> None:
         desk = self.desk
-        self.residents = Residents(
+        self.residents = ActorHosting(
             desk, self.table, self.pool, self.storage.is_short, lambda task: self.reports.bounce(task),
             lambda task, error: self.reports.lost(task, error), lambda task: self.fetching.call_in(task),
             lambda id, attempt, error: self.creations.died(id, attempt, error),
         )  # fmt: skip
-        self.callers = Callers(
+        self.callers = ActorCalls(
             desk, lambda id, by: self.creations.sought(id, by), lambda task, to: self.custody.carry(task, to),
             lambda task, error: self.endings.fail(task, error),
         )  # fmt: skip
-        self.creations = Creations(
+        self.creations = ActorLifecycle(
             desk, self.feed, self.objects, self.table, self.callers, self.residents,
             lambda creation: self.endings.again(creation),
         )  # fmt: skip
-        self.names = Directory(desk)
-        self.naming = Naming(desk, self.objects, self.clients, self.creations)
+        self.names = ActorRegistry(desk)
+        self.naming = NameClient(desk, self.objects, self.clients, self.creations)
 
     def _tasks(self, strict: bool) -> None:
         desk, feed, objects, table, pool = self.desk, self.feed, self.objects, self.table, self.pool
@@ -128,20 +130,22 @@ class Wings:
             desk, objects, table, callers, creations, lambda task: self.custody.await_deps(task),
             lambda task, error: self.endings.fail(task, error),
         )  # fmt: skip
-        endings = self.endings = Endings(
+        endings = self.endings = TaskCompletion(
             desk, objects, self.copies, table, callers, creations, self.lineage,
             lambda task: self.custody.await_deps(task),
         )  # fmt: skip
-        reports = self.reports = Reports(
+        reports = self.reports = TaskReports(
             desk, feed, self.storage, objects, clients, table, pool, callers, residents, endings
         )
-        self.fetching = Fetching(
+        self.fetching = Dependencies(
             desk, feed, self.storage, objects, table, self.staging, pool, residents, reports,
             lambda task: self.custody.await_deps(task),
         )  # fmt: skip
-        self.impossible = Impossible(desk, feed, table, reports, strict)
-        self.cancels = Cancels(desk, objects, clients, table, pool, callers, residents, endings, reports)
-        self.custody = Custody(
+        self.impossible = Infeasible(desk, feed, table, reports, strict)
+        self.cancels = TaskCancellation(
+            desk, objects, clients, table, pool, callers, residents, endings, reports
+        )
+        self.custody = TaskSubmission(
             desk, feed, objects, clients, table, callers, residents, creations, self.naming, endings, reports,
             self.fetching, self.cancels, self.impossible,
         )  # fmt: skip
@@ -149,7 +153,7 @@ class Wings:
 
     def _failures(self, suspect_s: float | None) -> None:
         desk, table, pool, residents = self.desk, self.table, self.pool, self.residents
-        self.waits = WaitsKnown(
+        self.waits = NodeWaits(
             desk,
             self.objects,
             self.clients,
@@ -160,10 +164,10 @@ class Wings:
             self.creations,
             self.naming,
         )
-        self.suspicion = Suspicion(desk, table, pool, self.waits, suspect_s)
-        self.inquiry = Inquiry(desk, self.suspicion)
-        self.shortage = Shortage(desk, pool, residents)
-        self.tidings = Tidings(desk, self.objects.loans, self.copies, self.custody)
+        self.suspicion = DeadlockSuspicion(desk, table, pool, self.waits, suspect_s)
+        self.inquiry = DeadlockInquiry(desk, self.suspicion)
+        self.shortage = OutOfMemoryKiller(desk, pool, residents)
+        self.tidings = LossAcknowledgements(desk, self.objects.loans, self.copies, self.custody)
         self.worker_losses = WorkerLosses(
             desk, self.clients, pool, self.births, residents, self.reports, self.cancels
         )
@@ -171,7 +175,7 @@ class Wings:
             desk, self.copies, self.spills, table, self.callers, residents, self.creations, self.names, self.naming,
             self.endings, self.reports, self.impossible, self.mind, self.tidings, self.inquiry,
         )  # fmt: skip
-        self.conduct = Conduct(desk, self.storage, self.objects, table, pool, self.worker_losses)
+        self.conduct = ClientConduct(desk, self.storage, self.objects, table, pool, self.worker_losses)
 
     def _freed(self, id: ObjectID) -> None:
         """An object was freed. If it stands for an actor, no handle to it is left."""

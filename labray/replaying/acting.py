@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from labray import port
+from labray.client import runtime
+from labray.client.options import Options
+from labray.client.refs import ObjectRef
 from labray.graphs.routes import Routes, needed, routes
-from labray.graphs.skeleton import Await, Compute, Part, Put, Skeleton, Step, Submit
+from labray.graphs.skeleton import AwaitStep, ComputeStep, PutStep, Skeleton, Step, SubmitStep, TaskSteps
 from labray.ids import DRIVER
 from labray.messages import Demand, Ref
-from labray.options import Options
-from labray.refs import ObjectRef
 
 Durations = Literal["elapsed", "cpu"]
 
@@ -51,7 +51,7 @@ _keys = count()
 
 def perform(skeleton: Skeleton, durations: Durations = "elapsed", places: int = 1) -> Routes:
     """Act out a recorded program in the running (simulated) session; returns how its refs went."""
-    current = port.current()
+    current = runtime.current()
     play = Play(skeleton, routes(skeleton), durations, places)
     key = next(_keys)
     _stages[key] = Stage(key, play, current.export(_act, "act"), current.export(_Puppet, "Puppet"))
@@ -110,11 +110,11 @@ class _Cast:
         play = stage.play
         self._stage = stage
         self._routes = play.routes
-        self._parts: Mapping[str, Part] = play.skeleton.parts
+        self._parts: Mapping[str, TaskSteps] = play.skeleton.parts
         self._task = task
         self._refs = refs
         self._keep = keep
-        self._port = port.current()
+        self._port = runtime.current()
         self._steps: tuple[Step, ...] = play.skeleton.steps_of(task)
         self._uses: dict[str, int] = {}
         for step in self._steps:
@@ -124,13 +124,13 @@ class _Cast:
             self._uses[object] = self._uses.get(object, 0) + 1
 
     @property
-    def part(self) -> Part:
+    def part(self) -> TaskSteps:
         return self._parts[self._task]
 
     def _wanted(self, step: Step) -> list[str]:
         """What a step uses; the hand-over of a task below counts as one use of that task's last result."""
         found = list(needed(step, self._parts))
-        if isinstance(step, Submit):
+        if isinstance(step, SubmitStep):
             found += self._routes.given.get(step.task, ())
         below = [self._routes.asked.get((self._task, object)) for object in found]
         return [*found, *(f"{task}." for task in below if task is not None)]
@@ -138,11 +138,11 @@ class _Cast:
     def go(self) -> dict[str, ObjectRef[Any]]:
         """Act the steps; the refs that are handed over at the end."""
         for step in self._steps:
-            if isinstance(step, Compute):
+            if isinstance(step, ComputeStep):
                 self._compute(step)
-            elif isinstance(step, Submit):
+            elif isinstance(step, SubmitStep):
                 self._submit(self._parts[step.task])
-            elif isinstance(step, Put):
+            elif isinstance(step, PutStep):
                 self._have(step.object, self._port.put(_Weight(step.size)))
             else:
                 self._await(step)
@@ -151,7 +151,7 @@ class _Cast:
         handed = self._routes.handed.get(self._task, ())
         return {object: ref for object in handed if (ref := self._obtain(object)) is not None}
 
-    def _compute(self, step: Compute) -> None:
+    def _compute(self, step: ComputeStep) -> None:
         busy = step.seconds * step.busy
         if busy > 0:
             self._port.spend(busy)
@@ -182,14 +182,14 @@ class _Cast:
 
     # ------------------------------------------------------------ steps
 
-    def _await(self, step: Await) -> None:
+    def _await(self, step: AwaitStep) -> None:
         refs = [ref for object in dict.fromkeys(step.objects) if (ref := self._obtain(object)) is not None]
         if refs and (step.count < len(refs) or step.within is not None):
             self._port.wait(refs, min(step.count, len(refs)), step.within)
         elif refs:
             self._port.get(refs, None)
 
-    def _submit(self, part: Part) -> None:
+    def _submit(self, part: TaskSteps) -> None:
         task = part.task
         given = {o: ref for o in self._routes.given.get(task, ()) if (ref := self._obtain(o)) is not None}
         deps = [ref for dep in part.deps if (ref := self._obtain(dep)) is not None]
@@ -206,7 +206,7 @@ class _Cast:
         )
         self._send(part, options, args, acts)
 
-    def _send(self, part: Part, options: Options, args: list[Any], acts: bool) -> None:
+    def _send(self, part: TaskSteps, options: Options, args: list[Any], acts: bool) -> None:
         function, actor, method = None, None, ""
         if part.kind == "method":
             target = self._obtain(part.actor)

@@ -18,16 +18,16 @@ from rich.table import Table
 from rich.text import Text
 
 from labray import schedulers as policies
-from labray.graphs.formats import files
+from labray.files import task_graphs
 from labray.graphs.skeleton import Skeleton, skeleton
 from labray.graphs.taskgraph import TaskGraph
 from labray.replaying import recording as recordings
 from labray.replaying import whatif
 from labray.replaying.acting import Durations
 from labray.replaying.recording import Recorded
-from labray.replaying.whatif import Cluster, Outcome
+from labray.replaying.whatif import AskedCluster, PredictedRun
 
-Rows = list[tuple[str, Outcome]]
+Rows = list[tuple[str, PredictedRun]]
 """What each outcome is (measured, or recorded in the simulator; predicted, of the recorded cluster; what if), and the
 outcome."""
 
@@ -48,9 +48,9 @@ def main(
     for name in names:
         policies.resolve(name)
 
-    def like(on: Recorded | None) -> Cluster:
+    def like(on: Recorded | None) -> AskedCluster:
         each = cpus if cpus is not None else on.num_cpus if on is not None else GRAPH_CPUS
-        found = Cluster(
+        found = AskedCluster(
             1, each, "", on.resources if on is not None else {}, cast(Durations, durations), seed, sim
         )
         whatif.check(found, counts)
@@ -64,7 +64,7 @@ def main(
         _refuse_empty(recording, len(acted.parts))
         rows = _recorded(acted, counts, names, like(on), whatif.measured(events, on), on)
     else:
-        made = files.read(recording, graph)
+        made = task_graphs.read(recording, graph)
         _refuse_empty(recording, len(made.tasks()))
         rows = _imported(made, counts, names, like(None))
     if out is not None:
@@ -85,7 +85,12 @@ def _refuse_empty(path: Path, tasks: int) -> None:
 
 
 def _recorded(
-    acted: Skeleton, counts: Sequence[int], names: Sequence[str], like: Cluster, before: Outcome, on: Recorded
+    acted: Skeleton,
+    counts: Sequence[int],
+    names: Sequence[str],
+    like: AskedCluster,
+    before: PredictedRun,
+    on: Recorded,
 ) -> Rows:
     """What was measured, what is predicted of the same cluster, and then what was asked."""
     names = names or [on.policy or DEFAULT]
@@ -116,7 +121,7 @@ def _recorded(
     return rows
 
 
-def _imported(graph: TaskGraph, counts: Sequence[int], names: Sequence[str], like: Cluster) -> Rows:
+def _imported(graph: TaskGraph, counts: Sequence[int], names: Sequence[str], like: AskedCluster) -> Rows:
     """Anyone's graph: nothing of it was measured here."""
     names = names or [DEFAULT]
     rows: Rows = []
@@ -148,7 +153,7 @@ def _print(rows: Rows) -> None:
             click.echo(f"{what}, {one.scheduler}, {_nodes(one.nodes)}: cannot run: {one.why}")
 
 
-def _cells(what: str, one: Outcome) -> list[str]:
+def _cells(what: str, one: PredictedRun) -> list[str]:
     head = [what, one.scheduler, str(one.nodes), f"{one.num_cpus:g}"]
     if one.why:
         return [*head, "cannot run", "", "", "", ""]

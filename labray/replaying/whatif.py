@@ -9,16 +9,17 @@ from typing import Any, cast
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from labray import port, trace
+from labray import trace
+from labray.client import runtime
 from labray.config import MOST_NODES, Config
 from labray.errors import DeadlockError, LabrayError, RayTaskError
-from labray.graphs.execution import execute
 from labray.graphs.skeleton import Skeleton
 from labray.graphs.taskgraph import TaskGraph
 from labray.replaying import acting
+from labray.replaying.graph_execution import execute
 from labray.replaying.recording import Recorded
 from labray.schedulers import Scheduler, resolve
-from labray.schedulers.workloads import acted, executed
+from labray.schedulers.planned.workloads import acted, executed
 from labray.session import init
 
 STOPS_HELPING = 0.05
@@ -29,7 +30,7 @@ Program = Skeleton | TaskGraph
 """What was recorded here, with who submitted what; or anyone's graph, which the driver submits."""
 
 
-class Cluster(Struct, frozen=True):
+class AskedCluster(Struct, frozen=True):
     """What to act it out on. sim: the simulator's own options (bandwidth_Bps, latency_s, profile ...)."""
 
     nodes: int
@@ -41,7 +42,7 @@ class Cluster(Struct, frozen=True):
     sim: Mapping[str, Any] = {}
 
 
-class Outcome(Struct, frozen=True):
+class PredictedRun(Struct, frozen=True):
     """What came of it, in virtual seconds. why: it could not run, and the first line of the reason; else ""."""
 
     nodes: int
@@ -64,7 +65,7 @@ class Outcome(Struct, frozen=True):
         return asdict(self)
 
 
-def predict(program: Program, on: Cluster) -> Outcome:
+def predict(program: Program, on: AskedCluster) -> PredictedRun:
     """Act out a recorded program, or execute a graph, on one simulated cluster."""
     with init(
         "sim", nodes=on.nodes, num_cpus=on.num_cpus, resources=on.resources, scheduler=policy(program, on),
@@ -73,14 +74,14 @@ def predict(program: Program, on: Cluster) -> Outcome:
         lost, outside = 0, frozenset[str]()
         try:
             if isinstance(program, TaskGraph):
-                outside = frozenset(execute(port.current(), program).outside)
+                outside = frozenset(execute(runtime.current(), program).outside)
             else:
                 lost = len(acting.perform(program, on.durations, on.nodes).lost)
         except (DeadlockError, LabrayError) as error:
-            return Outcome(on.nodes, on.num_cpus, on.scheduler, why=_reason(error))
+            return PredictedRun(on.nodes, on.num_cpus, on.scheduler, why=_reason(error))
         except MemoryError:
             why = "it puts more into the store than fits into this machine's memory."
-            return Outcome(on.nodes, on.num_cpus, on.scheduler, why=why)
+            return PredictedRun(on.nodes, on.num_cpus, on.scheduler, why=why)
         events = session.trace()
     done = outcome(
         [event for event in events if event[3] not in outside], on.nodes, on.num_cpus, on.scheduler, lost
@@ -88,13 +89,13 @@ def predict(program: Program, on: Cluster) -> Outcome:
     return replace(done, digest=trace.digest(events))
 
 
-def check(like: Cluster, nodes: Sequence[int]) -> None:
+def check(like: AskedCluster, nodes: Sequence[int]) -> None:
     """ValueError, before anything is simulated, for what no cluster could be."""
     for count in nodes:
         Config("sim", count, like.num_cpus, like.resources, resolve("bottom_up"), like.seed)
 
 
-def policy(program: Program, on: Cluster) -> Scheduler:
+def policy(program: Program, on: AskedCluster) -> Scheduler:
     """The one that is named; one that plans ahead is told the graph, and the network it will run on."""
     named = resolve(on.scheduler)
     if not isinstance(named, Struct) or "work" not in named.__struct_fields__:
@@ -106,43 +107,45 @@ def policy(program: Program, on: Cluster) -> Scheduler:
 
 def outcome(
     events: Sequence[trace.Event], nodes: int, num_cpus: float, scheduler: str, lost: int = 0
-) -> Outcome:
+) -> PredictedRun:
     """The figures of a trace. lost: references that a replay could not follow."""
     metrics = trace.measure(events, nodes * num_cpus)
-    return Outcome(
+    return PredictedRun(
         nodes, num_cpus, scheduler, sum(metrics.tasks.values()), metrics.makespan_s, metrics.throughput,
         metrics.utilisation or 0.0, metrics.moved_bytes, metrics.forwarded_share,
         metrics.latency_p50_s, metrics.latency_p99_s, lost, trace.digest(events),
     )  # fmt: skip
 
 
-def measured(events: Sequence[trace.Event], on: Recorded) -> Outcome:
+def measured(events: Sequence[trace.Event], on: Recorded) -> PredictedRun:
     """The recorded run itself."""
     return outcome(events, on.nodes, on.num_cpus, on.policy or on.scheduler)
 
 
-def recorded_cluster(on: Recorded, like: Cluster) -> Cluster:
+def recorded_cluster(on: Recorded, like: AskedCluster) -> AskedCluster:
     """The cluster that was recorded. By CPU seconds, the nodes of a real one share its machine's cores."""
     shared = {"host_cores": on.host_cores} if on.host_cores and like.durations == "cpu" else {}
     sim = {name: value for name, value in like.sim.items() if name == "profile"}
-    return Cluster(
+    return AskedCluster(
         on.nodes, on.num_cpus, on.policy or "bottom_up", on.resources, like.durations, like.seed, sim | shared
     )
 
 
 def sweep(
-    program: Program, nodes: Sequence[int], schedulers: Sequence[str], like: Cluster
-) -> Iterator[Outcome]:
+    program: Program, nodes: Sequence[int], schedulers: Sequence[str], like: AskedCluster
+) -> Iterator[PredictedRun]:
     """One outcome at a time, scheduler by scheduler."""
     for scheduler in schedulers:
         for count in nodes:
             yield predict(
                 program,
-                Cluster(count, like.num_cpus, scheduler, like.resources, like.durations, like.seed, like.sim),
+                AskedCluster(
+                    count, like.num_cpus, scheduler, like.resources, like.durations, like.seed, like.sim
+                ),
             )
 
 
-def stops_helping(outcomes: Sequence[Outcome]) -> int | None:
+def stops_helping(outcomes: Sequence[PredictedRun]) -> int | None:
     """The fewest nodes that come within STOPS_HELPING of the least makespan; None if nothing ran."""
     ran = [one for one in outcomes if not one.why]
     if not ran:

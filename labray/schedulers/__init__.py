@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from difflib import get_close_matches
 
-from labray.schedulers.b_level import BLevel
-from labray.schedulers.bottom_up import BottomUp
-from labray.schedulers.centralized import Centralized
 from labray.schedulers.checked import Checked
-from labray.schedulers.leases import OwnershipLeases
-from labray.schedulers.least_loaded import LeastLoaded
-from labray.schedulers.plans import Workload
-from labray.schedulers.power_of_d import PowerOfD
-from labray.schedulers.random import Random
-from labray.schedulers.rebalancing import Rebalancing
-from labray.schedulers.round_robin import RoundRobin
-from labray.schedulers.single import Single
-from labray.schedulers.static import Cpop, Dls, Heft, Hlfet, Lookahead, Peft, Static
-from labray.schedulers.work_stealing import WorkStealing
-from labray.schedulers.workloads import executed, recorded
+from labray.schedulers.online.b_level import BLevel
+from labray.schedulers.online.bottom_up import BottomUp
+from labray.schedulers.online.centralized import Centralized
+from labray.schedulers.online.least_loaded import LeastLoaded
+from labray.schedulers.online.ownership_leases import OwnershipLeases
+from labray.schedulers.online.power_of_d import PowerOfD
+from labray.schedulers.online.random import Random
+from labray.schedulers.online.rebalancing import Rebalancing
+from labray.schedulers.online.round_robin import RoundRobin
+from labray.schedulers.online.single import Single
+from labray.schedulers.online.work_stealing import WorkStealing
+from labray.schedulers.planned.plans import Workload
+from labray.schedulers.planned.static import Cpop, Dls, Heft, Hlfet, Lookahead, Peft, Static
+from labray.schedulers.planned.workloads import executed, recorded
 from labray.scheduling import Scheduler
 
 __all__ = [

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from labray.errors import SchedulerError
-from labray.ids import Place, TaskID
+from labray.ids import NodeID, TaskID
 from labray.scheduling import (
     Agent,
-    Cluster,
+    ClusterInfo,
     Decision,
     Event,
     Fact,
@@ -54,14 +54,16 @@ class Checked(Struct, frozen=True):
     def interest(self) -> tuple[type[Fact], ...]:
         return tuple(dict.fromkeys((*self.inner.interest, *FOLLOWED)))
 
-    def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
-        return Judge(self.inner, place, cluster, view, self.inner.agent(place, cluster, view, rng))
+    def agent(self, place: NodeID, cluster: ClusterInfo, view: View, rng: Random) -> Agent:
+        return CheckedAgent(self.inner, place, cluster, view, self.inner.agent(place, cluster, view, rng))
 
 
-class Judge:
+class CheckedAgent:
     """Follows which tasks are the agent's to decide: those held, and those kept that have not started."""
 
-    def __init__(self, policy: Scheduler, place: Place, cluster: Cluster, view: View, agent: Agent) -> None:
+    def __init__(
+        self, policy: Scheduler, place: NodeID, cluster: ClusterInfo, view: View, agent: Agent
+    ) -> None:
         self._policy = policy
         self._place = place
         self._view = view
@@ -124,7 +126,7 @@ class Judge:
             raise self._breach(f"{decision}: a priority is a finite number")
         self._kept[decision.task] = self._held.pop(decision.task)
 
-    def _judge_target(self, decision: Forward | Tell, to: Place) -> None:
+    def _judge_target(self, decision: Forward | Tell, to: NodeID) -> None:
         if to not in self._others:
             others = ", ".join(sorted(self._others))
             raise self._breach(f"{decision}: {to} is no other living place; there are {others or 'none'}")

@@ -3,10 +3,10 @@
 A node and a policy know each other by what is here, and by nothing else.
 """
 
-from labray.ids import HEAD, ObjectID, Place, TaskID
+from labray.ids import HEAD, NodeID, ObjectID, TaskID
 from labray.messages import ONE_CPU, UNIT, Demand
 from labray.scheduling.agents import EVERYTHING, MEMBERSHIP, Policy, PolicyAgent, PolicyMessage
-from labray.scheduling.cluster_info import Cluster, NodeInfo, how_many
+from labray.scheduling.cluster_info import ClusterInfo, NodeInfo, how_many
 from labray.scheduling.interface import (
     MOST_HOPS,
     OVERTAKEN,
@@ -55,7 +55,7 @@ __all__ = [
     "SPREAD",
     "UNIT",
     "Agent",
-    "Cluster",
+    "ClusterInfo",
     "Decision",
     "Default",
     "Demand",
@@ -70,12 +70,12 @@ __all__ = [
     "MessageReceived",
     "Newcomers",
     "NodeAffinity",
+    "NodeID",
     "NodeInfo",
     "NodeJoined",
     "NodeLost",
     "ObjectID",
     "ObjectStored",
-    "Place",
     "Policy",
     "PolicyAgent",
     "PolicyMessage",

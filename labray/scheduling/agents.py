@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct
 
-from labray.ids import ObjectID, Place
-from labray.scheduling.cluster_info import Cluster, NodeInfo
+from labray.ids import NodeID, ObjectID
+from labray.scheduling.cluster_info import ClusterInfo, NodeInfo
 from labray.scheduling.interface import (
     Agent,
     Decision,
@@ -73,7 +73,7 @@ class Policy(Struct, frozen=True):
     words: ClassVar[tuple[type[Struct], ...]] = ()
     interest: ClassVar[tuple[type[Fact], ...]] = EVERYTHING
 
-    def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent:
+    def agent(self, place: NodeID, cluster: ClusterInfo, view: View, rng: Random) -> Agent:
         """The agent at one place: at a node, or at the head (cluster.head)."""
         raise NotImplementedError(f"{type(self).__name__} has no agent(place, cluster, view, rng).")
 
@@ -91,7 +91,7 @@ class PolicyAgent:
     members: the nodes that live, and which could run a task. now: the time of the event, in seconds.
     """
 
-    def __init__(self, cluster: Cluster, view: View) -> None:
+    def __init__(self, cluster: ClusterInfo, view: View) -> None:
         self.place = view.place
         self.head = cluster.head
         self.view = view
@@ -178,7 +178,7 @@ class PolicyAgent:
     def room_changed(self) -> Sequence[Decision]:
         return ()
 
-    def message_received(self, sender: Place, body: Any) -> Sequence[Decision]:
+    def message_received(self, sender: NodeID, body: Any) -> Sequence[Decision]:
         return ()
 
     def timer_fired(self, token: int) -> Sequence[Decision]:
@@ -191,7 +191,7 @@ class PolicyAgent:
         self.members.join(node)
         return self.newcomers.join(node)
 
-    def node_lost(self, place: Place) -> Sequence[Decision]:
+    def node_lost(self, place: NodeID) -> Sequence[Decision]:
         """Nothing is sent there any more. What it had is submitted again by its owners."""
         self.members.lose(place)
         self.newcomers.lose(place)
@@ -213,6 +213,6 @@ class PolicyAgent:
         moved = share(waiting, self.newcomers.take(), self.members.nodes, self.place)
         return [decision for task, to in moved for decision in self.hand_over(task, to)]
 
-    def hand_over(self, task: Task, to: Place) -> Sequence[Decision]:
+    def hand_over(self, task: Task, to: NodeID) -> Sequence[Decision]:
         """A task that waits here goes to a node that has joined."""
         return (Forward(task.id, to),)

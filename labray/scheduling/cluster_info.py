@@ -7,14 +7,14 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from labray.ids import Place
+from labray.ids import NodeID
 from labray.messages import ONE_CPU, Demand
 
 
 class NodeInfo(Struct, frozen=True, gc=False):
     """A node as everybody knows it from the start. totals: resource -> amount in 1e-4."""
 
-    place: Place
+    place: NodeID
     totals: tuple[tuple[str, int], ...]
 
     def fits(self, demand: Demand) -> bool:
@@ -36,20 +36,20 @@ def how_many(amounts: Mapping[str, int], demand: Demand) -> int:
     return min(amounts.get(name, 0) // amount for name, amount in asked)
 
 
-class Cluster(Struct, frozen=True, gc=True, dict=True):
+class ClusterInfo(Struct, frozen=True, gc=True, dict=True):
     """The nodes that live, in order, and the head. One value serves all who live in one process: ten thousand nodes
     that each kept a table of ten thousand would fill its memory.
     """
 
     nodes: tuple[NodeInfo, ...]
-    head: Place
+    head: NodeID
 
     @cached_property
-    def places(self) -> Mapping[Place, NodeInfo]:
+    def places(self) -> Mapping[NodeID, NodeInfo]:
         """The nodes by their place."""
         return {node.place: node for node in self.nodes}
 
-    def fitting(self, demand: Demand) -> Mapping[Place, None]:
+    def fitting(self, demand: Demand) -> Mapping[NodeID, None]:
         """The nodes that could run this if they were idle, in order. Only those that offer its rarest resource are
         looked at, and the answer is kept: all who live in one process share it.
         """
@@ -61,7 +61,7 @@ class Cluster(Struct, frozen=True, gc=True, dict=True):
         return known
 
     @cached_property
-    def _fitting(self) -> dict[Demand, dict[Place, None]]:
+    def _fitting(self) -> dict[Demand, dict[NodeID, None]]:
         return {}
 
     @cached_property
@@ -73,15 +73,15 @@ class Cluster(Struct, frozen=True, gc=True, dict=True):
                 offering.setdefault(name, []).append(node)
         return offering
 
-    def joined(self, node: NodeInfo) -> Cluster:
+    def joined(self, node: NodeInfo) -> ClusterInfo:
         """With one node more, if it is one: the same value for all who hear of it."""
         if node.place in self.places:
             return self
         larger = self._larger.get(node.place)
         if larger is None:
-            larger = self._larger[node.place] = Cluster((*self.nodes, node), self.head)
+            larger = self._larger[node.place] = ClusterInfo((*self.nodes, node), self.head)
         return larger
 
     @cached_property
-    def _larger(self) -> dict[Place, Cluster]:
+    def _larger(self) -> dict[NodeID, ClusterInfo]:
         return {}

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from labray.ids import ObjectID, Place, TaskID
+from labray.ids import NodeID, ObjectID, TaskID
 from labray.messages import Demand
-from labray.scheduling.cluster_info import Cluster, NodeInfo
+from labray.scheduling.cluster_info import ClusterInfo, NodeInfo
 from labray.strategies import DEFAULT, Strategy
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Dep(Fact, frozen=True, gc=False):
 
     id: ObjectID
     size: int
-    places: tuple[Place, ...]
+    places: tuple[NodeID, ...]
 
 
 class Task(Fact, frozen=True, gc=False):
@@ -54,7 +54,7 @@ class Task(Fact, frozen=True, gc=False):
     kind: str
     demand: Demand
     deps: tuple[Dep, ...]
-    submitter: Place
+    submitter: NodeID
     hops: int
     strategy: Strategy = DEFAULT
     cost: float | None = None
@@ -118,7 +118,7 @@ class RoomChanged(Fact, frozen=True, gc=False):
 class MessageReceived(Fact, frozen=True, gc=False):
     """body is the word that the other agent told, decoded by its policy's `words`."""
 
-    sender: Place
+    sender: NodeID
     body: Any
 
 
@@ -135,7 +135,7 @@ class NodeJoined(Fact, frozen=True, gc=False):
 
 
 class NodeLost(Fact, frozen=True, gc=False):
-    place: Place
+    place: NodeID
 
 
 class HeadLost(Fact, frozen=True, gc=False):
@@ -179,13 +179,13 @@ class Forward(Fact, frozen=True, gc=False):
     """Hand it to another place: a held task, or a kept one that has not started."""
 
     task: TaskID
-    to: Place
+    to: NodeID
 
 
 class Tell(Fact, frozen=True, gc=False):
     """Say something to the agent at another place: one of the policy's `words`."""
 
-    to: Place
+    to: NodeID
     body: Any
 
 
@@ -204,7 +204,7 @@ Decision = Keep | Forward | Tell | Wake
 class View(Protocol):
     """What is true at this place, now."""
 
-    place: Place
+    place: NodeID
 
     @property
     def free(self) -> Mapping[str, int]:
@@ -239,4 +239,4 @@ class Scheduler(Protocol):
     @property
     def interest(self) -> tuple[type[Fact], ...]: ...
 
-    def agent(self, place: Place, cluster: Cluster, view: View, rng: Random) -> Agent: ...
+    def agent(self, place: NodeID, cluster: ClusterInfo, view: View, rng: Random) -> Agent: ...

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from labray.ids import Place
+from labray.ids import NodeID
 from labray.messages import Demand
-from labray.scheduling.cluster_info import Cluster, NodeInfo
+from labray.scheduling.cluster_info import ClusterInfo, NodeInfo
 from labray.scheduling.interface import Task
 from labray.strategies import NodeAffinity, Strategy
 
@@ -16,11 +16,11 @@ class Membership:
     it, so that none of ten thousand needs a table of its own.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterInfo) -> None:
         self.cluster = cluster
-        self._lost: dict[Place, None] = {}
+        self._lost: dict[NodeID, None] = {}
         self._living: tuple[NodeInfo, ...] | None = cluster.nodes
-        self._feasible: dict[tuple[Demand, Strategy], tuple[Place, ...]] = {}
+        self._feasible: dict[tuple[Demand, Strategy], tuple[NodeID, ...]] = {}
 
     @property
     def nodes(self) -> tuple[NodeInfo, ...]:
@@ -31,15 +31,15 @@ class Membership:
             self._living = living
         return living
 
-    def knows(self, place: Place) -> bool:
+    def knows(self, place: NodeID) -> bool:
         """Whether a node of this name has ever joined."""
         return place in self.cluster.places
 
-    def lives(self, place: Place) -> bool:
+    def lives(self, place: NodeID) -> bool:
         """Whether it is a node that has joined and is not lost."""
         return place not in self._lost and place in self.cluster.places
 
-    def feasible(self, task: Task) -> tuple[Place, ...]:
+    def feasible(self, task: Task) -> tuple[NodeID, ...]:
         """The living nodes that could run the task if they were idle, and where its strategy allows it to run."""
         shape = (task.demand, task.strategy)
         known = self._feasible.get(shape)
@@ -48,7 +48,7 @@ class Membership:
             known = self._feasible[shape] = task.strategy.allowed(fitting)
         return known
 
-    def could_run(self, task: Task, place: Place) -> bool:
+    def could_run(self, task: Task, place: NodeID) -> bool:
         """Whether that is one of them, in a time that does not grow with the cluster."""
         if type(task.strategy) is NodeAffinity:
             return place in self.feasible(task)
@@ -60,7 +60,7 @@ class Membership:
             self.cluster = self.cluster.joined(node)
             self._changed()
 
-    def lose(self, place: Place) -> None:
+    def lose(self, place: NodeID) -> None:
         """One less. A node that comes back has another name."""
         self._lost[place] = None
         self._changed()

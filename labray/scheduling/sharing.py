@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import ceil
 
-from labray.ids import Place
+from labray.ids import NodeID
 from labray.messages import Demand
 from labray.scheduling.cluster_info import NodeInfo
 from labray.scheduling.interface import MOST_HOPS, Task, View, Wake
@@ -27,7 +27,7 @@ class Newcomers:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._nodes: dict[Place, NodeInfo] = {}
+        self._nodes: dict[NodeID, NodeInfo] = {}
 
     def join(self, node: NodeInfo) -> list[Wake]:
         """Where nothing waits there is nothing to share: what comes later is decided on with the node in mind."""
@@ -36,7 +36,7 @@ class Newcomers:
         self._nodes[node.place] = node
         return [Wake(MOMENT_S, SHARING)] if len(self._nodes) == 1 else []
 
-    def lose(self, place: Place) -> None:
+    def lose(self, place: NodeID) -> None:
         self._nodes.pop(place, None)
 
     def take(self) -> list[NodeInfo]:
@@ -49,8 +49,8 @@ def share(
     waiting: Iterable[Task],
     newcomers: Sequence[NodeInfo],
     nodes: Sequence[NodeInfo],
-    here: Place | None = None,
-) -> list[tuple[Task, Place]]:
+    here: NodeID | None = None,
+) -> list[tuple[Task, NodeID]]:
     """The newcomers' parts of what waits at one node: of each shape of request, those that would wait longest.
 
     nodes: all, with the newcomers. here: where they wait, so that the parts of all are a whole number together; None:
@@ -63,7 +63,7 @@ def share(
     for task in waiting:
         if movable(task):
             shapes.setdefault(task.demand, []).append(task)
-    moved: list[tuple[Task, Place]] = []
+    moved: list[tuple[Task, NodeID]] = []
     for demand, tasks in shapes.items():
         total, count = sum(max(node.slots(demand), 0) for node in nodes), len(tasks)
         for node in newcomers:

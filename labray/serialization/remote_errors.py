@@ -11,9 +11,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from labray import codec
-from labray.anatomy import name_of, shortened, traceback_of, words_of
-from labray.causes import Apart, Together
+from labray.client.refs import ObjectRef
 from labray.errors import (
     ActorDiedError,
     ActorUnavailableError,
@@ -30,8 +28,10 @@ from labray.errors import (
     TaskUnschedulableError,
     WorkerCrashedError,
 )
+from labray.exception_parts import message_of, name_of, shortened, traceback_of
 from labray.messages import ErrorInfo
-from labray.refs import ObjectRef
+from labray.serialization import codec
+from labray.serialization.exceptions import ExceptionDecoder, ExceptionEncoder
 
 MOST_TRACEBACK = 200_000
 """Characters; the middle of a longer one is left out."""
@@ -64,13 +64,13 @@ def describe(
         tb = tb.tb_next if tb is not None else None
     text = shortened(f"{name}() raised:\n{_traceback(error, tb)}", MOST_TRACEBACK)
     told = error.cause if issubclass(type(error), RayTaskError) else error  # type: ignore[attr-defined]
-    apart = Apart(told, error)
+    apart = ExceptionEncoder(told, error)
     pickled = apart.packed(copies)
     handles = tuple(apart.refs.values())
     if handles and held is not None:
         held.append(handles)
     refs = tuple([handle.ref for handle in handles])
-    return ErrorInfo(kind, words_of(told), name_of(told), text, pickled, refs)
+    return ErrorInfo(kind, message_of(told), name_of(told), text, pickled, refs)
 
 
 def _traceback(error: BaseException, tb: Any) -> str:
@@ -79,7 +79,7 @@ def _traceback(error: BaseException, tb: Any) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001  (a user's class may object to being formatted)
-        return f"{''.join(traceback.format_tb(tb))}{name_of(error)}: {words_of(error)}\n"
+        return f"{''.join(traceback.format_tb(tb))}{name_of(error)}: {message_of(error)}\n"
 
 
 def restore(error: ErrorInfo, adopt: codec.Adopt | None = None) -> LabrayError:
@@ -103,9 +103,9 @@ def _cause(error: ErrorInfo, adopt: codec.Adopt | None) -> BaseException:
     try:
         if adopt is not None:
             codec.receiving(adopt)
-        return Together(error.pickled, RemoteError).error()
+        return ExceptionDecoder(error.pickled, RemoteError).error()
     except KeyboardInterrupt:
         raise
     except BaseException as worse:  # noqa: BLE001  (its parts are not what we make)
-        why = f"cannot be unpickled here: {name_of(worse)}: {words_of(worse)}"
+        why = f"cannot be unpickled here: {name_of(worse)}: {message_of(worse)}"
         return RemoteError(f"{error.type_name}: {error.message} (this exception {why})")

@@ -10,9 +10,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 import labray
-from labray import port, trace
+from labray import trace
+from labray.client import runtime
+from labray.client.options import Options
 from labray.messages import UNIT
-from labray.options import Options
 
 NODES_PER_DRIVER = 5
 CPUS = 32
@@ -56,7 +57,7 @@ class Driver:
 
     def work(self, nodes: list[int], load: Load) -> None:
         """All rounds."""
-        current = port.current()
+        current = runtime.current()
         joined: dict[int, list[object]] = {node: [] for node in nodes}
         for _ in range(load.rounds):
             for node in nodes:

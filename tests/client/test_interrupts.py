@@ -25,7 +25,7 @@ import pytest
 import labray as ray
 from experiments.soak import interrupting
 from experiments.soak.interrupting import PROGRAMS, Interrupted, Interruption, nothing_is_held, same, sweep
-from labray.steps import Owed, at_once, count, each, first
+from labray.client.uninterrupted import Owed, at_once, count, each, first
 from tests.kit.paths import ROOT
 
 

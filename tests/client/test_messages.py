@@ -13,8 +13,8 @@ from labray import messages as m
 from tests.kit.bench import Bench
 from tests.kit.paths import ROOT
 
-REQUESTS: tuple[type, ...] = get_args(m.Call)
-REPLIES: tuple[type, ...] = get_args(m.Notice)
+REQUESTS: tuple[type, ...] = get_args(m.ClientRequest)
+REPLIES: tuple[type, ...] = get_args(m.ClientReply)
 ANSWERS = [reply for reply in REPLIES if "request" in reply.__struct_fields__]
 """Whoever asked under that number takes them."""
 ORDERS = [reply for reply in REPLIES if reply not in ANSWERS]
@@ -22,10 +22,10 @@ ORDERS = [reply for reply in REPLIES if reply not in ANSWERS]
 
 WORLDS = {"inline": "inline*.py", "sim": "sim/**/*.py", "cluster": "cluster/**/*.py"}
 NEVER_SAID = {
-    ("inline", m.Reclaim): "there is no store",
-    ("inline", m.Trim): "there is no store",
-    ("inline", m.Warned): "the world warns in the one process that there is",
-    ("sim", m.Reclaim): "a simulated store lends no memory out",
+    ("inline", m.ReclaimBlock): "there is no store",
+    ("inline", m.TrimMemory): "there is no store",
+    ("inline", m.ShowWarning): "the world warns in the one process that there is",
+    ("sim", m.ReclaimBlock): "a simulated store lends no memory out",
 }
 """Replies that a world need not take, and why no client of it is told any."""
 

@@ -8,14 +8,16 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from labray import codec, errors, port
+from labray import errors
 from labray import messages as m
-from labray.executor import Executor
+from labray.client import runtime
+from labray.client.executor import Executor
+from labray.client.options import Options, build
+from labray.client.process import Process
+from labray.client.requests import given_back
+from labray.client.uninterrupted import DELICATE
 from labray.ids import lineage_prefix
-from labray.options import Options, build
-from labray.process import Process
-from labray.questions import given_back
-from labray.steps import DELICATE
+from labray.serialization import codec
 
 TASK = build("task", {})
 
@@ -141,7 +143,7 @@ def test_two_executions_in_two_threads_submit_and_wait_each_as_its_own_task(proc
         task: [f"{lineage_prefix(task, 0)}-0.0", f"{lineage_prefix(task, 0)}-p0"] for task in ("d-0", "d-1")
     }
     assert [message.task for message, _ in channel.asked] == ["d-0", "d-1"]
-    parents = [(said.spec.parent, said.spec.id) for said in channel.posted if isinstance(said, m.Submit)]
+    parents = [(said.spec.parent, said.spec.id) for said in channel.posted if isinstance(said, m.SubmitTask)]
     assert parents == [(task, f"{lineage_prefix(task, 0)}-{at}") for at in (0, 1) for task in ("d-0", "d-1")]
 
 
@@ -176,7 +178,7 @@ def test_a_users_thread_submits_as_the_task_that_runs_now_and_not_as_the_one_tha
     thread = threading.Thread(target=next, args=(steps,))
     thread.start()
     thread.join()
-    parents = [said.spec.parent for said in channel.posted if isinstance(said, m.Submit)]
+    parents = [said.spec.parent for said in channel.posted if isinstance(said, m.SubmitTask)]
     assert parents == ["d-0", "d-1"]
 
 
@@ -205,10 +207,10 @@ def test_a_cost_may_be_a_function_of_the_arguments(process, channel):
 def test_large_arguments_go_out_as_puts_that_live_as_long_as_the_task_needs_them(process, channel):
     submit(process, 1, np.zeros(100_000), k="x")
     put, sub = channel.posted
-    assert isinstance(put, m.Put) and isinstance(put.value, m.Stored)
+    assert isinstance(put, m.PutObject) and isinstance(put.value, m.Stored)
     assert sub.spec.deps == (m.Ref("d-p0", "n0"),)
     process.flush()
-    assert channel.posted[2] == m.Drop((("d-p0", 1), ("d-0.0", 1))) or len(channel.posted) == 3
+    assert channel.posted[2] == m.DropRefs((("d-p0", 1), ("d-0.0", 1))) or len(channel.posted) == 3
 
 
 def test_many_middling_arguments_are_put_until_the_rest_is_small(process, channel):
@@ -237,7 +239,7 @@ def test_a_ref_of_another_session_is_refused(process, channel):
 
 
 def test_a_taken_name_creates_nothing(process, channel):
-    channel.answer = lambda message: m.Registered(message.request, False)
+    channel.answer = lambda message: m.RequestAnswered(message.request, False)
     with pytest.raises(errors.ActorAlreadyExistsError, match="'boss'"):
         process.submit("actor", "A", m.Ref("d-f0", "n0"), build("actor", {"name": "boss"}), (), {})
     assert channel.posted == []
@@ -302,11 +304,11 @@ def test_an_answer_that_comes_too_late_gives_back_what_it_gave(process, channel)
     assert channel.posted == []  # as long as the answer lives
     del handles
     process.flush()
-    assert channel.posted == [m.Drop((("x-0.0", 1),))]
+    assert channel.posted == [m.DropRefs((("x-0.0", 1),))]
     asked = channel.asked[-1][0]
     assert given_back(asked, late) == m.Unpin(((ref.ref.id, 1),))
     assert given_back(None, late) is None
-    assert given_back(m.Room(1, "d-7", 5, 5, 5), m.Granted(1, 5)) == m.Unused("d-7")
+    assert given_back(m.Allocate(1, "d-7", 5, 5, 5), m.Granted(1, 5)) == m.Deallocate("d-7")
 
 
 def test_only_while_the_main_thread_waits_a_task_cannot_go_on(process, channel):
@@ -325,14 +327,14 @@ def test_only_while_the_main_thread_waits_a_task_cannot_go_on(process, channel):
 
 def test_wait_keeps_the_order_and_never_gives_more_than_asked(process, channel):
     refs = [submit(process)[0] for _ in range(4)]
-    channel.answer = lambda message: m.Ready(message.request, (1, 2, 3))
+    channel.answer = lambda message: m.ReadyPositions(message.request, (1, 2, 3))
     ready, rest = process.wait(refs, 2, None)
     assert ready == [refs[1], refs[2]] and rest == [refs[0], refs[3]]
 
 
 def test_wait_tells_what_is_there_when_the_time_is_up(process, channel):
     refs = [submit(process)[0] for _ in range(2)]
-    channel.answer = lambda message: m.Ready(message.request, (1,)) if message.poll else None
+    channel.answer = lambda message: m.ReadyPositions(message.request, (1,)) if message.poll else None
     assert process.wait(refs, 2, 0.1) == ([refs[1]], [refs[0]])
 
 
@@ -355,7 +357,7 @@ def test_refs_inside_a_value_are_given_and_dropped_when_their_handles_are_gone(p
     assert back == [inner]
     del inner, back
     process.flush()
-    assert channel.posted[-1] == m.Drop((("d-0.0", 2),))
+    assert channel.posted[-1] == m.DropRefs((("d-0.0", 2),))
 
 
 # ---------------------------------------------------------------- running
@@ -363,7 +365,7 @@ def test_refs_inside_a_value_are_given_and_dropped_when_their_handles_are_gone(p
 
 def spec(**fields):
     given = {"kind": "task", "args": codec.encode_call((), {}).encoded.payload} | fields
-    return m.Spec(
+    return m.TaskSpec(
         **{"id": "d-0", "name": "f", "parent": "d", "owner": "n0", "function": m.Ref("d-f0", "n0")} | given
     )
 
@@ -371,7 +373,7 @@ def spec(**fields):
 def run_of(function, *args, **fields):
     args_payload = codec.encode_call(args, {}).encoded.payload
     code = codec.encode(function, by_value=True).payload
-    return m.Run(spec(args=args_payload, **fields), 0, (), code)
+    return m.RunTask(spec(args=args_payload, **fields), 0, (), code)
 
 
 @pytest.fixture
@@ -386,7 +388,7 @@ def value_of(process, value):
 def test_a_task_runs_and_its_function_is_kept(executor, process):
     outcome = executor.run(run_of(lambda x: x + 1, 4))
     assert value_of(process, outcome.values[0]) == 5
-    again = m.Run(spec(args=codec.encode_call((7,), {}).encoded.payload), 0)
+    again = m.RunTask(spec(args=codec.encode_call((7,), {}).encoded.payload), 0)
     assert value_of(process, executor.run(again).values[0]) == 8
 
 
@@ -474,17 +476,17 @@ def test_refs_among_the_arguments_that_live_on_are_kept(executor, process):
 
 
 def test_refs_inside_a_result_live_until_it_has_been_told(executor, process, channel):
-    before = port.switch(process)
+    before = runtime.switch(process)
     try:
-        outcome = executor.run(run_of(lambda: [port.current().put(1)]))
+        outcome = executor.run(run_of(lambda: [runtime.current().put(1)]))
     finally:
-        port.switch(before)
+        runtime.switch(before)
     process.flush()
     (inner,) = outcome.values[0].payload.refs
     assert [type(said).__name__ for said in channel.posted] == ["Put"]
     del outcome
     process.flush()
-    assert channel.posted[-1] == m.Drop(((inner.id, 1),))
+    assert channel.posted[-1] == m.DropRefs(((inner.id, 1),))
 
 
 def test_an_actor_lives_from_its_constructor_on(executor, process):
@@ -502,7 +504,7 @@ def test_an_actor_lives_from_its_constructor_on(executor, process):
         id="d-1", kind="method", function=None, method="add", actor=m.Ref("d-0.0", "n0"),
         args=codec.encode_call((5,), {}).encoded.payload,
     )  # fmt: skip
-    assert value_of(process, executor.run(m.Run(call, 0)).values[0]) == 15
+    assert value_of(process, executor.run(m.RunTask(call, 0)).values[0]) == 15
 
 
 def test_a_constructor_that_raises_is_an_actor_that_died_with_its_traceback(executor):
@@ -516,7 +518,7 @@ def test_a_constructor_that_raises_is_an_actor_that_died_with_its_traceback(exec
 
 
 def test_a_modelled_task_spends_its_cost_and_makes_its_bytes(executor, process, channel):
-    outcome = executor.run(m.Run(spec(model=(10, 0, 200_000), returns=3, cost=0.5, function=None), 0))
+    outcome = executor.run(m.RunTask(spec(model=(10, 0, 200_000), returns=3, cost=0.5, function=None), 0))
     assert channel.spent == [0.5]
     small, none, large = outcome.values
     assert bytes(value_of(process, small)) == bytes(10) and bytes(value_of(process, none)) == b""

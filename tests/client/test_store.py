@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from labray.backends.cluster.reader import Reader
-from labray.backends.cluster.store import Segments, link
+from labray.backends.cluster.store.segments import SegmentHolder, link
+from labray.backends.cluster.store.store_reader import StoreReader
 from labray.ids import ObjectID
 from labray.messages import Block, Payload, Stored
 
@@ -17,7 +17,7 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def map_of(reader: Reader, segments: Segments, writer: str, directory: Path) -> None:
+def map_of(reader: StoreReader, segments: SegmentHolder, writer: str, directory: Path) -> None:
     """Of a segment that has gone with its writer since."""
     fd = os.memfd_create("a segment", os.MFD_CLOEXEC)
     os.write(fd, b"abc".ljust(4096))
@@ -29,7 +29,7 @@ def map_of(reader: Reader, segments: Segments, writer: str, directory: Path) -> 
 def test_two_threads_may_let_go_of_the_same_segment_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    segments, reader = Segments(str(tmp_path)), Reader(str(tmp_path))
+    segments, reader = SegmentHolder(str(tmp_path)), StoreReader(str(tmp_path))
     map_of(reader, segments, "n0/w0", tmp_path)
     exists = os.path.lexists
 
@@ -46,7 +46,7 @@ def test_two_threads_may_let_go_of_the_same_segment_at_once(
 
 
 def test_a_reader_lets_go_of_segments_that_are_gone_unless_there_is_a_view(tmp_path: Path) -> None:
-    segments, reader = Segments(str(tmp_path)), Reader(str(tmp_path))
+    segments, reader = SegmentHolder(str(tmp_path)), StoreReader(str(tmp_path))
 
     def written(writer: str) -> Stored:
         fd = os.memfd_create("a segment", os.MFD_CLOEXEC)

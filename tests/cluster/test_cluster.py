@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import labray
-from labray.backends.cluster import session as cluster_session
-from labray.backends.cluster.allocator import Allocator, aligned, extent
-from labray.backends.cluster.pipe import LARGEST_FRAME_BYTES, Closed, Pipe, pair
+from labray.backends.cluster import cluster_session
+from labray.backends.cluster.store.allocator import Allocator, aligned, extent
+from labray.backends.cluster.wire.pipe import LARGEST_FRAME_BYTES, Pipe, PipeClosed, pair
 from labray.errors import GetTimeoutError, LabrayError, SessionError, WorkerCrashedError
 
 pytestmark = pytest.mark.processes
@@ -123,7 +123,7 @@ def test_frames_of_any_size_arrive_whole_and_in_order() -> None:
             got.append(bytes(frame))
     assert got == sent
     ours.close()
-    with pytest.raises(Closed):
+    with pytest.raises(PipeClosed):
         theirs.receive()
     theirs.close()
 
@@ -500,7 +500,7 @@ def test_tasks_of_a_killed_node_run_elsewhere() -> None:
 
 
 def test_a_large_value_is_read_again_unasked_by_who_put_it(cluster: None) -> None:
-    channel = labray.port.current().channel  # type: ignore[attr-defined]
+    channel = labray.client.runtime.current().channel  # type: ignore[attr-defined]
     ref = labray.put(np.arange(100_000))
     labray.wait([ref])
     questions: list[object] = []

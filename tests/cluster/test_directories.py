@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from labray.backends.cluster import directories
-from labray.backends.cluster.directories import Directory, sweep
+from labray.backends.cluster.boot import session_directories
+from labray.backends.cluster.boot.session_directories import SessionDirectory, sweep
 
 GONE = 999_999_999
 """No process has this number."""
@@ -29,7 +29,7 @@ def test_what_nobody_holds_is_swept_if_it_is_ours(tmp_path: Path) -> None:
 
 def test_a_live_session_is_not_swept_whatever_its_process_number_means_here(tmp_path: Path) -> None:
     """In another pid namespace, or on another host, it means nothing."""
-    held = Directory(str(tmp_path))
+    held = SessionDirectory(str(tmp_path))
     foreign = tmp_path / f"labray-{GONE}-xyz"
     os.rename(held.path, foreign)
     sweep(str(tmp_path))
@@ -42,7 +42,7 @@ def test_a_live_session_is_not_swept_whatever_its_process_number_means_here(tmp_
 @pytest.mark.processes
 def test_a_directory_ends_with_its_holder(tmp_path: Path) -> None:
     program = (
-        "import os, sys\nfrom labray.backends.cluster.directories import Directory\n"
+        "import os, sys\nfrom labray.backends.cluster.boot.session_directories import Directory\n"
         "print(Directory(sys.argv[1]).path, flush=True)\nos.kill(os.getpid(), 9)"
     )
     run = [sys.executable, "-c", program, str(tmp_path)]
@@ -66,7 +66,7 @@ def test_a_session_that_ends_while_another_sweeps_does_no_harm(
 def test_a_sweep_that_comes_before_the_lock_costs_another_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, stolen = directories._lock, []
+    lock, stolen = session_directories._lock, []
 
     def late(path: str) -> int | None:
         if not stolen:
@@ -76,8 +76,8 @@ def test_a_sweep_that_comes_before_the_lock_costs_another_name(
             return fd
         return lock(path)
 
-    monkeypatch.setattr(directories, "_lock", late)
-    made = Directory(str(tmp_path))
+    monkeypatch.setattr(session_directories, "_lock", late)
+    made = SessionDirectory(str(tmp_path))
     assert os.path.isdir(made.path) and made.path not in stolen
     made.remove()
     assert list(tmp_path.iterdir()) == []
@@ -96,7 +96,7 @@ def test_modules_of_the_current_directory_are_not_run(tmp_path: Path, flags: lis
         "import labray\nlabray.init('cluster', num_cpus=1)\n"
         "print(labray.get(labray.remote(lambda: 'fine').remote()))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(directories.__file__).parents[3])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(session_directories.__file__).parents[3])}
     if "-I" in flags:
         environment["PYTHONPATH"] = str(here)  # which an isolated driver does not look at
     done = subprocess.run(

@@ -215,7 +215,7 @@ def test_a_body_that_forks_and_returns_twice_answers_once() -> None:
 def test_a_body_that_takes_the_end_for_an_error_holds_it_up_and_no_more() -> None:
     from types import SimpleNamespace
 
-    from labray.backends.cluster.worker import run_tasks
+    from labray.backends.cluster.worker.worker_process import run_tasks
 
     ending = SimpleNamespace(begun=False)
     done: list[Any] = []
@@ -231,7 +231,7 @@ def test_a_body_that_takes_the_end_for_an_error_holds_it_up_and_no_more() -> Non
     try:
         run_tasks(channel, process, Swallows(), (), ending)  # type: ignore[arg-type]
     finally:
-        from labray.backends.cluster.worker_output import WorkerOutput
+        from labray.backends.cluster.worker.worker_output import WorkerOutput
 
         WorkerOutput.running = None
     assert len(done) == 1

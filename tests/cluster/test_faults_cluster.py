@@ -24,9 +24,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import labray
-from labray.backends.cluster import session as cluster_session
-from labray.backends.cluster.speech import WINDOW_S, Folder
-from labray.backends.cluster.worker_output import Line, short_name
+from labray.backends.cluster import cluster_session
+from labray.backends.cluster.client.log_forwarding import WINDOW_S, LogDeduplicator
+from labray.backends.cluster.worker.worker_output import OutputLine, short_name
 from labray.errors import (
     ActorDiedError,
     GetTimeoutError,
@@ -460,11 +460,11 @@ def test_what_tasks_print_reaches_the_driver_with_their_name_and_process(
 
 
 def test_equal_lines_are_folded_and_counted() -> None:
-    folder = Folder()
-    line = Line(False, "f", 1, "again")
+    folder = LogDeduplicator()
+    line = OutputLine(False, "f", 1, "again")
     assert folder.hear(line, 0.0) == "(f pid=1) again"
     assert [folder.hear(line, 0.1) for _ in range(3)] == [None] * 3
-    assert folder.hear(Line(True, "f", 1, "again"), 0.2) == "(f pid=1) again"
+    assert folder.hear(OutputLine(True, "f", 1, "again"), 0.2) == "(f pid=1) again"
     assert folder.due(0.5) == []
     assert folder.due(WINDOW_S) == [(False, "(f pid=1) again [repeated 3x]")]
     assert folder.due(2 * WINDOW_S + 1) == [] and not folder.waiting

@@ -28,7 +28,7 @@ def nodes() -> Iterator[tuple[Cluster, list[ClusterNode]]]:
 @labray.remote(num_cpus=0, resources={"disk": 1})
 class Sleeper:
     def place(self) -> str:
-        return str(labray.port.current().channel.place)  # type: ignore[attr-defined]
+        return str(labray.client.runtime.current().channel.place)  # type: ignore[attr-defined]
 
     def sleep(self, started: str) -> None:
         Path(started).touch()

@@ -18,17 +18,19 @@ from greenlet import getcurrent, greenlet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labray.backends.cluster import end, intake, member, pipe
-from labray.backends.cluster.member import Member
-from labray.backends.cluster.pipe import Pipe, pair
-from labray.backends.cluster.waiter import Waiter
-from labray.backends.cluster.worker import PipeWire
-from labray.ids import DRIVER, ClientID, Place, TaskID, task_id
-from labray.messages import Payload, Run, Spec, Trim
+from labray.backends.cluster.client.waiter import Waiter
+from labray.backends.cluster.daemon import worker_link
+from labray.backends.cluster.daemon.worker_link import WorkerLink
+from labray.backends.cluster.wire import client_pipe, pipe
+from labray.backends.cluster.wire.pipe import Pipe, pair
+from labray.backends.cluster.worker import task_intake
+from labray.backends.cluster.worker.worker_process import WorkerWire
+from labray.ids import DRIVER, ClientID, NodeID, TaskID, task_id
+from labray.messages import Payload, RunTask, TaskSpec, TrimMemory
 
 
-def run_of(task: TaskID, size: int = 0) -> Run:
-    return Run(Spec(task, "task", "f", DRIVER, Place("n0"), None, Payload(bytes(size))), 0)
+def run_of(task: TaskID, size: int = 0) -> RunTask:
+    return RunTask(TaskSpec(task, "task", "f", DRIVER, NodeID("n0"), None, Payload(bytes(size))), 0)
 
 
 class Stopping:
@@ -86,17 +88,17 @@ class Wired:
         self.heard = 0
         self.working = True
         self.hub = getcurrent()
-        self.member = Member(ClientID("n0/w0"))
+        self.member = WorkerLink(ClientID("n0/w0"))
         self.member.pipe.socket.setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, 1
         )  # a few frames are all there is room for
         self.permits = os.dup(self.member.permits)
-        self.wire = PipeWire(self.member.theirs, self.permits)
+        self.wire = WorkerWire(self.member.theirs, self.permits)
         self.wire.intake.lock = Turns(self.pause)  # type: ignore[assignment]
         self.baton = Turns(self.pause)
         self.taker = Waiter()
         self.inbox: deque[Any] = deque()
-        self.taker.answer = Trim()  # anything: it does not wait yet
+        self.taker.answer = TrimMemory()  # anything: it does not wait yet
 
     def close(self) -> None:
         os.close(self.permits)
@@ -131,7 +133,7 @@ class Wired:
             self.member.say(run)
 
     def tell(self) -> None:
-        self.member.say(Trim())
+        self.member.say(TrimMemory())
 
     def flush(self) -> None:
         self.member.catch_up()
@@ -187,14 +189,14 @@ class Wired:
 def wired_up(seed: int, runs: int, sizes: tuple[int, ...]) -> Iterator[Wired]:
     """Both sides, with the module `os` and the pipe that stop them."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (pipe, end):  # a larger one goes in pieces, and there is room for few
+        for module in (pipe, client_pipe):  # a larger one goes in pieces, and there is room for few
             patch.setattr(module, "LARGEST_FRAME_BYTES", 1500)
         made: list[Wired] = []
-        for module in (member, intake):
+        for module in (worker_link, task_intake):
             patch.setattr(module, "os", Stopping(lambda: made[0].pause() if made else None))
         wired = Wired(Random(seed), runs, sizes)
         made.append(wired)
-        for kind, name in ((Pipe, "offer"), (Pipe, "receive"), (end.End, "receive")):
+        for kind, name in ((Pipe, "offer"), (Pipe, "receive"), (client_pipe.ClientPipe, "receive")):
             patch.setattr(kind, name, stopped_before(getattr(kind, name), wired.pause))
         yield wired
     wired.close()
@@ -264,7 +266,7 @@ def test_of_a_worker_that_dies_at_any_moment_what_had_begun_is_known_and_all_els
 
 def test_what_is_taken_back_of_a_worker_that_does_nothing_is_all_it_has_not_begun() -> None:
     """It may be stopped, or in a C call: nothing is asked of it."""
-    stopped = Member(ClientID("n0/w0"))
+    stopped = WorkerLink(ClientID("n0/w0"))
     runs = [run_of(task_id("d", number)) for number in range(5)]
     for run in runs:
         stopped.say(run)
@@ -278,8 +280,8 @@ def test_what_is_taken_back_of_a_worker_that_does_nothing_is_all_it_has_not_begu
 
 
 def test_who_looked_for_a_permit_in_vain_is_told_when_there_are_some_again() -> None:
-    asked = Member(ClientID("n0/w0"))
-    wire, taker = PipeWire(asked.theirs, asked.permits), Waiter()
+    asked = WorkerLink(ClientID("n0/w0"))
+    wire, taker = WorkerWire(asked.theirs, asked.permits), Waiter()
     runs = [run_of(task_id("d", number)) for number in range(3)]
     for run in runs:
         asked.say(run)

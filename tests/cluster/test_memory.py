@@ -22,10 +22,10 @@ import psutil
 import pytest
 
 import labray
-from labray.backends.cluster import memory
-from labray.backends.cluster import session as cluster_session
-from labray.backends.cluster.memory import NoMemory
-from labray.backends.cluster.store import Writer
+from labray.backends.cluster import cluster_session
+from labray.backends.cluster.store import shared_memory
+from labray.backends.cluster.store.segments import SegmentWriter
+from labray.backends.cluster.store.shared_memory import NoMemory
 from labray.errors import GetTimeoutError, ObjectStoreFullError, OutOfDiskError, RayTaskError
 from labray.ids import ObjectID
 
@@ -197,9 +197,9 @@ def test_memory_that_the_system_denies_is_an_error_and_no_signal(small_store: No
 
 
 def test_pages_are_had_beforehand_on_older_kernels_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MADV_POPULATE_WRITE", 12345)
+    monkeypatch.setattr(shared_memory, "MADV_POPULATE_WRITE", 12345)
     held: list[int] = []
-    writer = Writer("w", lambda number, fd: held.append(os.dup(fd)), lambda id, size, more, most: more)
+    writer = SegmentWriter("w", lambda number, fd: held.append(os.dup(fd)), lambda id, size, more, most: more)
     writer.write(ObjectID("a"), (bytes(3 * MB),))
     assert os.fstat(held[0]).st_blocks * 512 >= 3 * MB
     os.close(held[0])
@@ -207,7 +207,7 @@ def test_pages_are_had_beforehand_on_older_kernels_too(monkeypatch: pytest.Monke
 
 def test_freed_memory_goes_back_to_the_system_when_it_is_asked_for() -> None:
     held: list[int] = []
-    writer = Writer("w", lambda number, fd: held.append(os.dup(fd)), lambda id, size, more, most: more)
+    writer = SegmentWriter("w", lambda number, fd: held.append(os.dup(fd)), lambda id, size, more, most: more)
     first, second = (writer.write(ObjectID(name), (bytes(3 * MB),)) for name in "ab")
     writer.free(second, keep=False)
     assert 3 * MB <= os.fstat(held[0]).st_blocks * 512 < 4 * MB
@@ -227,7 +227,7 @@ def test_a_writer_that_was_interrupted_while_it_published_a_segment_makes_anothe
         if len(held) == 1:
             raise KeyboardInterrupt
 
-    writer = Writer("w", publish, lambda id, size, more, most: more)
+    writer = SegmentWriter("w", publish, lambda id, size, more, most: more)
     with pytest.raises(KeyboardInterrupt):
         writer.write(ObjectID("a"), (bytes(MB),))
     assert writer.write(ObjectID("a"), (bytes(MB),)).segment == held[1] != held[0]
@@ -237,7 +237,7 @@ def test_a_writer_that_may_not_grow_has_taken_nothing() -> None:
     def refuse(id: ObjectID, size: int, more: int, most: int) -> int:
         raise ObjectStoreFullError("no")
 
-    writer = Writer("w", lambda number, fd: None, refuse)
+    writer = SegmentWriter("w", lambda number, fd: None, refuse)
     with pytest.raises(ObjectStoreFullError):
         writer.write(ObjectID("a"), (bytes(MB),))
     assert writer._allocator.used == 0

@@ -30,25 +30,33 @@ import psutil
 import pytest
 
 import labray
-from labray.backends.cluster import descriptors, pipe, spool, wires
-from labray.backends.cluster.boot import end_with
-from labray.backends.cluster.disk import Disk
-from labray.backends.cluster.end import End as ClientEnd
-from labray.backends.cluster.errands import Errand, Outgoing, receive
-from labray.backends.cluster.frames import Segment, Withdrawn, decode_calls, decode_notice, encode
-from labray.backends.cluster.loop import Loop
-from labray.backends.cluster.member import Member
-from labray.backends.cluster.outbox import Outbox
-from labray.backends.cluster.pipe import LARGEST_FRAME_BYTES, Closed, Pipe, pair
-from labray.backends.cluster.post import complain
-from labray.backends.cluster.spool import Spool, read_chunk
-from labray.backends.cluster.stock import _is_lost
+from labray.backends.cluster.boot.process_start import end_with
+from labray.backends.cluster.client import driver_wire
+from labray.backends.cluster.client.outbox import Outbox
+from labray.backends.cluster.daemon.event_loop import EventLoop
+from labray.backends.cluster.daemon.peer_sockets import complain
+from labray.backends.cluster.daemon.worker_link import WorkerLink
+from labray.backends.cluster.store import trace_spool
+from labray.backends.cluster.store.disk import Disk
+from labray.backends.cluster.store.store_server import _is_lost
+from labray.backends.cluster.store.trace_spool import TraceSpool, read_chunk
+from labray.backends.cluster.wire import file_descriptors, pipe
+from labray.backends.cluster.wire.client_pipe import ClientPipe as ClientEnd
+from labray.backends.cluster.wire.control_messages import ControlMessage, ControlSender, receive
+from labray.backends.cluster.wire.frames import (
+    HoldSegment,
+    TasksWithdrawn,
+    decode_calls,
+    decode_notice,
+    encode,
+)
+from labray.backends.cluster.wire.pipe import LARGEST_FRAME_BYTES, Pipe, PipeClosed, pair
+from labray.client.uninterrupted import at_once
 from labray.errors import GetTimeoutError, ObjectStoreFullError, RayTaskError, SessionError
 from labray.files import traces
-from labray.ids import DRIVER, ClientID, ObjectID, Place, task_id
-from labray.messages import Payload, Run, Spec, Unpin
+from labray.ids import DRIVER, ClientID, NodeID, ObjectID, task_id
+from labray.messages import Payload, RunTask, TaskSpec, Unpin
 from labray.replaying import recording
-from labray.steps import at_once
 
 PATIENCE_S = 20.0
 
@@ -295,7 +303,7 @@ def test_a_large_frame_goes_on_where_it_was_interrupted() -> None:
 
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN])
 def test_only_an_end_counts_as_an_end(number: int) -> None:
-    with pytest.raises(Closed):
+    with pytest.raises(PipeClosed):
         Pipe(End(number)).send(b"frame")  # type: ignore[arg-type]
 
 
@@ -309,7 +317,7 @@ def test_a_frame_of_impossible_size_is_an_end_and_takes_no_memory() -> None:
     ours, theirs = pair()
     with ours, theirs:
         ours.send(bytes([pipe.BEGINS]) + (1 << 50).to_bytes(8, "little"))
-        with pytest.raises(Closed, match="announces"):
+        with pytest.raises(PipeClosed, match="announces"):
             Pipe(theirs).receive()
 
 
@@ -319,14 +327,14 @@ def test_a_descriptor_travels_with_its_frame_and_one_that_nobody_takes_is_closed
     before = len(os.listdir("/proc/self/fd"))
     fd = os.memfd_create("a segment", os.MFD_CLOEXEC)
     for number in range(2):
-        at_once(ours.queue(encode([Segment(1, number)]), fd))
+        at_once(ours.queue(encode([HoldSegment(1, number)]), fd))
     ours.send(lambda: None)
     os.write(fd, b"abc")
     os.close(fd)
     assert theirs.receive() is not None
     frame = theirs.receive()  # the first one's is closed by that
     assert frame is not None
-    assert decode_calls(frame) == [Segment(1, 1)]
+    assert decode_calls(frame) == [HoldSegment(1, 1)]
     taken = theirs.take()
     assert os.pread(taken, 3, 0) == b"abc"
     assert not os.get_inheritable(taken)
@@ -509,12 +517,12 @@ def test_a_daemon_raises_its_soft_limit_and_users_code_keeps_the_drivers() -> No
 
 def test_the_reserve_is_a_share_of_a_small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (160, 160))
-    descriptors.refuse_the_last(139)
+    file_descriptors.refuse_the_last(139)
     with pytest.raises(OSError, match="Too many open files"):
-        descriptors.refuse_the_last(140)
-    descriptors.refuse_the_last(149, 0.5)
+        file_descriptors.refuse_the_last(140)
+    file_descriptors.refuse_the_last(149, 0.5)
     monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, 160))
-    descriptors.refuse_the_last(10**6)
+    file_descriptors.refuse_the_last(10**6)
 
 
 @pytest.mark.processes
@@ -577,8 +585,8 @@ def test_a_trace_that_finds_no_room_stops_with_one_warning_and_says_what_is_miss
 
 
 def test_a_trace_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "LIMIT_BYTES", 100)
-    kept = Spool("n0")
+    monkeypatch.setattr(trace_spool, "LIMIT_BYTES", 100)
+    kept = TraceSpool("n0")
     first = [(1.0, "put", "n0", "a", 1)]
     assert kept.add(first) == ""
     assert "at most" in kept.add([(2.0 + n, "put", "n0", "b", 1) for n in range(10)])
@@ -600,7 +608,7 @@ def test_a_recording_that_was_cut_says_so_when_it_is_read(tmp_path: Path) -> Non
 
 
 def test_a_trace_that_cannot_be_read_back_gives_what_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Spool("n0")
+    kept = TraceSpool("n0")
     events = [(1.0, "put", "n0", "a", 1)]
     kept.add(events)
     kept.add(events)
@@ -613,7 +621,7 @@ def test_a_trace_that_cannot_be_read_back_gives_what_can(monkeypatch: pytest.Mon
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_disk_whose_thread_meets_anything_goes_on(tmp_path: Path) -> None:
-    loop = Loop()
+    loop = EventLoop()
     disk = Disk(loop, str(tmp_path), "n0")
     told: list[OSError | None] = []
 
@@ -640,7 +648,7 @@ def test_a_disk_whose_thread_meets_anything_goes_on(tmp_path: Path) -> None:
 def test_a_disk_whose_thread_cannot_start_tries_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = Loop()
+    loop = EventLoop()
     disk = Disk(loop, str(tmp_path), "n0")
     told: list[OSError | None] = []
 
@@ -705,12 +713,12 @@ def test_a_stopped_template_is_declared_dead_and_the_session_ends_with_the_reaso
 def test_a_daemon_that_does_not_listen_holds_up_nobody_who_speaks_to_it() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        out = Outgoing(ours)
+        out = ControlSender(ours)
         count = 0
         while not out.waiting:
-            out.send(Errand("gone", str(count)), (ours.fileno(),))
+            out.send(ControlMessage("gone", str(count)), (ours.fileno(),))
             count += 1
-        out.send(Errand("gone", "last"))
+        out.send(ControlMessage("gone", "last"))
         heard = []
         while len(heard) <= count:
             got = receive(theirs)
@@ -727,27 +735,27 @@ def test_a_daemon_that_does_not_listen_holds_up_nobody_who_speaks_to_it() -> Non
 def test_a_template_without_room_for_a_pipe_hears_the_errand_all_the_same() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        Outgoing(ours).send(Errand("fork", "n0/w0"), (ours.fileno(),))
+        ControlSender(ours).send(ControlMessage("fork", "n0/w0"), (ours.fileno(),))
         with no_more_descriptors():
-            assert receive(theirs) == (Errand("fork", "n0/w0"), [])
+            assert receive(theirs) == (ControlMessage("fork", "n0/w0"), [])
 
 
 def test_last_words_that_do_not_come_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wires, "LAST_WORDS_S", 0.05)
+    monkeypatch.setattr(driver_wire, "LAST_WORDS_S", 0.05)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert wires._last_words(ours) == wires.SILENT
+        assert driver_wire._last_words(ours) == driver_wire.SILENT
         theirs.send(b"the disk is full")
-        assert wires._last_words(ours) == "the disk is full"
+        assert driver_wire._last_words(ours) == "the disk is full"
 
 
 def test_a_worker_that_hangs_before_its_first_word_is_declared_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labray.backends.cluster.member.monotonic", lambda: 5.0, raising=False)
-    from labray.backends.cluster.crew import Crew
+    monkeypatch.setattr("labray.backends.cluster.daemon.worker_link.monotonic", lambda: 5.0, raising=False)
+    from labray.backends.cluster.daemon.worker_links import WorkerLinks
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        crew = Crew(Loop(), Outgoing(ours), lambda client, message: None)
+        crew = WorkerLinks(EventLoop(), ControlSender(ours), lambda client, message: None)
         crew.start("n0/w0")  # type: ignore[arg-type]
         crew.start("n0/w1")  # type: ignore[arg-type]
         crew.met("n0/w1", 17, "")
@@ -758,10 +766,10 @@ def test_a_worker_that_hangs_before_its_first_word_is_declared_dead(monkeypatch:
 
 
 def test_a_large_run_is_sent_to_its_end_and_what_withdraws_it_comes_after_it() -> None:
-    member = Member(ClientID("n0/w0"))
+    member = WorkerLink(ClientID("n0/w0"))
     theirs = Pipe(member.theirs)
     task = task_id("d", 0)
-    run = Run(Spec(task, "task", "f", DRIVER, Place("n0"), None, Payload(bytes(5_000_000))), 0)
+    run = RunTask(TaskSpec(task, "task", "f", DRIVER, NodeID("n0"), None, Payload(bytes(5_000_000))), 0)
     member.say(run)
     assert not member.catch_up()  # it has begun to leave
     assert member.take_back({task}) == (task,)
@@ -771,6 +779,6 @@ def test_a_large_run_is_sent_to_its_end_and_what_withdraws_it_comes_after_it() -
         frame = theirs.receive()
         if frame is not None:
             heard.append(decode_notice(frame))
-    assert heard == [run, Withdrawn((task,))]
+    assert heard == [run, TasksWithdrawn((task,))]
     assert member.catch_up()
     member.close()

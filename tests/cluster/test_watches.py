@@ -16,13 +16,13 @@ import pytest
 
 import labray
 from labray import messages as m
-from labray.backends.cluster.memory_watch import machine_memory
+from labray.backends.cluster.daemon.memory_monitor import machine_memory
 from labray.cluster_utils import Cluster
 from labray.errors import ActorDiedError, OutOfMemoryError, SessionError, WorkerCrashedError
 from labray.ids import ClientID, TaskID
-from labray.node.endings import AGAIN_S
-from labray.node.heartbeats import Heartbeats
-from labray.node.shortage import IDLE_BYTES, Candidate, choose
+from labray.node.failures.heartbeats import Heartbeats
+from labray.node.failures.out_of_memory import IDLE_BYTES, Candidate, choose
+from labray.node.tasks.completion import AGAIN_S
 from tests.kit.bench import CPU, SHORT_S, VALUE, W0, W1, Bench, D, error, known, ref, run, task
 from tests.kit.nodes import at, daemon, where
 
@@ -167,15 +167,15 @@ def test_a_broken_module_that_only_tasks_need_breaks_only_them(
 
 def test_a_worker_that_cannot_start_is_told_once_and_tried_again_after_ever_longer_pauses() -> None:
     bench = Bench(workers=0)
-    assert bench.submit(task("d-0")) == [m.Start(W0)]
+    assert bench.submit(task("d-0")) == [m.StartWorker(W0)]
     warn, alarm = bench.hear("", m.WorkerLost(W0, "no luck"))
-    assert isinstance(warn, m.Warn) and "no luck" in warn.text
-    assert isinstance(alarm, m.Alarm)
+    assert isinstance(warn, m.WarnUser) and "no luck" in warn.text
+    assert isinstance(alarm, m.SetAlarm)
     assert bench.submit(task("d-1")) == []  # it is not tried for every task
     pauses = [alarm.after]
     for number in range(1, 4):
-        [start] = bench.hear("", m.Woke(alarm.token))
-        assert start == m.Start(ClientID(f"n0/w{number}"))
+        [start] = bench.hear("", m.AlarmRang(alarm.token))
+        assert start == m.StartWorker(ClientID(f"n0/w{number}"))
         [alarm] = bench.hear("", m.WorkerLost(start.worker, "no luck"))
         pauses.append(alarm.after)
     assert pauses == sorted(set(pauses))
@@ -186,13 +186,13 @@ def test_tasks_are_told_why_no_worker_starts_when_that_goes_on() -> None:
     effects = bench.submit(task("d-0"))
     bench.hear(D, m.Get(1, (ref(task("d-0")),)))
     for _ in range(5):
-        [start] = [effect for effect in effects if isinstance(effect, m.Start)]
+        [start] = [effect for effect in effects if isinstance(effect, m.StartWorker)]
         effects = bench.hear("", m.WorkerLost(start.worker, "Traceback: no luck"))
-        [alarm] = [effect for effect in effects if isinstance(effect, m.Alarm)]
+        [alarm] = [effect for effect in effects if isinstance(effect, m.SetAlarm)]
         told = [effect for effect in effects if isinstance(effect, m.Send)]
-        effects = bench.hear("", m.Woke(alarm.token))
+        effects = bench.hear("", m.AlarmRang(alarm.token))
     assert "5 times in a row: Traceback: no luck" in error(told).message
-    assert not [effect for effect in effects if isinstance(effect, m.Start)]
+    assert not [effect for effect in effects if isinstance(effect, m.StartWorker)]
 
 
 def test_workers_that_cannot_start_at_one_moment_have_failed_once() -> None:
@@ -200,17 +200,17 @@ def test_workers_that_cannot_start_at_one_moment_have_failed_once() -> None:
     for number in range(6):
         bench.submit(task(f"d-{number}"))
     warn, alarm, *starts = bench.hear("", m.WorkerLost(W0, "no luck"))
-    assert isinstance(warn, m.Warn)
-    assert [type(start) for start in starts] == [m.Start] * 5
+    assert isinstance(warn, m.WarnUser)
+    assert [type(start) for start in starts] == [m.StartWorker] * 5
     *lost, last = [start.worker for start in starts]
     effects = [effect for worker in lost for effect in bench.hear("", m.WorkerLost(worker, "no luck"))]
-    assert [type(effect) for effect in effects] == [m.Alarm] * 4  # no task is given up
+    assert [type(effect) for effect in effects] == [m.SetAlarm] * 4  # no task is given up
     assert {effect.after for effect in effects} == {alarm.after}
     bench.hear("", m.WorkerStarted(last))
     for each in (alarm, *effects):
-        for start in bench.hear("", m.Woke(each.token)):
+        for start in bench.hear("", m.AlarmRang(each.token)):
             again = bench.hear("", m.WorkerLost(start.worker, "no luck"))
-            assert not [effect for effect in again if isinstance(effect, m.Warn)]  # it was told
+            assert not [effect for effect in again if isinstance(effect, m.WarnUser)]  # it was told
 
 
 def test_a_worker_that_starts_after_all_runs_what_waited() -> None:
@@ -218,7 +218,7 @@ def test_a_worker_that_starts_after_all_runs_what_waited() -> None:
     made = task("d-0")
     bench.submit(made)
     _, alarm = bench.hear("", m.WorkerLost(W0, "no luck"))
-    bench.hear("", m.Woke(alarm.token))
+    bench.hear("", m.AlarmRang(alarm.token))
     assert bench.hear("", m.WorkerStarted(W1)) == [run(W1, made)]
 
 
@@ -312,15 +312,15 @@ def test_a_task_ended_for_its_memory_is_tried_again_later_and_loses_no_retry() -
     bench.submit(second)
     for attempt in range(3):
         effects = bench.hear("", short(5 * MB, 7 * MB), after=1.0)
-        [end] = [effect for effect in effects if isinstance(effect, m.End)]
+        [end] = [effect for effect in effects if isinstance(effect, m.KillWorker)]
         effects = bench.hear("", m.WorkerLost(end.worker, "killed"))
-        [alarm] = [effect for effect in effects if isinstance(effect, m.Alarm)]
+        [alarm] = [effect for effect in effects if isinstance(effect, m.SetAlarm)]
         assert alarm.after == AGAIN_S * 2**attempt
-        effects = bench.hear("", m.Woke(alarm.token), after=alarm.after)
-        starts = [effect.worker for effect in effects if isinstance(effect, m.Start)]
+        effects = bench.hear("", m.AlarmRang(alarm.token), after=alarm.after)
+        starts = [effect.worker for effect in effects if isinstance(effect, m.StartWorker)]
         if starts:
             effects = bench.hear("", m.WorkerStarted(starts[0]))
-        assert any(isinstance(e, m.Send) and isinstance(e.message, m.Run) for e in effects), end
+        assert any(isinstance(e, m.Send) and isinstance(e.message, m.RunTask) for e in effects), end
 
 
 def test_the_error_of_a_task_that_needs_too_much_has_a_table_of_all_processes() -> None:
@@ -328,7 +328,7 @@ def test_the_error_of_a_task_that_needs_too_much_has_a_table_of_all_processes() 
     made = task("d-0", retries=3, name="hog")
     bench.submit(made)
     bench.hear(D, m.Get(1, (ref(made),)))
-    assert bench.hear("", short(3 * MB, 5 * MB)) == [m.End(W0)]
+    assert bench.hear("", short(3 * MB, 5 * MB)) == [m.KillWorker(W0)]
     told = error([e for e in bench.hear("", m.WorkerLost(W0, "killed")) if isinstance(e, m.Send)])
     assert told.kind == "out_of_memory" and "too much" in told.message
     assert (
@@ -340,14 +340,14 @@ def test_the_error_of_a_task_that_needs_too_much_has_a_table_of_all_processes() 
 def test_what_an_idle_process_has_kept_is_had_back_first() -> None:
     bench = Bench(cpus=2)
     bench.submit(task("d-0", demand=CPU))
-    assert bench.hear("", short(1 * MB, IDLE_BYTES)) == [m.Stop(W1)]
+    assert bench.hear("", short(1 * MB, IDLE_BYTES)) == [m.StopWorker(W1)]
 
 
 def test_a_process_ended_for_its_memory_loses_what_it_had_begun_and_is_sent_nothing_more() -> None:
     bench, made, _ = known(SHORT_S, more=3)
     for number in range(3):
         bench.hear(D, m.Get(1 + number, (ref(made[number]),)))
-    assert bench.hear("", short(9 * MB)) == [m.End(W0)]
+    assert bench.hear("", short(9 * MB)) == [m.KillWorker(W0)]
     assert bench.hear("", short(9 * MB)) == []  # it is under way
     assert bench.finish(W0, made[0])[0] == m.Send(
         D, m.Values(1, (VALUE,))

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import labray as ray
-from labray.backends.cluster import worker_output
-from labray.backends.cluster.speech import decode_line
-from labray.backends.cluster.worker_output import SIZE_BYTES, WorkerOutput
+from labray.backends.cluster.client.log_forwarding import decode_line
+from labray.backends.cluster.worker import worker_output
+from labray.backends.cluster.worker.worker_output import SIZE_BYTES, WorkerOutput
 
 
 class Shown:

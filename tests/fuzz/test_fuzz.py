@@ -16,9 +16,9 @@ from labray import fuzz
 from labray.cli import main
 from labray.faults import Crash, Death, Delay, Faults, Mtbf
 from labray.fuzz.coverage import table
+from labray.fuzz.generation import Case, Setup
 from labray.fuzz.judging import Wrong, judge_trace, nothing_left
 from labray.fuzz.oracle import NONE, Dangers, Oracle, Promise
-from labray.fuzz.plans import Case, Setup
 from labray.fuzz.program import OPS, SECOND, UNLIMITED, Step
 from labray.fuzz.shrink import shrink
 from labray.ids import HEAD

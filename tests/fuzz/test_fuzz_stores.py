@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from labray import fuzz
 from labray.faults import Crash, Death, Delay, Faults, Mtbf
-from labray.fuzz.bodies import LARGE_BYTES
 from labray.fuzz.program import Step
+from labray.fuzz.remote import LARGE_BYTES
 from tests.kit.fuzzing import goes_well
 
 ONE = LARGE_BYTES * 11 // 10

@@ -7,7 +7,7 @@ import pytest
 import labray
 from experiments.mutants.catalogue import MUTANTS
 from experiments.mutants.search import found
-from labray.backends.sim import chance
+from labray.backends.sim.clock import randomness
 from labray.node.node import Node
 
 pytestmark = pytest.mark.skipif(labray.compiled, reason="native code cannot be broken")
@@ -23,10 +23,10 @@ EASY = (
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_is_labray_with_one_function_replaced_for_a_while(name):
-    before = [dict(vars(owner)) for owner in (Node, chance)]
+    before = [dict(vars(owner)) for owner in (Node, randomness)]
     with MUTANTS[name].applied():
-        assert [dict(vars(owner)) for owner in (Node, chance)] != before
-    assert [dict(vars(owner)) for owner in (Node, chance)] == before
+        assert [dict(vars(owner)) for owner in (Node, randomness)] != before
+    assert [dict(vars(owner)) for owner in (Node, randomness)] == before
 
 
 @pytest.mark.parametrize("name", EASY)

@@ -8,9 +8,9 @@ import networkx as nx
 import pytest
 
 from labray.graphs import generators
-from labray.graphs.execution import Execution, execute
 from labray.graphs.taskgraph import GraphError, TaskGraph
 from labray.messages import UNIT
+from labray.replaying.graph_execution import GraphExecution, execute
 from labray.trace import Event
 
 
@@ -219,7 +219,9 @@ class NotingPort:
 
 def test_execute_submits_in_order_with_the_refs_of_inputs_and_waits_for_the_last():
     port = NotingPort()
-    assert execute(port, diamond()) == Execution(tasks=4, makespan_s=0.0, work_s=9.0, critical_path_s=7.0)
+    assert execute(port, diamond()) == GraphExecution(
+        tasks=4, makespan_s=0.0, work_s=9.0, critical_path_s=7.0
+    )
     assert port.submitted == [
         ("task", (100, 200, 0), []),
         ("task", (0, 0), ["0.0"]),

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 import labray
 from labray import trace
 from labray.cli import main
-from labray.files import traces
+from labray.files import task_graphs, traces
+from labray.files.task_graphs import read
 from labray.graphs import GraphError, TaskGraph
-from labray.graphs.formats import estee, files, stg, timeline, wfformat
-from labray.graphs.formats.files import read
+from labray.graphs.formats import estee, stg, timeline, wfformat
 from labray.graphs.formats.reading import FormatError
 from labray.messages import UNIT
 from tests.kit.paths import DATA
@@ -497,7 +497,7 @@ def test_a_zip_that_unpacks_to_more_than_anyone_publishes_is_refused(tmp_path, m
     with zipfile.ZipFile(tmp_path / "g.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("g.json", "[" + " " * 10_000_000 + "]")
     assert read(tmp_path / "g.zip").tasks() == []
-    monkeypatch.setattr(files, "MOST_UNZIPPED", 2**20)
+    monkeypatch.setattr(task_graphs, "MOST_UNZIPPED", 2**20)
     with pytest.raises(FormatError, match=r"g.zip: holds more than 1 MiB"):
         read(tmp_path / "g.zip")
 

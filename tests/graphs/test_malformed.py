@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import labray
-from labray.files import traces
-from labray.graphs.formats import estee, files, stg, timeline, wfformat
+from labray.files import task_graphs, traces
+from labray.graphs.formats import estee, stg, timeline, wfformat
 from labray.graphs.formats.reading import FormatError
 from labray.graphs.skeleton import skeleton
 from labray.graphs.taskgraph import TaskGraph
@@ -228,7 +228,7 @@ def test_a_damaged_file_is_read_or_refused_with_its_name(originals, tmp_path_fac
     cut = data.draw(st.integers(0, 3) | st.just(len(whole)))
     path = tmp_path_factory.mktemp("damaged") / name
     path.write_bytes(whole[:at] + put + whole[at + cut :])
-    read_or_refused(lambda: files.read(path), named=str(path))
+    read_or_refused(lambda: task_graphs.read(path), named=str(path))
     if name == "run.lab":
         with contextlib.suppress(traces.TraceError):
             skeleton(traces.load(path)[0])
@@ -236,4 +236,4 @@ def test_a_damaged_file_is_read_or_refused_with_its_name(originals, tmp_path_fac
 
 def test_a_file_that_is_not_there_is_no_matter_of_format(tmp_path):
     with pytest.raises(FileNotFoundError):
-        files.read(tmp_path / "none.stg")
+        task_graphs.read(tmp_path / "none.stg")

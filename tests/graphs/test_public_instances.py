@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from labray.graphs.formats import files
+from labray.files import task_graphs
 from labray.graphs.taskgraph import TaskGraph
 from labray.messages import UNIT
 from tests.kit.paths import DATA
@@ -78,7 +78,7 @@ def plain_stg(path: Path) -> Plain:
 def plain_workflow(path: Path) -> Plain:
     workflow = json.loads(path.read_text())["workflow"]
     specified, runs = workflow["specification"], {run["id"]: run for run in workflow["execution"]["tasks"]}
-    size = {file["id"]: file["sizeInBytes"] for file in specified["files"]}
+    size = {file["id"]: file["sizeInBytes"] for file in specified["task_graphs"]}
     writers: dict[str, set[str]] = {}
     for task in specified["tasks"]:
         for file in task["outputFiles"]:
@@ -128,19 +128,19 @@ def agree(graph: TaskGraph, expected: Plain) -> None:
 
 @pytest.mark.parametrize("path", STGS, ids=lambda path: path.stem)
 def test_a_standard_task_graph_is_read_as_plainly_as_it_stands(path):
-    agree(files.read(path), plain_stg(path))
+    agree(task_graphs.read(path), plain_stg(path))
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_is_read_as_plainly_as_it_stands(path):
-    agree(files.read(path), plain_workflow(path))
+    agree(task_graphs.read(path), plain_workflow(path))
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_says_the_same_in_the_words_of_version_14(path, tmp_path):
     document = json.loads(path.read_text())
     (tmp_path / "w.json").write_text(json.dumps(in_14(document)))
-    was, now = files.read(path), files.read(tmp_path / "w.json")
+    was, now = task_graphs.read(path), task_graphs.read(tmp_path / "w.json")
     assert plainly(now) == plainly(was)
     assert now.nx.graph == was.nx.graph
 
@@ -149,7 +149,7 @@ def in_14(document: dict[str, Any]) -> dict[str, Any]:
     """A task carries its files and its run; tasks are called by their names, which are their ids here."""
     workflow = document["workflow"]
     specified, execution = workflow["specification"], workflow["execution"]
-    size = {file["id"]: file["sizeInBytes"] for file in specified["files"]}
+    size = {file["id"]: file["sizeInBytes"] for file in specified["task_graphs"]}
     runs = {run["id"]: run for run in execution["tasks"]}
     tasks = []
     for task in specified["tasks"]:
@@ -171,4 +171,4 @@ def in_14(document: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_a_table_of_graphs_is_read_as_plainly_as_it_stands(path):
     for name, expected in plain_table(path).items():
-        agree(files.read(path, name), expected)
+        agree(task_graphs.read(path, name), expected)

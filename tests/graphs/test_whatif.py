@@ -15,14 +15,13 @@ from click.testing import CliRunner
 import labray
 from labray import trace
 from labray.cli import main
-from labray.files import traces
-from labray.graphs.formats import files
+from labray.files import task_graphs, traces
 from labray.graphs.routes import routes
-from labray.graphs.skeleton import Await, Compute, Put, Submit, skeleton
+from labray.graphs.skeleton import AwaitStep, ComputeStep, PutStep, SubmitStep, skeleton
 from labray.graphs.taskgraph import TaskGraph
 from labray.messages import UNIT
 from labray.replaying import acting, recording, whatif
-from labray.schedulers.workloads import acted
+from labray.schedulers.planned.workloads import acted
 from tests.kit.paths import ROOT
 
 
@@ -112,7 +111,7 @@ def test_a_real_run_is_recorded_and_predicted(tmp_path):
     events, on = recording.load(tmp_path / "run.lab")
     assert on.host_cores
     acted = skeleton(events)
-    again = whatif.predict(acted, whatif.recorded_cluster(on, whatif.Cluster(1, 1, "bottom_up")))
+    again = whatif.predict(acted, whatif.recorded_cluster(on, whatif.AskedCluster(1, 1, "bottom_up")))
     assert not again.why
     assert again.lost == 0
     assert again.tasks == whatif.measured(events, on).tasks
@@ -141,16 +140,16 @@ def test_a_tasks_life_is_cut_into_computing_submitting_and_waiting():
     assert part.demand == (("CPU", 5000),)
     assert part.seconds == 3.0  # of the nine, six were spent waiting
     assert part.steps == (
-        Compute(1.0, 2 / 3),
-        Put("x-p0", 70),
-        Compute(1.0, 2 / 3),
-        Submit("x-0", 3.0),
-        Await(("x-0.0",), 1, 3.0),
-        Compute(1.0, 2 / 3),
+        ComputeStep(1.0, 2 / 3),
+        PutStep("x-p0", 70),
+        ComputeStep(1.0, 2 / 3),
+        SubmitStep("x-0", 3.0),
+        AwaitStep(("x-0.0",), 1, 3.0),
+        ComputeStep(1.0, 2 / 3),
     )
     assert read.parts["x-0"].sizes == (2000,)
     assert read.parts["x-0"].steps == ()
-    assert [type(step) for step in read.steps] == [Submit, Compute, Await]
+    assert [type(step) for step in read.steps] == [SubmitStep, ComputeStep, AwaitStep]
 
 
 def test_a_wait_whose_time_was_up_is_one_in_the_replay_too(tmp_path):
@@ -159,10 +158,10 @@ def test_a_wait_whose_time_was_up_is_one_in_the_replay_too(tmp_path):
         while not labray.wait(slow, num_returns=2, timeout=0.25)[0][1:]:
             labray.get(small.remote())
     read = skeleton(traces.load(tmp_path / "run.lab")[0])
-    times = [step.within for step in read.steps if isinstance(step, Await)]
+    times = [step.within for step in read.steps if isinstance(step, AwaitStep)]
     assert times[0] == pytest.approx(0.25, rel=0.01)
     assert times[-1] is None
-    faster = whatif.predict(read, whatif.Cluster(2, 1, "centralized"))
+    faster = whatif.predict(read, whatif.AskedCluster(2, 1, "centralized"))
     assert faster.makespan_s < 1.5  # it waited for the tasks, and not for the clock
 
 
@@ -229,7 +228,7 @@ def test_a_replay_of_independent_work_scales_with_the_cpus(tmp_path):
     with labray.init("sim", nodes=1, num_cpus=1, profile="free", trace=tmp_path / "run.lab"):
         labray.get([leaf.remote(0) for _ in range(32)])
     read = skeleton(traces.load(tmp_path / "run.lab")[0])
-    like = whatif.Cluster(1, 1, "centralized", sim={"profile": "free", "latency_s": 0.0})
+    like = whatif.AskedCluster(1, 1, "centralized", sim={"profile": "free", "latency_s": 0.0})
     line = list(whatif.sweep(read, [1, 2, 4, 32, 64], ["centralized"], like))
     spans = [one.makespan_s for one in line]
     assert spans[:3] == pytest.approx([spans[0], spans[0] / 2, spans[0] / 4], rel=0.01)
@@ -242,14 +241,14 @@ def test_pins_to_nodes_that_are_not_there_go_to_others(tmp_path):
         labray.get([leaf.options(resources={f"node:n{at}": 0.1}).remote(0) for at in range(3)])
     read = skeleton(traces.load(tmp_path / "run.lab")[0])
     for nodes in (1, 2, 5):
-        assert not whatif.predict(read, whatif.Cluster(nodes, 1, "bottom_up")).why
+        assert not whatif.predict(read, whatif.AskedCluster(nodes, 1, "bottom_up")).why
 
 
 def test_a_request_that_no_node_can_meet_is_an_outcome_with_a_reason(tmp_path):
     with labray.init("sim", num_cpus=4, trace=tmp_path / "run.lab"):
         labray.get(leaf.options(num_cpus=3).remote(0))
     read = skeleton(traces.load(tmp_path / "run.lab")[0])
-    one = whatif.predict(read, whatif.Cluster(2, 2, "bottom_up"))
+    one = whatif.predict(read, whatif.AskedCluster(2, 2, "bottom_up"))
     assert "CPU" in one.why
     assert whatif.stops_helping([one]) is None
 
@@ -297,7 +296,7 @@ def test_busy_counts_a_task_for_the_cpus_that_it_holds(units, count):
     graph = TaskGraph()
     for at in range(count):
         graph.task(f"t{at}", cost=10.0, demand=(("CPU", units),))
-    assert whatif.predict(graph, whatif.Cluster(1, 4, "bottom_up")).utilisation == pytest.approx(
+    assert whatif.predict(graph, whatif.AskedCluster(1, 4, "bottom_up")).utilisation == pytest.approx(
         1.0, abs=0.01
     )
 
@@ -313,7 +312,7 @@ def test_what_stands_for_data_from_outside_is_no_task_of_the_figures():
     graph = TaskGraph()
     for at in range(3):
         graph.task(f"t{at}", cost=1.0, inputs=[graph.object(f"in{at}", 1000)])
-    done = whatif.predict(graph, whatif.Cluster(1, 1, "bottom_up"))
+    done = whatif.predict(graph, whatif.AskedCluster(1, 1, "bottom_up"))
     assert done.tasks == 3
     assert done.throughput == pytest.approx(1.0, rel=0.01)
 
@@ -397,11 +396,11 @@ def test_anyones_graph_is_asked_the_same_and_nothing_of_it_is_called_measured(tm
 
 def test_a_policy_that_plans_is_told_the_graph_and_the_network(tmp_path):
     (tmp_path / "graph.stg").write_text(STG)
-    graph = files.read(tmp_path / "graph.stg")
-    on = whatif.Cluster(3, 1, "heft", sim={"bandwidth_Bps": 1e6, "latency_s": 0.5})
+    graph = task_graphs.read(tmp_path / "graph.stg")
+    on = whatif.AskedCluster(3, 1, "heft", sim={"bandwidth_Bps": 1e6, "latency_s": 0.5})
     heft = whatif.policy(graph, on)
     assert (len(heft.work.tasks), heft.bandwidth_Bps, heft.latency_s) == (4, 1e6, 0.5)
-    assert repr(whatif.policy(graph, whatif.Cluster(3, 1, "random"))) == "Random()"
+    assert repr(whatif.policy(graph, whatif.AskedCluster(3, 1, "random"))) == "Random()"
     # two waves of 8 s, what is moved between them, and what the nodes have to say to each other
     assert 16.5 <= whatif.predict(graph, on).makespan_s <= 17.5
 
@@ -421,7 +420,7 @@ def unbalanced(path: Path) -> None:
 def test_a_policy_that_plans_is_told_the_graph_of_a_recording(tmp_path, name):
     unbalanced(tmp_path / "run.lab")
     events, _ = recording.load(tmp_path / "run.lab")
-    on = whatif.Cluster(4, 1, name, sim={"latency_s": 0.001})
+    on = whatif.AskedCluster(4, 1, name, sim={"latency_s": 0.001})
     told = whatif.policy(skeleton(events), on)
     assert len(told.work.tasks) == 8 and getattr(told, "latency_s", 0.001) == 0.001
     took = whatif.predict(skeleton(events), on).makespan_s

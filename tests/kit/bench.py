@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 from labray import messages as m
-from labray.ids import DRIVER, HEAD, ClientID, ObjectID, Place, TaskID
+from labray.ids import DRIVER, HEAD, ClientID, NodeID, ObjectID, TaskID
 from labray.node import Node
-from labray.scheduling import Cluster, Decision, Event, Fact, Keep, NodeInfo, TaskArrived
+from labray.scheduling import ClusterInfo, Decision, Event, Fact, Keep, NodeInfo, TaskArrived
 from tests.kit.loop import spec
 
-N0, N1 = Place("n0"), Place("n1")
+N0, N1 = NodeID("n0"), NodeID("n1")
 D, W0, W1 = ClientID("n0/driver"), ClientID("n0/w0"), ClientID("n0/w1")
 CPU = (("CPU", m.UNIT),)
 SHORT_S, TOO_LONG_S = 1e-4, 0.05
@@ -48,17 +48,17 @@ class Bench:
         self,
         cpus: int = 1,
         policy: Always = KEEP,
-        place: Place = N0,
+        place: NodeID = N0,
         workers: int | None = None,
         **options: Any,
     ) -> None:
         totals = (("CPU", cpus * m.UNIT),)
-        cluster = Cluster((NodeInfo(N0, totals), NodeInfo(N1, totals)), HEAD)
+        cluster = ClusterInfo((NodeInfo(N0, totals), NodeInfo(N1, totals)), HEAD)
         workers = cpus if workers is None else workers
         self.node = Node(place, cluster, totals, policy, random.Random(0), prestart=workers, **options)
         self.now = 0.0
         names = [ClientID(f"{place}/w{n}") for n in range(workers)]
-        assert self.hear("", m.Booted()) == [m.Start(name) for name in names]
+        assert self.hear("", m.Booted()) == [m.StartWorker(name) for name in names]
         for name in reversed(names):  # w0 is the last to be idle, and so the first to be used
             assert self.hear("", m.WorkerStarted(name)) == []
         if place == N0:
@@ -70,11 +70,11 @@ class Bench:
         self.node.validate()
         return effects
 
-    def submit(self, made: m.Spec, by: ClientID = D) -> list[m.Effect]:
-        return self.hear(by, m.Submit(made))
+    def submit(self, made: m.TaskSpec, by: ClientID = D) -> list[m.Effect]:
+        return self.hear(by, m.SubmitTask(made))
 
     def finish(
-        self, worker: ClientID, task: m.Spec, seconds: float = SHORT_S, **fields: Any
+        self, worker: ClientID, task: m.TaskSpec, seconds: float = SHORT_S, **fields: Any
     ) -> list[m.Effect]:
         values = fields.pop("values", (VALUE,) * task.returns)
         done = m.Finished(task.id, fields.pop("attempt", 0), values, self.now, self.now + seconds, **fields)
@@ -84,16 +84,16 @@ class Bench:
         return self.node.pool.resources.free["CPU"] // m.UNIT
 
 
-def task(id: str, owner: Place = N0, **fields: Any) -> m.Spec:
+def task(id: str, owner: NodeID = N0, **fields: Any) -> m.TaskSpec:
     return spec(TaskID(id), fields.pop("parent", DRIVER), owner, **fields)
 
 
-def ref(made: m.Spec) -> m.Ref:
+def ref(made: m.TaskSpec) -> m.Ref:
     return m.Ref(ObjectID(f"{made.id}.0"), made.owner)
 
 
-def run(worker: ClientID, made: m.Spec, attempt: int = 0, args: tuple[Any, ...] = ()) -> m.Send:
-    return m.Send(worker, m.Run(made, attempt, args))
+def run(worker: ClientID, made: m.TaskSpec, attempt: int = 0, args: tuple[Any, ...] = ()) -> m.Send:
+    return m.Send(worker, m.RunTask(made, attempt, args))
 
 
 def stored(place: str = "n0", size: int = 1_000_000) -> m.Stored:
@@ -109,7 +109,7 @@ def error(effects: list[m.Effect]) -> m.ErrorInfo:
     return value.error
 
 
-def known(seconds: float, more: int = 3) -> tuple[Bench, list[m.Spec], list[m.Effect]]:
+def known(seconds: float, more: int = 3) -> tuple[Bench, list[m.TaskSpec], list[m.Effect]]:
     """A bench that knows how long `f` takes, some more tasks of it, and what came of their submission."""
     bench = Bench(workers=2)
     bench.submit(task("d-0"))

@@ -10,25 +10,25 @@ from labray import messages as m
 from tests.kit.loop import Body, LoopWorld, spec
 
 
-def have_children(count: int, run: m.Run, world: LoopWorld, worker: Any) -> Body:
+def have_children(count: int, run: m.RunTask, world: LoopWorld, worker: Any) -> Body:
     """Submit so many and get them; their refs are dropped however that ends."""
     refs: list[m.Ref] = []
     try:
         yield from submit_and_get(count, refs, run, world, worker)
     except KeyboardInterrupt:
         if refs:
-            yield m.Drop(tuple((ref.id, 1) for ref in refs))
+            yield m.DropRefs(tuple((ref.id, 1) for ref in refs))
         raise
     if refs:
-        yield m.Drop(tuple((ref.id, 1) for ref in refs))
+        yield m.DropRefs(tuple((ref.id, 1) for ref in refs))
 
 
-def submit_and_get(count: int, refs: list[m.Ref], run: m.Run, world: LoopWorld, worker: Any) -> Body:
+def submit_and_get(count: int, refs: list[m.Ref], run: m.RunTask, world: LoopWorld, worker: Any) -> Body:
     for index in range(count):
         id = world.next_id(run.spec.id, run.attempt)
         refs.append(m.Ref(m.ObjectID(f"{id}.0"), worker.at))
         fields = {"name": f"0,{index % 2}", "demand": run.spec.demand}
-        yield m.Submit(child_spec(world, id, run, worker, **fields))
+        yield m.SubmitTask(child_spec(world, id, run, worker, **fields))
     if refs:
         reply = yield m.Get(world.request(), tuple(refs), task=run.spec.id)
         assert len(reply.values) == len(refs) or isinstance(reply.values[0], m.Failed)
@@ -38,7 +38,7 @@ def submit_and_get(count: int, refs: list[m.Ref], run: m.Run, world: LoopWorld, 
     return []
 
 
-def child_spec(world: LoopWorld, id: Any, run: m.Run, worker: Any, **fields: Any) -> m.Spec:
+def child_spec(world: LoopWorld, id: Any, run: m.RunTask, worker: Any, **fields: Any) -> m.TaskSpec:
 
     return spec(id, run.spec.id, worker.at, **fields)
 

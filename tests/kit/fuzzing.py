@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labray import fuzz
 from labray.faults import Faults
-from labray.fuzz.plans import Case, Setup
+from labray.fuzz.generation import Case, Setup
 from labray.fuzz.program import Step
 
 

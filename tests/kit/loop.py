@@ -19,17 +19,17 @@ from labray.ids import (
     DRIVER,
     HEAD,
     ClientID,
+    NodeID,
     ObjectID,
-    Place,
     TaskID,
     lineage_prefix,
-    place,
+    node_id,
     put_id,
     result_id,
     task_id,
 )
 from labray.node import Node
-from labray.scheduling import Cluster, NodeInfo, Scheduler
+from labray.scheduling import ClusterInfo, NodeInfo, Scheduler
 
 Body = Generator[Any, Any, list[m.Value]]
 EMPTY = m.Payload(b"")
@@ -40,20 +40,20 @@ def small() -> m.Value:
     return m.Inline(EMPTY)
 
 
-def spec(task: TaskID, parent: TaskID, owner: Place, **fields: Any) -> m.Spec:
+def spec(task: TaskID, parent: TaskID, owner: NodeID, **fields: Any) -> m.TaskSpec:
     fields.setdefault("name", "f")
     fields.setdefault("kind", "task")
     fields.setdefault("args", EMPTY)
     fields.setdefault("function", None)
-    return m.Spec(id=task, parent=parent, owner=owner, **fields)
+    return m.TaskSpec(id=task, parent=parent, owner=owner, **fields)
 
 
 class LoopWorker:
-    def __init__(self, id: ClientID, at: Place) -> None:
+    def __init__(self, id: ClientID, at: NodeID) -> None:
         self.id = id
         self.at = at
-        self.inbox: deque[m.Run] = deque()
-        self.run: m.Run | None = None
+        self.inbox: deque[m.RunTask] = deque()
+        self.run: m.RunTask | None = None
         self.body: Body | None = None
         self.waiting: m.Get | m.Wait | None = None
         self.reply: Any = None
@@ -74,16 +74,16 @@ class LoopWorld:
         self.bad_disk = bad_disk  # how often the disk does not do as it is told
         self.validated_every = 1  # inputs; a node walks all that it has
         self.inputs = 0
-        self.twice: dict[tuple[Place, ObjectID], int] = {}
-        self.disk: dict[tuple[Place, ObjectID], int] = {}
+        self.twice: dict[tuple[NodeID, ObjectID], int] = {}
+        self.disk: dict[tuple[NodeID, ObjectID], int] = {}
         self.puts = self.spills = self.restores = 0
         self.cpus = cpus
         self.scheduler = scheduler
         self.joined = 0
         infos = tuple(
-            NodeInfo(place(f"n{i}"), (("CPU", cpus * m.UNIT), (f"node:n{i}", m.UNIT))) for i in range(nodes)
+            NodeInfo(node_id(f"n{i}"), (("CPU", cpus * m.UNIT), (f"node:n{i}", m.UNIT))) for i in range(nodes)
         )
-        self.cluster = Cluster(infos, HEAD)
+        self.cluster = ClusterInfo(infos, HEAD)
         self.nodes = {
             p: Node(
                 p, self.cluster, totals, scheduler, Random(f"{seed}/{p}"), max_workers=max_workers,
@@ -93,8 +93,8 @@ class LoopWorld:
         }  # fmt: skip
         self.now = 0.0
         self.wires: dict[tuple[str, str], deque[Any]] = {}
-        self.alarms: list[tuple[float, Place, int]] = []
-        self.store: dict[tuple[Place, ObjectID], int] = {}
+        self.alarms: list[tuple[float, NodeID, int]] = []
+        self.store: dict[tuple[NodeID, ObjectID], int] = {}
         self.workers: dict[str, LoopWorker] = {}
         self.make_body = make_body
         self.driver = ClientID("n0/driver")
@@ -108,7 +108,7 @@ class LoopWorld:
         self.asked: dict[int, m.Get | m.Wait] = {}  # given up; an answer may be under way
         self.warned: list[str] = []
         self.doomed: list[str] = []  # workers to be killed
-        news = [(p, m.Booted()) for p in self.nodes] + [(Place("n0"), m.ClientJoined(self.driver))]
+        news = [(p, m.Booted()) for p in self.nodes] + [(NodeID("n0"), m.ClientJoined(self.driver))]
         for p, message in news:
             for effect in self.nodes[p].handle("", message, self.now):
                 self._obey(p, effect)
@@ -121,16 +121,16 @@ class LoopWorld:
         return task_id(prefix, self.counters[prefix])
 
     def submit(self, client: str, parent: TaskID = DRIVER, attempt: int = 0, **fields: Any) -> m.Ref:
-        at = Place(client.partition("/")[0])
+        at = NodeID(client.partition("/")[0])
         id = self.next_id(parent, attempt)
-        self.wire(client, at, m.Submit(spec(id, parent, at, **fields)))
+        self.wire(client, at, m.SubmitTask(spec(id, parent, at, **fields)))
         return m.Ref(result_id(id, 0), at)
 
     def request(self) -> int:
         self.requests += 1
         return self.requests
 
-    def ask(self, message: m.Get | m.Wait | m.Room) -> Any:
+    def ask(self, message: m.Get | m.Wait | m.Allocate) -> Any:
         """The driver asks, and the world runs until it is answered."""
         self.wire(self.driver, "n0", message)
         self.run_until(lambda: message.request in self.replies)
@@ -143,12 +143,12 @@ class LoopWorld:
         """The driver stores a value, or is told why it cannot."""
         self.puts += 1
         id = put_id(lineage_prefix(DRIVER, 0), self.puts)
-        granted = self.ask(m.Room(self.request(), id, size, size, size))
+        granted = self.ask(m.Allocate(self.request(), id, size, size, size))
         if granted.error is not None:
             return granted.error
-        self.store[(Place("n0"), id)] = size
-        self.wire(self.driver, "n0", m.Put(id, stored(size, self.driver), DRIVER))
-        return m.Ref(id, Place("n0"))
+        self.store[(NodeID("n0"), id)] = size
+        self.wire(self.driver, "n0", m.PutObject(id, stored(size, self.driver), DRIVER))
+        return m.Ref(id, NodeID("n0"))
 
     def read(self, ref: m.Ref) -> m.Value:
         """Get one value, look at it, and let go of the view."""
@@ -161,7 +161,7 @@ class LoopWorld:
         self.wire(self.driver, "n0", m.Cancel(self.request(), ref, force, recursive))
 
     def drop(self, *refs: m.Ref) -> None:
-        self.wire(self.driver, "n0", m.Drop(tuple((ref.id, 1) for ref in refs)))
+        self.wire(self.driver, "n0", m.DropRefs(tuple((ref.id, 1) for ref in refs)))
 
     # ------------------------------------------------------------ turning the crank
 
@@ -204,7 +204,7 @@ class LoopWorld:
         message = queue.popleft()
         if not queue:
             del self.wires[ends]
-        node = self.nodes.get(Place(to))
+        node = self.nodes.get(NodeID(to))
         if node is None:
             self._notify(to, message)
             return
@@ -216,61 +216,61 @@ class LoopWorld:
         if self.inputs % self.validated_every == 0:
             node.validate()
 
-    def _obey(self, at: Place, effect: m.Effect) -> None:
+    def _obey(self, at: NodeID, effect: m.Effect) -> None:
         match effect:
             case m.Send(to, message):
                 if isinstance(message, m.Recall):
                     self._recall(at, to, message)
                 elif "/" in to or to in self.nodes:
                     self.wire(at, to, message)
-            case m.Start(worker):
+            case m.StartWorker(worker):
                 self.workers[worker] = LoopWorker(worker, at)
                 self.wire("", at, m.WorkerStarted(worker))
-            case m.End(worker):
+            case m.KillWorker(worker):
                 self.doomed.append(worker)
-            case m.Stop(worker):
+            case m.StopWorker(worker):
                 self._remove(worker)
-            case m.Push(id, value, to):
+            case m.PushObject(id, value, to):
                 assert (at, id) in (self._where(value)), f"{id} is pushed from {at}, where it is not"
                 if to in self.nodes:
-                    self.wire("push" + at, to, m.Arrived(id, stored(value.size, to), at))
+                    self.wire("push" + at, to, m.ObjectArrived(id, stored(value.size, to), at))
                     self.store[(to, id)] = value.size
-            case m.Free(id, value):
+            case m.FreeBlock(id, value):
                 if self.twice.get((at, id)) and value.block.writer != m.DISK:
                     self.twice[(at, id)] -= 1
                 else:
                     del self._where(value)[(at, id)]
-            case m.Spill(id, value):
+            case m.SpillObject(id, value):
                 assert (at, id) in self.store
                 self.wire(f"disk{at}", at, self._spill(at, id, value))
-            case m.Restore(id, value):
+            case m.RestoreObject(id, value):
                 assert (at, id) in self.disk
                 self.wire(f"disk{at}", at, self._restore(at, id, value))
-            case m.Alarm(after, token):
+            case m.SetAlarm(after, token):
                 self.alarms.append((self.now + after, at, token))
-            case m.Warn(text):
+            case m.WarnUser(text):
                 self.warned.append(text)
 
-    def _where(self, value: m.Stored) -> dict[tuple[Place, ObjectID], int]:
+    def _where(self, value: m.Stored) -> dict[tuple[NodeID, ObjectID], int]:
         return self.disk if value.block.writer == m.DISK else self.store
 
-    def _spill(self, at: Place, id: ObjectID, value: m.Stored) -> m.Spilled:
+    def _spill(self, at: NodeID, id: ObjectID, value: m.Stored) -> m.ObjectSpilled:
         if self.rng.random() < self.bad_disk:
-            return m.Spilled(id, None, "it is full.")
+            return m.ObjectSpilled(id, None, "it is full.")
         self.disk[(at, id)] = value.size
         self.spills += 1
-        return m.Spilled(id, stored(value.size, m.DISK))
+        return m.ObjectSpilled(id, stored(value.size, m.DISK))
 
-    def _restore(self, at: Place, id: ObjectID, value: m.Stored) -> m.Restored:
+    def _restore(self, at: NodeID, id: ObjectID, value: m.Stored) -> m.ObjectRestored:
         if self.rng.random() < self.bad_disk:
-            return m.Restored(id, None, "it cannot be read.", self.rng.random() < 0.5)
+            return m.ObjectRestored(id, None, "it cannot be read.", self.rng.random() < 0.5)
         self.store[(at, id)] = value.size
         self.restores += 1
-        return m.Restored(id, stored(value.size, at))
+        return m.ObjectRestored(id, stored(value.size, at))
 
     def _readable(self, at: str, ref: m.Ref, value: Any) -> None:
         """What a client is told to read is there."""
-        place = Place(at.partition("/")[0])
+        place = NodeID(at.partition("/")[0])
         assert not isinstance(value, m.Stored) or (place, ref.id) in self.store, (
             f"{at} is to read {ref.id}, freed"
         )
@@ -279,7 +279,7 @@ class LoopWorld:
         alarm = min(self.alarms)
         self.alarms.remove(alarm)
         self.now = max(self.now, alarm[0])
-        self.wire("", alarm[1], m.Woke(alarm[2]))
+        self.wire("", alarm[1], m.AlarmRang(alarm[2]))
 
     def _remove(self, id: str) -> None:
         self.workers.pop(id, None)
@@ -305,12 +305,12 @@ class LoopWorld:
         """A node joins: it knows who lives, and hears who does not; the others hear of it at once."""
         self.joined += 1
         name = f"n{100 + self.joined}"
-        info = NodeInfo(place(name), (("CPU", self.cpus * m.UNIT), (f"node:{name}", m.UNIT)))
+        info = NodeInfo(node_id(name), (("CPU", self.cpus * m.UNIT), (f"node:{name}", m.UNIT)))
         living = tuple(node for node in self.cluster.nodes if node.place in self.nodes)
         lost = [node.place for node in self.cluster.nodes if node.place not in self.nodes]
         others = list(self.nodes.values())
-        self.cluster = Cluster((*self.cluster.nodes, info), HEAD)
-        seen = Cluster((*living, info), HEAD)
+        self.cluster = ClusterInfo((*self.cluster.nodes, info), HEAD)
+        seen = ClusterInfo((*living, info), HEAD)
         rng = Random(f"{self.rng.random()}")
         self.nodes[info.place] = Node(
             info.place,
@@ -321,14 +321,14 @@ class LoopWorld:
             max_workers=self.max_workers,
             store_bytes=self.store_bytes,
         )
-        for news in (m.Booted(), *(m.PlaceLost(other) for other in lost)):
+        for news in (m.Booted(), *(m.PeerLost(other) for other in lost)):
             for effect in self.nodes[info.place].handle("", news, self.now):
                 self._obey(info.place, effect)
         for other in others:
-            for effect in other.handle("", m.PlaceJoined(info.place, info.totals), self.now):
+            for effect in other.handle("", m.PeerJoined(info.place, info.totals), self.now):
                 self._obey(other.place, effect)
 
-    def kill_place(self, lost: Place) -> None:
+    def kill_place(self, lost: NodeID) -> None:
         """A node dies with its workers and its store; everybody is told. What it had sent may still arrive or not."""
         del self.nodes[lost]
         mine = [id for id, worker in self.workers.items() if worker.at == lost]
@@ -344,7 +344,7 @@ class LoopWorld:
         self.disk = {key: size for key, size in self.disk.items() if key[0] != lost}
         self.alarms = [alarm for alarm in self.alarms if alarm[1] != lost]
         for node in self.nodes:
-            self.wire("", node, m.PlaceLost(lost))
+            self.wire("", node, m.PeerLost(lost))
 
     # ------------------------------------------------------------ clients
 
@@ -362,7 +362,7 @@ class LoopWorld:
             worker.waiting is None or worker.waiting.request != message.request
         ):
             self._unread(worker, message)
-        elif isinstance(message, m.Run):
+        elif isinstance(message, m.RunTask):
             for ref, value in zip(message.spec.deps, message.args, strict=True):
                 self._readable(to, ref, value)
             worker.inbox.append(message)
@@ -387,19 +387,21 @@ class LoopWorld:
     def _unread(self, worker: LoopWorker, late: m.Values | m.Granted) -> None:
         asked = self.asked.pop(late.request)
         if isinstance(late, m.Granted):
-            self.wire(worker.id, worker.at, m.Unused(asked.id))
+            self.wire(worker.id, worker.at, m.Deallocate(asked.id))
             return
         pairs = zip(asked.refs, late.values, strict=False)
         if pinned := tuple((ref.id, 1) for ref, value in pairs if isinstance(value, m.Stored)):
             self.wire(worker.id, worker.at, m.Unpin(pinned))
 
-    def _recall(self, at: Place, to: str, message: m.Recall) -> None:
+    def _recall(self, at: NodeID, to: str, message: m.Recall) -> None:
         """As the cluster does it: what the worker has not read is taken out of its wire."""
         worker = self.workers.get(to)
         if worker is None:
             return
         unread = self.wires.get((at, to), deque())
-        back = [x for x in (*worker.inbox, *unread) if isinstance(x, m.Run) and x.spec.id in message.tasks]
+        back = [
+            x for x in (*worker.inbox, *unread) if isinstance(x, m.RunTask) and x.spec.id in message.tasks
+        ]
         for run in back:
             (worker.inbox if run in worker.inbox else unread).remove(run)
         if (at, to) in self.wires and not unread:
@@ -431,11 +433,11 @@ class LoopWorld:
             self._end(worker, [m.Failed(m.ErrorInfo("cancelled", "interrupted"))] * run.spec.returns)
             return
         worker.reply = None
-        if isinstance(message, m.Get | m.Wait | m.Room):
+        if isinstance(message, m.Get | m.Wait | m.Allocate):
             worker.waiting = self.asked[message.request] = message
         self.wire(worker.id, worker.at, message)
 
-    def _begin(self, worker: LoopWorker, run: m.Run) -> None:
+    def _begin(self, worker: LoopWorker, run: m.RunTask) -> None:
         assert len(run.args) == len(run.spec.deps), f"{run.spec.id} began without its inputs"
         for ref in run.spec.deps:
             assert self.values.get(ref.id), f"{run.spec.id} began before {ref.id} existed"

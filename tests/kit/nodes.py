@@ -12,14 +12,14 @@ import labray
 
 @labray.remote
 def where() -> str:
-    return str(labray.port.current().channel.place)  # type: ignore[attr-defined]
+    return str(labray.client.runtime.current().channel.place)  # type: ignore[attr-defined]
 
 
 @labray.remote
 def daemon() -> int:
     """The process id of the daemon of the node that runs this: the other end of the worker's pipe."""
-    name = str(labray.port.current().channel.place)  # type: ignore[attr-defined]
-    directory = labray.port.current().channel._reader._directory  # type: ignore[attr-defined]
+    name = str(labray.client.runtime.current().channel.place)  # type: ignore[attr-defined]
+    directory = labray.client.runtime.current().channel._reader._directory  # type: ignore[attr-defined]
     path = os.path.join(directory, name)
     own = {os.getpid(), os.getppid()}
     for process in psutil.Process(os.getppid()).children():

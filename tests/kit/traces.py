@@ -47,7 +47,7 @@ class Traces:
         processes = [f"process {p.pid} {describe(p)}" for p in children() - self.children]
         threads = [f"thread {thread.name}" for thread in set(threading.enumerate()) - self.threads]
         files = [f"{path}" for path in session_files() - self.files]
-        port = sys.modules.get("labray.port")
+        port = sys.modules.get("labray.client.runtime")
         ports = ["a current port"] if port is not None and port.exists() else []
         caught = [
             f"a handler of {name}" for name, handler in handlers().items() if handler != self.handlers[name]

@@ -18,9 +18,9 @@ from experiments.fidelity.running import Setting, Timing
 from experiments.harness.study import Study
 from labray import messages as m
 from labray import session
-from labray.backends.sim.agenda import Agenda
-from labray.backends.sim.daemon import Daemon, ServiceTimes
-from labray.backends.sim.hosts import Dedicated
+from labray.backends.sim.clock.event_queue import EventQueue
+from labray.backends.sim.control.daemon import Daemon, ServiceTimes
+from labray.backends.sim.hosts.cpu_hosts import DedicatedHost
 from labray.backends.sim.settings import read
 from labray.calibration.machine import own_cpu_s
 from labray.calibration.provenance import Provenance
@@ -196,7 +196,7 @@ def test_every_message_of_the_default_has_its_service_time_in_the_simulator():
     default = PROFILES["default"]
     times = ServiceTimes(default)
     assert {name: times[MESSAGES[name]] for name in MESSAGES} == dict(default.messages_s)
-    assert times[m.Drop] == default.message_s
+    assert times[m.DropRefs] == default.message_s
 
 
 def test_the_simulator_reads_a_profile_from_its_file(tmp_path):
@@ -259,7 +259,7 @@ def test_a_sleeper_pays_for_each_time_it_is_woken(term):
 
 def test_waking_takes_longer_after_a_long_sleep_and_the_longer_the_colder_the_caches_are():
     profile = Profile(wake_s=1.0, deep_wake_s=2.0, deep_after_s=0.5e-3, cold_s=1.0, cold_after_s=1e-3)
-    host = Dedicated(Agenda(None), profile)
+    host = DedicatedHost(EventQueue(None), profile)
     assert [host.waking_s(asleep_s) for asleep_s in (0.0, 9e-3, 99e-3, 100.0)] == pytest.approx(
         [1.0, 3.0, 4.0, 5.0], abs=1e-3
     )

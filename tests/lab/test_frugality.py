@@ -16,25 +16,25 @@ from experiments.micro import large
 from experiments.micro.large import Processes
 from labray import messages as m
 from labray import schedulers
-from labray.backends.cluster import sharing as cluster_sharing
-from labray.backends.cluster.frames import decode_calls, encode
-from labray.backends.cluster.sharing import Sharing
-from labray.codec import encode_call
-from labray.ids import DRIVER, ClientID, ObjectID, Place, task_id
-from labray.messages import Inline, Payload, Put, Ref, Spec, Submit
+from labray.backends.cluster.daemon import interning as cluster_sharing
+from labray.backends.cluster.daemon.interning import MessageInterner
+from labray.backends.cluster.wire.frames import decode_calls, encode
+from labray.client.options import build
+from labray.client.process import Process
+from labray.ids import DRIVER, ClientID, NodeID, ObjectID, task_id
+from labray.messages import Inline, Payload, PutObject, Ref, SubmitTask, TaskSpec
 from labray.node import Node
-from labray.options import build
-from labray.process import Process
-from labray.scheduling import Cluster, NodeInfo
+from labray.scheduling import ClusterInfo, NodeInfo
+from labray.serialization.codec import encode_call
 
-N0 = Place("n0")
+N0 = NodeID("n0")
 CODE = Ref(ObjectID("d-f0"), N0)
 CLIENT = ClientID("n0/driver")
 
 
-def spec(number: int) -> Spec:
+def spec(number: int) -> TaskSpec:
     arguments = encode_call((), {}).encoded.payload
-    return Spec(task_id("d", number), "task", "a_function_of_mine", DRIVER, N0, CODE, arguments)
+    return TaskSpec(task_id("d", number), "task", "a_function_of_mine", DRIVER, N0, CODE, arguments)
 
 
 def full_node() -> Node:
@@ -42,7 +42,7 @@ def full_node() -> Node:
     info = NodeInfo(N0, (("CPU", m.UNIT),))
     node = Node(
         N0,
-        Cluster((info,), Place("head")),
+        ClusterInfo((info,), NodeID("head")),
         info.totals,
         schedulers.resolve("bottom_up"),
         random.Random(0),
@@ -50,18 +50,18 @@ def full_node() -> Node:
     )
     node.handle("", m.Booted(), 0.0)
     node.handle("", m.ClientJoined(CLIENT), 0.0)
-    node.handle(CLIENT, Put(CODE.id, Inline(Payload(b"code")), DRIVER, True), 0.0)
+    node.handle(CLIENT, PutObject(CODE.id, Inline(Payload(b"code")), DRIVER, True), 0.0)
     return node
 
 
-def sharing_of(node: Node) -> Sharing:
-    return Sharing(node.custody.tasks, node.objects.records)
+def sharing_of(node: Node) -> MessageInterner:
+    return MessageInterner(node.custody.tasks, node.objects.records)
 
 
 def test_a_queued_empty_task_costs_less_than_2_kB_at_its_node_and_its_driver():
     node, count = full_node(), 20_000
     sharing = sharing_of(node)
-    frames = [encode([Submit(spec(first + at)) for at in range(64)]) for first in range(0, count, 64)]
+    frames = [encode([SubmitTask(spec(first + at)) for at in range(64)]) for first in range(0, count, 64)]
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -97,20 +97,20 @@ class Silent:
 def test_tasks_that_share_what_they_have_in_common_are_still_themselves(monkeypatch):
     monkeypatch.setattr(cluster_sharing, "MANY", 0)
     sharing = sharing_of(full_node())
-    first, second, other = decode_calls(encode([Submit(spec(n)) for n in (1, 2, 3)]))
+    first, second, other = decode_calls(encode([SubmitTask(spec(n)) for n in (1, 2, 3)]))
     for each in (first, second):
         sharing.slim(each)
     one, two = first.spec, second.spec
     assert two == spec(2) and two.name is one.name and two.demand is one.demand
-    different = Spec(other.spec.id, "task", "another", DRIVER, N0, CODE, Payload(b"else"))
-    sharing.slim(Submit(different))
-    assert different == Spec(other.spec.id, "task", "another", DRIVER, N0, CODE, Payload(b"else"))
+    different = TaskSpec(other.spec.id, "task", "another", DRIVER, N0, CODE, Payload(b"else"))
+    sharing.slim(SubmitTask(different))
+    assert different == TaskSpec(other.spec.id, "task", "another", DRIVER, N0, CODE, Payload(b"else"))
 
 
 def test_a_question_shares_the_ids_that_its_node_has(monkeypatch):
     monkeypatch.setattr(cluster_sharing, "MANY", 0)
     node = full_node()
-    node.handle(CLIENT, Submit(spec(1)), 0.0)
+    node.handle(CLIENT, SubmitTask(spec(1)), 0.0)
     sharing, ref = sharing_of(node), Ref(ObjectID("d-1.0"), N0)
     [question] = decode_calls(encode([m.Get(1, (ref, Ref(ObjectID("d-2.0"), N0)))]))
     sharing.slim(question)

@@ -16,20 +16,20 @@ from experiments.simspeed import cases
 from experiments.simspeed.__main__ import append, last, main
 from experiments.simspeed.timing import Timing
 from labray import session, trace
-from labray.backends.sim import World
+from labray.backends.sim import SimSession
 from labray.calibration.provenance import Provenance
-from labray.ids import Place
+from labray.client.options import Options
+from labray.client.runtime import current
+from labray.ids import NodeID
 from labray.node import Node
-from labray.options import Options
-from labray.port import current
 from labray.schedulers import BottomUp, Centralized, LeastLoaded, PowerOfD, Scheduler
 from labray.scheduling import NodeInfo
 
 TASKS = 400
 
 
-def world() -> World:
-    return cast(World, session.running())
+def world() -> SimSession:
+    return cast(SimSession, session.running())
 
 
 def flood(tasks: int = TASKS, cost: float = 1e-3) -> None:
@@ -110,7 +110,7 @@ def test_all_nodes_share_one_table_of_places() -> None:
 def test_places_that_join_are_one_value_for_all_who_hear_of_them() -> None:
     with ray.init("sim", nodes=2, num_cpus=1, trace=False):
         here, there = [node.desk.cluster for node in world().every_node()][:2]
-    more = NodeInfo(Place("n2"), here.nodes[0].totals)
+    more = NodeInfo(NodeID("n2"), here.nodes[0].totals)
     assert here.joined(more) is there.joined(more)
     assert here.joined(more).nodes == (*here.nodes, more)
 

@@ -60,7 +60,7 @@ POLICIES: list[Scheduler] = [
 ]
 
 
-def body(run: m.Run, world: LoopWorld, worker: Any) -> Body:
+def body(run: m.RunTask, world: LoopWorld, worker: Any) -> Body:
     """A task's name says what it does: how many children it submits and gets, and how large its result is."""
     children, large = run.spec.name.split(",")
     yield from have_children(int(children), run, world, worker)
@@ -162,17 +162,19 @@ def test_whatever_is_cancelled_every_ref_ends_and_all_comes_back(
 # ---------------------------------------------------------------- actors
 
 
-def actor_body(run: m.Run, world: LoopWorld, worker: Any) -> Body:
+def actor_body(run: m.RunTask, world: LoopWorld, worker: Any) -> Body:
     """Constructors and methods do nothing; a task calls the actor whose ref is in its arguments."""
     if run.spec.kind != "task":
         return [small() for _ in range(run.spec.returns)]
     (actor,) = run.spec.args.refs
     for _ in range(3):
         id = world.next_id(run.spec.id, run.attempt)
-        yield m.Submit(child_spec(world, id, run, worker, kind="method", actor=actor, demand=(), name="m"))
+        yield m.SubmitTask(
+            child_spec(world, id, run, worker, kind="method", actor=actor, demand=(), name="m")
+        )
         reply = yield m.Get(world.request(), (m.Ref(m.ObjectID(f"{id}.0"), worker.at),), task=run.spec.id)
         assert isinstance(reply.values[0], m.Inline) or reply.values[0].error.kind.startswith("actor_")
-        yield m.Drop(((m.ObjectID(f"{id}.0"), 1),))
+        yield m.DropRefs(((m.ObjectID(f"{id}.0"), 1),))
     return [small()]
 
 

@@ -26,7 +26,7 @@ POLICIES: list[Scheduler] = [
 ]  # fmt: skip
 
 
-def body(run: m.Run, world: LoopWorld, worker: Any) -> Body:
+def body(run: m.RunTask, world: LoopWorld, worker: Any) -> Body:
     """As in test_invariants; what is large asks for room first, and is an error where there is none."""
     children, large = run.spec.name.split(",")
     yield from have_children(int(children), run, world, worker)
@@ -35,11 +35,11 @@ def body(run: m.Run, world: LoopWorld, worker: Any) -> Body:
     return (yield from store(run, world))
 
 
-def store(run: m.Run, world: LoopWorld) -> Body:
+def store(run: m.RunTask, world: LoopWorld) -> Body:
     values: list[m.Value] = []
     for index in range(run.spec.returns):
         id = result_id(run.spec.id, index)
-        granted = yield m.Room(world.request(), id, LARGE, LARGE, LARGE)
+        granted = yield m.Allocate(world.request(), id, LARGE, LARGE, LARGE)
         if granted.error is not None:
             return [m.Failed(granted.error)] * run.spec.returns
         values.append(stored())

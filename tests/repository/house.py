@@ -41,43 +41,43 @@ FLOORS = {
     # 3 the client half of a session: it knows only the port to its world
     "labray.client": 3,
     "labray.serialization": 3,
-    "labray.buffers": 3,
-    "labray.by_value": 3,
-    "labray.causes": 3,
-    "labray.codec": 3,
+    "labray.serialization.buffers": 3,
+    "labray.serialization.by_value": 3,
+    "labray.serialization.exceptions": 3,
+    "labray.serialization.codec": 3,
     "labray.config": 3,
-    "labray.deliveries": 3,
-    "labray.executor": 3,
-    "labray.identities": 3,
-    "labray.options": 3,
-    "labray.port": 3,
-    "labray.process": 3,
-    "labray.questions": 3,
-    "labray.refs": 3,
-    "labray.steps": 3,
-    "labray.unpicklable": 3,
+    "labray.client.deliveries": 3,
+    "labray.client.executor": 3,
+    "labray.serialization.identities": 3,
+    "labray.client.options": 3,
+    "labray.client.runtime": 3,
+    "labray.client.process": 3,
+    "labray.client.requests": 3,
+    "labray.client.refs": 3,
+    "labray.client.uninterrupted": 3,
+    "labray.serialization.unpicklable": 3,
     # 4 worlds
     "labray.backends": 4,
     # 5 door: the public names, and the tools that run sessions or open files
     "labray.__init__": 5,
     "labray.__main__": 5,
-    "labray.actors": 5,
+    "labray.client.actors": 5,
     "labray.api": 5,
     "labray.calibration": 5,
     "labray.comparison": 5,
     "labray.cli": 5,
     "labray.cluster_utils": 5,
     "labray.files": 5,
-    "labray.functions": 5,
-    "labray.graphs.formats.files": 5,
+    "labray.client.functions": 5,
+    "labray.files.task_graphs": 5,
     "labray.fuzz": 5,
     "labray.native": 5,
     "labray.probe": 5,
-    "labray.renewals": 5,
+    "labray.client.code_changes": 5,
     "labray.replaying": 5,
     "labray.session": 5,
     "labray.testing": 5,
-    "labray.trace_schema": 5,
+    "labray.files.trace_schema": 5,
 }
 """The floor of a module is that of the longest prefix of its name that stands here."""
 
@@ -91,6 +91,7 @@ WINGS = (
     ("actors",),
     ("tasks",),
     ("failures",),
+    ("wings",),
     ("inspect",),
 )
 """The wings of a node from the ground up: each gets what is below it by name. Above all stands the node itself."""
@@ -256,7 +257,7 @@ class House:
 
     def _wing_of(self, name: str) -> int:
         wing, _, inner = name.removeprefix(NODE).partition(".")
-        if inner or wing == WINGS[0][0] or self.modules[name].is_package:
+        if inner or wing in ("context", "wings") or self.modules[name].is_package:
             for step, names in enumerate(WINGS, 1):
                 if wing in names:
                     return step

@@ -12,14 +12,14 @@ import labray
 from experiments.validate.papers import HEFT_SCHEDULE, RANKS, related, topcuoglu, written
 from labray.graphs.generators import fork_join, layered
 from labray.graphs.taskgraph import TaskGraph
-from labray.ids import HEAD, Place
+from labray.ids import HEAD, NodeID
 from labray.messages import UNIT, Demand
 from labray.schedulers import Cpop, Dls, Heft, Hlfet, Lookahead, Peft, Workload
-from labray.schedulers.foresight import dls, dls_moving, lookahead, optimistic_costs, peft
-from labray.schedulers.planners import cpop, heft, hlfet, list_schedule
-from labray.schedulers.plans import Machine, downward_ranks, processors, static_levels, upward_ranks
-from labray.schedulers.workloads import executed, recorded
-from labray.scheduling import Cluster, NodeInfo
+from labray.schedulers.planned.foresight import dls, dls_moving, lookahead, optimistic_costs, peft
+from labray.schedulers.planned.planners import cpop, heft, hlfet, list_schedule
+from labray.schedulers.planned.plans import Machine, downward_ranks, processors, static_levels, upward_ranks
+from labray.schedulers.planned.workloads import executed, recorded
+from labray.scheduling import ClusterInfo, NodeInfo
 
 
 def test_heft_plans_the_paper_schedule():
@@ -217,7 +217,7 @@ def test_every_task_runs_where_it_was_planned_and_about_when(policy):
     with labray.init("sim", nodes=3, num_cpus=1, profile="free", latency_s=0.0, scheduler=planned) as session:
         makespan_s = labray.execute(graph).makespan_s
         ran = {event[3]: event[2] for event in session.trace() if event[1] == "ran"}
-    cluster = Cluster(tuple(node(f"n{i}") for i in range(3)), HEAD)
+    cluster = ClusterInfo(tuple(node(f"n{i}") for i in range(3)), HEAD)
     plan, machine = planned.plan(cluster), planned.machine(cluster)
     plan.check(planned.work, machine)
     assert ran == {planned.work.tasks[s.task]: machine.places[s.processor] for s in plan.slots}
@@ -237,7 +237,7 @@ def test_a_recorded_program_is_planned_by_its_own_ids():
 
 def test_a_plan_knows_the_kinds_of_nodes():
     policy = Heft(Workload(("a",), ((9.0, 1.0),)), kinds=(0, 1))
-    cluster = Cluster((node("n0"), node("n1")), HEAD)
+    cluster = ClusterInfo((node("n0"), node("n1")), HEAD)
     assert policy.machine(cluster).kinds == (0, 1)
     assert policy.plan(cluster).slots[0].processor == 1
 
@@ -248,4 +248,4 @@ def test_a_label_stays_short_however_large_the_workload():
 
 
 def node(name: str, cpus: int = 1) -> NodeInfo:
-    return NodeInfo(Place(name), (("CPU", cpus * UNIT), (f"node:{name}", UNIT)))
+    return NodeInfo(NodeID(name), (("CPU", cpus * UNIT), (f"node:{name}", UNIT)))

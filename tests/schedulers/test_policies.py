@@ -18,7 +18,7 @@ import labray
 from labray import cluster_utils
 from labray.graphs.generators import fork_join, layered, wave
 from labray.graphs.taskgraph import TaskGraph
-from labray.ids import HEAD, ObjectID, Place, TaskID
+from labray.ids import HEAD, NodeID, ObjectID, TaskID
 from labray.messages import UNIT
 from labray.schedulers import (
     NAMES,
@@ -38,16 +38,16 @@ from labray.schedulers import (
     WorkStealing,
     resolve,
 )
-from labray.schedulers.desks import Room
-from labray.schedulers.leases import Ask, Busy, Lent, Returned
-from labray.schedulers.least_loaded import Ended
-from labray.schedulers.power_of_d import Length, Probe
-from labray.schedulers.rebalancing import GiveBack
-from labray.schedulers.work_stealing import Loot, Steal
-from labray.schedulers.workloads import executed
+from labray.schedulers.online.least_loaded import Ended
+from labray.schedulers.online.ownership_leases import Busy, WorkerAsked, WorkerLent, WorkerReturned
+from labray.schedulers.online.power_of_d import Length, Probe
+from labray.schedulers.online.rebalancing import GiveBack
+from labray.schedulers.online.work_stealing import Loot, Steal
+from labray.schedulers.parts.node_accounts import RoomReport
+from labray.schedulers.planned.workloads import executed
 from labray.scheduling import (
     Agent,
-    Cluster,
+    ClusterInfo,
     Decision,
     Dep,
     Event,
@@ -73,13 +73,13 @@ from labray.strategies import DEFAULT, NodeAffinity
 from tests.kit.paths import ROOT
 
 CPU = (("CPU", UNIT),)
-N0, N1, N2 = Place("n0"), Place("n1"), Place("n2")
+N0, N1, N2 = NodeID("n0"), NodeID("n1"), NodeID("n2")
 
 
 class FakeView:
     """What is true at a place, as the test says."""
 
-    def __init__(self, place: Place, free: dict[str, int]) -> None:
+    def __init__(self, place: NodeID, free: dict[str, int]) -> None:
         self.place = place
         self.free = free
         self.queued: list[Task] = []
@@ -88,9 +88,9 @@ class FakeView:
         return None
 
 
-def cluster(*cpus: int) -> Cluster:
-    nodes = [NodeInfo(Place(f"n{i}"), (("CPU", c * UNIT), (f"node:n{i}", UNIT))) for i, c in enumerate(cpus)]
-    return Cluster(tuple(nodes), HEAD)
+def cluster(*cpus: int) -> ClusterInfo:
+    nodes = [NodeInfo(NodeID(f"n{i}"), (("CPU", c * UNIT), (f"node:n{i}", UNIT))) for i, c in enumerate(cpus)]
+    return ClusterInfo(tuple(nodes), HEAD)
 
 
 def task(name: str, demand: Any = CPU, hops: int = 0, **fields: Any) -> Task:
@@ -108,7 +108,7 @@ def task(name: str, demand: Any = CPU, hops: int = 0, **fields: Any) -> Task:
     )
 
 
-def agent_of(policy: Scheduler, place: Place, nodes: Cluster, seed: int = 0) -> tuple[Agent, FakeView]:
+def agent_of(policy: Scheduler, place: NodeID, nodes: ClusterInfo, seed: int = 0) -> tuple[Agent, FakeView]:
     totals = {info.place: dict(info.totals) for info in nodes.nodes}
     view = FakeView(place, totals.get(place, {}))
     return Checked(policy).agent(place, nodes, view, random.Random(seed)), view
@@ -237,7 +237,7 @@ def test_a_d_that_makes_no_sense_is_refused(d):
 # ---------------------------------------------------------------- work stealing
 
 
-def stealing(place: Place = N0, cpus: int = 1) -> tuple[Agent, FakeView]:
+def stealing(place: NodeID = N0, cpus: int = 1) -> tuple[Agent, FakeView]:
     return agent_of(WorkStealing(), place, cluster(cpus, cpus))
 
 
@@ -308,13 +308,13 @@ def test_what_is_pinned_or_too_large_for_the_thief_is_not_stolen():
     feed(
         agent,
         *arrivals("a b", demand=(("CPU", 2 * UNIT),)),
-        *arrivals("c", strategy=NodeAffinity(Place("n0"))),
+        *arrivals("c", strategy=NodeAffinity(NodeID("n0"))),
     )
     assert feed(agent, MessageReceived(N1, Steal(CPU))) == [Tell(N1, Loot(0))]
 
 
 def test_a_part_of_a_cpu_or_another_resource_is_room_too():
-    nodes = Cluster(
+    nodes = ClusterInfo(
         tuple(NodeInfo(p, (("CPU", UNIT), ("x", UNIT), (f"node:{p}", UNIT))) for p in (N0, N1)), HEAD
     )
     agent, view = agent_of(WorkStealing(), N1, nodes)
@@ -354,7 +354,7 @@ def test_a_victim_of_unknown_kind_is_refused():
 
 def test_a_task_goes_where_it_moves_least_though_others_wait_there_and_nobody_idles():
     head, _ = agent_of(Rebalancing(), HEAD, cluster(1, 1))
-    feed(head, MessageReceived(N1, Room((("CPU", 0),), ())))  # n1 has none to spare either
+    feed(head, MessageReceived(N1, RoomReport((("CPU", 0),), ())))  # n1 has none to spare either
     deps = (Dep(ObjectID("o"), 1000, (N0,)),)
     assert targets(feed(head, *arrivals("a b c", deps=deps, hops=1), TimerFired(0))[1:]) == ["n0"] * 3
 
@@ -368,11 +368,11 @@ def test_what_waits_goes_where_there_is_room_and_what_is_not_sent_yet_goes_there
 
 def test_a_waiting_task_is_called_back_for_an_idle_node_by_way_of_the_head():
     head, _ = agent_of(Rebalancing(), HEAD, cluster(1, 1))
-    feed(head, MessageReceived(N1, Room((("CPU", 0),), ())))
+    feed(head, MessageReceived(N1, RoomReport((("CPU", 0),), ())))
     deps = (Dep(ObjectID("o"), 1000, (N0,)),)
     feed(head, *arrivals("a b", deps=deps, hops=1), TimerFired(0))
-    feed(head, MessageReceived(N0, Room((("CPU", 0),), (TaskID("a"),))), TimerFired(0))
-    decided = feed(head, MessageReceived(N1, Room(CPU, ())), TimerFired(0))
+    feed(head, MessageReceived(N0, RoomReport((("CPU", 0),), (TaskID("a"),))), TimerFired(0))
+    decided = feed(head, MessageReceived(N1, RoomReport(CPU, ())), TimerFired(0))
     assert decided == [Wake(0.0), Tell(N0, GiveBack(TaskID("b")))]
     assert feed(head, TaskArrived(task("b", hops=3))) == [Forward(TaskID("b"), N1)]
 
@@ -399,10 +399,10 @@ def test_what_a_worker_gives_back_unbegun_is_placed_anew():
 def test_a_call_that_was_under_way_to_a_lost_node_is_forgotten():
     head, _ = agent_of(Rebalancing(), HEAD, cluster(1, 1, 1))
     for place in (N1, N2):
-        feed(head, MessageReceived(place, Room((("CPU", 0),), ())))
+        feed(head, MessageReceived(place, RoomReport((("CPU", 0),), ())))
     deps = (Dep(ObjectID("o"), 1000, (N0,)),)
     feed(head, *arrivals("a b", deps=deps, hops=1), TimerFired(0))
-    feed(head, MessageReceived(N1, Room(CPU, ())), TimerFired(0))
+    feed(head, MessageReceived(N1, RoomReport(CPU, ())), TimerFired(0))
     feed(head, NodeLost(N0))
     anew = feed(head, *arrivals("a b", hops=1), TimerFired(0))
     assert len([decision for decision in anew if isinstance(decision, Forward)]) == 2
@@ -415,8 +415,12 @@ SHAPE = (CPU, "")
 
 def test_an_owner_lends_itself_what_it_has_and_asks_others_when_it_has_no_more():
     agent, _ = agent_of(OwnershipLeases(), N0, cluster(1, 1, 1))
-    assert feed(agent, *arrivals("a b c")) == [Keep(TaskID("a")), Tell(N1, Ask(SHAPE)), Tell(N2, Ask(SHAPE))]
-    assert feed(agent, MessageReceived(N2, Lent(SHAPE, "asked"))) == [Forward(TaskID("b"), N2)]
+    assert feed(agent, *arrivals("a b c")) == [
+        Keep(TaskID("a")),
+        Tell(N1, WorkerAsked(SHAPE)),
+        Tell(N2, WorkerAsked(SHAPE)),
+    ]
+    assert feed(agent, MessageReceived(N2, WorkerLent(SHAPE, "asked"))) == [Forward(TaskID("b"), N2)]
 
 
 def test_a_lease_is_used_again_without_a_question_and_given_back_when_there_is_no_work():
@@ -424,41 +428,41 @@ def test_a_lease_is_used_again_without_a_question_and_given_back_when_there_is_n
     pinned = {"demand": (*CPU, ("node:n1", 1)), "deps": ()}
     shape = (pinned["demand"], "")
     asked = feed(agent, *arrivals("a b", **pinned))
-    assert asked == [Tell(N1, Ask(shape)), Tell(N1, Ask(shape))]
-    assert feed(agent, MessageReceived(N1, Lent(shape, "asked"))) == [Forward(TaskID("a"), N1)]
+    assert asked == [Tell(N1, WorkerAsked(shape)), Tell(N1, WorkerAsked(shape))]
+    assert feed(agent, MessageReceived(N1, WorkerLent(shape, "asked"))) == [Forward(TaskID("a"), N1)]
     assert feed(agent, MessageReceived(N1, Busy(shape))) == []  # in line; nobody else could
-    assert feed(agent, MessageReceived(N1, Lent(shape, "done")))[0] == Forward(TaskID("b"), N1)
-    assert feed(agent, MessageReceived(N1, Lent(shape, "done"))) == [Tell(N1, Returned(shape))]
+    assert feed(agent, MessageReceived(N1, WorkerLent(shape, "done")))[0] == Forward(TaskID("b"), N1)
+    assert feed(agent, MessageReceived(N1, WorkerLent(shape, "done"))) == [Tell(N1, WorkerReturned(shape))]
 
 
 def test_a_node_lends_what_it_has_and_remembers_who_is_in_line():
     agent, view = agent_of(OwnershipLeases(), N1, cluster(1, 1, 1))
-    assert feed(agent, MessageReceived(N0, Ask(SHAPE))) == [Tell(N0, Lent(SHAPE, "asked"))]
-    assert feed(agent, MessageReceived(N2, Ask(SHAPE))) == [Tell(N2, Busy(SHAPE))]
+    assert feed(agent, MessageReceived(N0, WorkerAsked(SHAPE))) == [Tell(N0, WorkerLent(SHAPE, "asked"))]
+    assert feed(agent, MessageReceived(N2, WorkerAsked(SHAPE))) == [Tell(N2, Busy(SHAPE))]
     sent = task("a", hops=1)
     view.free["CPU"] = 0
     assert feed(agent, TaskArrived(sent), TaskStarted(sent)) == [Keep(sent.id)]
     view.free["CPU"] = UNIT
-    assert feed(agent, TaskFinished(sent, 1.0)) == [Tell(N0, Lent(SHAPE, "done"))]
-    assert feed(agent, MessageReceived(N0, Returned(SHAPE))) == [Tell(N2, Lent(SHAPE, "waited"))]
+    assert feed(agent, TaskFinished(sent, 1.0)) == [Tell(N0, WorkerLent(SHAPE, "done"))]
+    assert feed(agent, MessageReceived(N0, WorkerReturned(SHAPE))) == [Tell(N2, WorkerLent(SHAPE, "waited"))]
 
 
 def test_the_node_with_most_input_bytes_is_asked_first():
     agent, _ = agent_of(OwnershipLeases(), N0, cluster(1, 1, 1))
     deps = (Dep(ObjectID("o"), 1000, (N2,)), Dep(ObjectID("p"), 10, (N1,)))
-    assert feed(agent, *arrivals("a", deps=deps)) == [Tell(N2, Ask(SHAPE))]
+    assert feed(agent, *arrivals("a", deps=deps)) == [Tell(N2, WorkerAsked(SHAPE))]
 
 
 def test_an_owner_asks_others_when_who_it_asked_is_lost():
     agent, _ = agent_of(OwnershipLeases(), N0, cluster(1, 1, 1))
     feed(agent, *arrivals("a b"))
-    assert feed(agent, NodeLost(N1)) == [Tell(N2, Ask(SHAPE))]
+    assert feed(agent, NodeLost(N1)) == [Tell(N2, WorkerAsked(SHAPE))]
 
 
 def test_what_was_lent_to_a_node_that_is_lost_is_lent_on():
     agent, _ = agent_of(OwnershipLeases(), N1, cluster(1, 1, 1))
-    feed(agent, MessageReceived(N0, Ask(SHAPE)), MessageReceived(N2, Ask(SHAPE)))
-    assert feed(agent, NodeLost(N0)) == [Tell(N2, Lent(SHAPE, "waited"))]
+    feed(agent, MessageReceived(N0, WorkerAsked(SHAPE)), MessageReceived(N2, WorkerAsked(SHAPE)))
+    assert feed(agent, NodeLost(N0)) == [Tell(N2, WorkerLent(SHAPE, "waited"))]
 
 
 # ---------------------------------------------------------------- lists
@@ -470,12 +474,12 @@ def test_the_highest_level_goes_first_of_what_came_at_one_instant():
     head, _ = agent_of(BLevel(LEVELS), HEAD, cluster(1, 1))
     assert feed(head, *arrivals("a b c")) == [Wake(0.0)]
     assert feed(head, TimerFired(0)) == [Forward(TaskID("c"), N0), Forward(TaskID("b"), N1)]
-    assert feed(head, MessageReceived(N1, Room(CPU, (TaskID("b"),)))) == [Wake(0.0)]
+    assert feed(head, MessageReceived(N1, RoomReport(CPU, (TaskID("b"),)))) == [Wake(0.0)]
     assert feed(head, TimerFired(0)) == [Forward(TaskID("a"), N1)]
 
 
 def test_greedy_transfer_goes_where_the_fewest_bytes_must_be_moved():
-    def inputs(size: int, *places: Place) -> tuple[Dep, ...]:
+    def inputs(size: int, *places: NodeID) -> tuple[Dep, ...]:
         return (Dep(ObjectID(f"o{size}"), size, places),)
 
     head, _ = agent_of(BLevel(), HEAD, cluster(1, 1, 1))
@@ -552,8 +556,8 @@ def test_a_node_that_joins_gets_what_only_it_can_run(policy):
     decisions += feed(decider, joined, TaskWithdrawn(large), TaskArrived(large))
     if any(isinstance(decision, Wake) for decision in decisions):
         decisions += feed(decider, TimerFired(0))
-    if any(isinstance(decision, Tell) and isinstance(decision.body, Ask) for decision in decisions):
-        decisions += feed(decider, MessageReceived(N2, Lent((large.demand, ""), "asked")))
+    if any(isinstance(decision, Tell) and isinstance(decision.body, WorkerAsked) for decision in decisions):
+        decisions += feed(decider, MessageReceived(N2, WorkerLent((large.demand, ""), "asked")))
     assert [decision for decision in decisions if isinstance(decision, Forward)] == [Forward(large.id, N2)]
 
 

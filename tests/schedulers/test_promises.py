@@ -16,9 +16,9 @@ import labray
 from labray.cluster_utils import Cluster
 from labray.graphs.taskgraph import TaskGraph
 from labray.schedulers import NAMES, Scheduler, Workload
+from labray.schedulers.planned.static import Static
+from labray.schedulers.planned.workloads import recorded
 from labray.schedulers.promises import IDLE_MESSAGES
-from labray.schedulers.static import Static
-from labray.schedulers.workloads import recorded
 from labray.trace import Event, runs
 from tests.kit.paths import ROOT
 

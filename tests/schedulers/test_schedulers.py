@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labray.errors import SchedulerError
-from labray.ids import HEAD, Place, TaskID
+from labray.ids import HEAD, NodeID, TaskID
 from labray.messages import UNIT
 from labray.schedulers import BottomUp, Centralized, Checked, Random, Scheduler, resolve
-from labray.schedulers.desks import Room
-from labray.schedulers.least_wait import Load
+from labray.schedulers.parts.least_wait import Load
+from labray.schedulers.parts.node_accounts import RoomReport
 from labray.scheduling import (
     Agent,
-    Cluster,
+    ClusterInfo,
     Decision,
     Dep,
     Event,
@@ -47,13 +47,13 @@ from labray.scheduling.sharing import SHARING
 from labray.strategies import DEFAULT, SPREAD, NodeAffinity, Strategy
 
 CPU = (("CPU", UNIT),)
-N0, N1, N2 = Place("n0"), Place("n1"), Place("n2")
+N0, N1, N2 = NodeID("n0"), NodeID("n1"), NodeID("n2")
 
 
 class FakeView:
     """What is true at a place, as the test says."""
 
-    def __init__(self, place: Place, free: dict[str, int]) -> None:
+    def __init__(self, place: NodeID, free: dict[str, int]) -> None:
         self.place = place
         self.free = free
         self.queued: list[Task] = []
@@ -62,12 +62,12 @@ class FakeView:
         return None
 
 
-def cluster(*cpus: int) -> Cluster:
-    return Cluster(tuple(node(i, cpu) for i, cpu in enumerate(cpus)), HEAD)
+def cluster(*cpus: int) -> ClusterInfo:
+    return ClusterInfo(tuple(node(i, cpu) for i, cpu in enumerate(cpus)), HEAD)
 
 
 def node(index: int, cpus: int) -> NodeInfo:
-    return NodeInfo(Place(f"n{index}"), (("CPU", cpus * UNIT), (f"node:n{index}", UNIT)))
+    return NodeInfo(NodeID(f"n{index}"), (("CPU", cpus * UNIT), (f"node:n{index}", UNIT)))
 
 
 def task(
@@ -76,7 +76,7 @@ def task(
     return Task(TaskID(name), "f", kind, demand, deps, N0, hops, strategy, cost)
 
 
-def agent_of(policy: Scheduler, place: Place, nodes: Cluster, seed: int = 0) -> tuple[Agent, FakeView]:
+def agent_of(policy: Scheduler, place: NodeID, nodes: ClusterInfo, seed: int = 0) -> tuple[Agent, FakeView]:
     totals = {info.place: dict(info.totals) for info in nodes.nodes}
     view = FakeView(place, totals.get(place, {}))
     agent = Checked(policy).agent(place, nodes, view, random.Random(seed))
@@ -162,12 +162,12 @@ AMOUNTS = st.dictionaries(st.sampled_from(["CPU", "GPU", "tape"]), st.integers(1
 @given(have=st.lists(AMOUNTS, max_size=6), ask=AMOUNTS, lost=st.integers(0, 6))
 def test_who_could_run_a_task_is_the_same_by_index_as_by_a_scan(have, ask, lost):
     demand = tuple(sorted(ask.items()))
-    infos = [NodeInfo(Place(f"n{at}"), tuple(sorted(amounts.items()))) for at, amounts in enumerate(have)]
-    members = Membership(Cluster(tuple(infos[:3]), HEAD))
+    infos = [NodeInfo(NodeID(f"n{at}"), tuple(sorted(amounts.items()))) for at, amounts in enumerate(have)]
+    members = Membership(ClusterInfo(tuple(infos[:3]), HEAD))
     members.feasible(task("a", demand))
     for info in infos[3:]:
         members.join(info)
-    members.lose(Place(f"n{lost}"))
+    members.lose(NodeID(f"n{lost}"))
     living = [info.place for info in infos if info.place != f"n{lost}"]
     fitting = tuple(info.place for info in infos if info.place in living and info.fits(demand))
     assert [info.place for info in members.nodes] == living
@@ -197,7 +197,7 @@ def test_centralized_node_tells_the_head_only_when_room_came_back():
     view.free = {"CPU": UNIT, "node:n1": UNIT}
     assert feed(agent, TaskStarted(sent), RoomChanged()) == []
     view.free = {"CPU": 2 * UNIT, "node:n1": UNIT}
-    word = Room((("CPU", 2 * UNIT), ("node:n1", UNIT)), ("a",))
+    word = RoomReport((("CPU", 2 * UNIT), ("node:n1", UNIT)), ("a",))
     assert feed(agent, TaskFinished(sent, 1.0), RoomChanged()) == [Tell(HEAD, word)]
 
 
@@ -209,9 +209,9 @@ def test_centralized_node_lends_a_blocked_tasks_cpu_and_claims_it_back():
     feed(agent, TaskStarted(sent))
     lent, claimed = (("CPU", UNIT), ("node:n1", UNIT)), (("CPU", 0), ("node:n1", UNIT))
     view.free = dict(lent)
-    assert feed(agent, TaskBlocked(sent)) == [Tell(HEAD, Room(lent, ("a",)))]
+    assert feed(agent, TaskBlocked(sent)) == [Tell(HEAD, RoomReport(lent, ("a",)))]
     view.free = dict(claimed)
-    assert feed(agent, TaskUnblocked(sent)) == [Tell(HEAD, Room(claimed, ()))]
+    assert feed(agent, TaskUnblocked(sent)) == [Tell(HEAD, RoomReport(claimed, ()))]
 
 
 def test_centralized_room_is_told_even_if_the_next_task_took_it_before_the_agent_heard():
@@ -221,7 +221,7 @@ def test_centralized_room_is_told_even_if_the_next_task_took_it_before_the_agent
     view.free = {"CPU": 0, "node:n1": UNIT}
     feed(agent, TaskStarted(first))
     told = feed(agent, TaskFinished(first, 1.0), TaskStarted(second))
-    assert told == [Tell(HEAD, Room((("CPU", 0), ("node:n1", UNIT)), ("a", "b")))]
+    assert told == [Tell(HEAD, RoomReport((("CPU", 0), ("node:n1", UNIT)), ("a", "b")))]
 
 
 def test_centralized_node_tells_of_a_task_withdrawn_before_it_began():
@@ -229,7 +229,7 @@ def test_centralized_node_tells_of_a_task_withdrawn_before_it_began():
     sent = task("a", hops=2)
     free = (("CPU", UNIT), ("node:n1", UNIT))
     feed(agent, TaskArrived(sent))
-    assert feed(agent, TaskWithdrawn(sent)) == [Tell(HEAD, Room(free, ("a",)))]
+    assert feed(agent, TaskWithdrawn(sent)) == [Tell(HEAD, RoomReport(free, ("a",)))]
 
 
 def test_centralized_head_sends_each_task_to_the_first_node_with_room():
@@ -244,17 +244,17 @@ def test_centralized_head_sends_each_task_to_the_first_node_with_room():
 def test_centralized_head_serves_in_order_of_arrival_when_room_comes_back():
     agent, _ = agent_of(Centralized(), HEAD, cluster(1, 1))
     feed(agent, *arrivals("a b c d", hops=1))
-    room = MessageReceived(N1, Room(CPU, ("b",)))
+    room = MessageReceived(N1, RoomReport(CPU, ("b",)))
     assert feed(agent, room) == [Forward("c", N1)]
-    assert feed(agent, MessageReceived(N0, Room(CPU, ("a",)))) == [Forward("d", N0)]
+    assert feed(agent, MessageReceived(N0, RoomReport(CPU, ("a",)))) == [Forward("d", N0)]
 
 
 def test_centralized_head_counts_what_is_still_on_its_way():
     agent, _ = agent_of(Centralized(), HEAD, cluster(2))
     feed(agent, *arrivals("a b c", hops=1))
     # n0 had begun neither when it spoke
-    assert feed(agent, MessageReceived(N0, Room((("CPU", 2 * UNIT),), ()))) == []
-    assert feed(agent, MessageReceived(N0, Room((("CPU", 2 * UNIT),), ("a",)))) == [Forward("c", N0)]
+    assert feed(agent, MessageReceived(N0, RoomReport((("CPU", 2 * UNIT),), ()))) == []
+    assert feed(agent, MessageReceived(N0, RoomReport((("CPU", 2 * UNIT),), ("a",)))) == [Forward("c", N0)]
 
 
 def test_centralized_head_lets_an_infeasible_task_hold_up_no_other_shape():
@@ -268,9 +268,9 @@ def test_centralized_head_prefers_the_task_that_waited_longest_of_those_that_fit
     feed(agent, *arrivals("a b", hops=1))
     two = TaskArrived(task("two", demand=(("CPU", 2 * UNIT),), hops=1))
     feed(agent, two, *arrivals("c", hops=1))
-    assert feed(agent, MessageReceived(N0, Room(CPU, ("a", "b")))) == [Forward("c", N0)]
+    assert feed(agent, MessageReceived(N0, RoomReport(CPU, ("a", "b")))) == [Forward("c", N0)]
     free = (("CPU", 2 * UNIT),)
-    assert feed(agent, MessageReceived(N0, Room(free, ("c",)))) == [Forward("two", N0)]
+    assert feed(agent, MessageReceived(N0, RoomReport(free, ("c",)))) == [Forward("two", N0)]
 
 
 def test_centralized_head_honours_strategies_and_node_resources():
@@ -281,7 +281,7 @@ def test_centralized_head_honours_strategies_and_node_resources():
         Forward("c", N2),
         Forward("d", N0),
     ]
-    assert feed(agent, *arrivals("e", hops=1, strategy=NodeAffinity(Place("n2")))) == [Forward("e", N2)]
+    assert feed(agent, *arrivals("e", hops=1, strategy=NodeAffinity(NodeID("n2")))) == [Forward("e", N2)]
     assert feed(agent, *arrivals("g", hops=1, demand=(("node:n1", 1),))) == [Forward("g", N1)]
 
 
@@ -289,13 +289,13 @@ def test_centralized_head_forgets_a_lost_node_and_a_withdrawn_task():
     agent, _ = agent_of(Centralized(), HEAD, cluster(1, 1))
     feed(agent, *arrivals("a b c d", hops=1))
     assert feed(agent, NodeLost(N0), TaskWithdrawn(task("c"))) == []
-    assert feed(agent, MessageReceived(N1, Room(CPU, ("b",)))) == [Forward("d", N1)]
+    assert feed(agent, MessageReceived(N1, RoomReport(CPU, ("b",)))) == [Forward("d", N1)]
 
 
 # ---------------------------------------------------------------- bottom-up
 
 
-def room(idle: int, place: Place = N0) -> tuple[tuple[str, int], ...]:
+def room(idle: int, place: NodeID = N0) -> tuple[tuple[str, int], ...]:
     return (("CPU", idle * UNIT), (f"node:{place}", UNIT))
 
 
@@ -358,11 +358,11 @@ def test_bottom_up_believes_a_stated_cost_and_does_not_learn_it_again():
 def test_bottom_up_honours_affinity_spread_and_actors_at_the_node():
     agent, _ = keeper(BottomUp(spill=100), 1, 1)
     feed(agent, *arrivals("first"))
-    assert feed(agent, *arrivals("a", strategy=NodeAffinity(Place("n0")))) == [Keep("a")]
-    assert feed(agent, *arrivals("a2", strategy=NodeAffinity(Place("n0"), soft=True))) == [Keep("a2")]
+    assert feed(agent, *arrivals("a", strategy=NodeAffinity(NodeID("n0")))) == [Keep("a")]
+    assert feed(agent, *arrivals("a2", strategy=NodeAffinity(NodeID("n0"), soft=True))) == [Keep("a2")]
     for decided in (
-        feed(agent, *arrivals("b", strategy=NodeAffinity(Place("n1")))),
-        feed(agent, *arrivals("b2", strategy=NodeAffinity(Place("n1"), soft=True))),
+        feed(agent, *arrivals("b", strategy=NodeAffinity(NodeID("n1")))),
+        feed(agent, *arrivals("b2", strategy=NodeAffinity(NodeID("n1"), soft=True))),
         feed(agent, *arrivals("c", strategy=SPREAD)),
         feed(agent, *arrivals("d", kind="actor")),
     ):
@@ -416,7 +416,7 @@ def chooser(*cpus: int) -> Agent:
     return agent_of(BottomUp(), HEAD, cluster(*cpus))[0]
 
 
-def heard(place: Place, waiting: int = 0, idle: int = 0, received: int = 0, seconds=0.0, bandwidth=0.0):
+def heard(place: NodeID, waiting: int = 0, idle: int = 0, received: int = 0, seconds=0.0, bandwidth=0.0):
     return MessageReceived(place, Load(waiting, room(idle, place), received, seconds, bandwidth))
 
 
@@ -455,7 +455,7 @@ def test_bottom_up_head_counts_room_in_tasks_and_not_in_whole_cpus():
     quarter = {"demand": (("CPU", UNIT // 4),), "hops": 1}
     assert feed(agent, *arrivals("a b c d", **quarter)) == [Forward(name, N1) for name in "abcd"]
     gpus = [NodeInfo(place, (("CPU", 4 * UNIT), ("GPU", gpu * UNIT))) for place, gpu in ((N0, 1), (N1, 3))]
-    agent = agent_of(BottomUp(), HEAD, Cluster(tuple(gpus), HEAD))[0]
+    agent = agent_of(BottomUp(), HEAD, ClusterInfo(tuple(gpus), HEAD))[0]
     sent = feed(agent, *arrivals("a b c d", demand=(("GPU", UNIT),), hops=1))
     assert sorted(decision.to for decision in sent) == [N0, N1, N1, N1]
 
@@ -472,7 +472,7 @@ def test_bottom_up_head_keeps_no_more_of_a_shape_that_nobody_asks_for():
 def test_bottom_up_gives_a_node_that_joins_its_share_by_way_of_the_head():
     agent, view = keeper(BottomUp(), 1)
     view.queued = [task(name) for name in "abc"]
-    pinned = task("p", strategy=NodeAffinity(Place("n0")))
+    pinned = task("p", strategy=NodeAffinity(NodeID("n0")))
     view.queued.append(pinned)
     assert feed(agent, NodeJoined(node(1, 2))) == [Wake(0.1, SHARING), Wake(0.1)]
     decided = feed(agent, TimerFired(SHARING))
@@ -499,12 +499,12 @@ def test_bottom_up_head_weighs_the_queue_against_moving_the_inputs():
 def test_bottom_up_head_sends_nothing_where_it_cannot_run():
     agent = chooser(1, 8, 1)
     assert feed(agent, *arrivals("a", hops=1, demand=(("CPU", 2 * UNIT),))) == [Forward("a", N1)]
-    assert feed(agent, *arrivals("b", hops=1, strategy=NodeAffinity(Place("n2")))) == [Forward("b", N2)]
+    assert feed(agent, *arrivals("b", hops=1, strategy=NodeAffinity(NodeID("n2")))) == [Forward("b", N2)]
     assert feed(agent, *arrivals("c", hops=1, demand=(("GPU", UNIT),))) == []
-    assert feed(agent, *arrivals("d", hops=1, strategy=NodeAffinity(Place("n2"), soft=True))) == [
+    assert feed(agent, *arrivals("d", hops=1, strategy=NodeAffinity(NodeID("n2"), soft=True))) == [
         Forward("d", N2)
     ]
-    assert feed(agent, *arrivals("e", hops=1, strategy=NodeAffinity(Place("n9"), soft=True))) == [
+    assert feed(agent, *arrivals("e", hops=1, strategy=NodeAffinity(NodeID("n9"), soft=True))) == [
         Forward("e", N1)
     ]
 
@@ -526,10 +526,10 @@ def test_bottom_up_head_sends_nothing_to_a_lost_node():
 def test_bottom_up_head_finds_the_same_node_as_a_search_of_all():
     rng = random.Random(7)
     agent = chooser(*[2] * 9)
-    queue = dict.fromkeys((Place(f"n{i}") for i in range(9)), -2)
+    queue = dict.fromkeys((NodeID(f"n{i}") for i in range(9)), -2)
     for step in range(2000):
         if rng.random() < 0.3:
-            place = Place(f"n{rng.randrange(9)}")
+            place = NodeID(f"n{rng.randrange(9)}")
             sent = agent._agent._peers[place].sent  # what is on its way is the test's to choose
             queue[place] = rng.randrange(-2, 9)
             feed(agent, heard(place, max(queue[place], 0), max(-queue[place], 0), sent))
@@ -583,7 +583,7 @@ class Scripted:
     def __repr__(self) -> str:
         return "Scripted()"
 
-    def agent(self, place: Place, cluster: Cluster, view: View, rng: random.Random) -> Agent:
+    def agent(self, place: NodeID, cluster: ClusterInfo, view: View, rng: random.Random) -> Agent:
         return self
 
     def handle(self, event: Event, now: float) -> Sequence[Decision]:
@@ -596,7 +596,7 @@ class Scripted:
         ([Keep("b")], "never arrived"),
         ([Keep("a"), Keep("a")], "kept already"),
         ([Forward("a", N1), Forward("a", N1)], "passed on"),
-        ([Forward("a", Place("n9"))], "no other living place"),
+        ([Forward("a", NodeID("n9"))], "no other living place"),
         ([Forward("a", N0)], "no other living place"),
         ([Keep("a", float("nan"))], "finite"),
         ([Tell(N1, 3)], "the policy's words are Load"),

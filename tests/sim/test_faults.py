@@ -6,8 +6,8 @@ import pytest
 
 import labray as ray
 from labray import session
-from labray.backends.sim.agenda import Agenda
-from labray.backends.sim.hosts import Varying
+from labray.backends.sim.clock.event_queue import EventQueue
+from labray.backends.sim.hosts.cpu_hosts import VaryingHost
 from labray.costs import FREE, Declared
 from labray.errors import ActorDiedError, RayActorError, WorkerCrashedError
 from labray.faults import Crash, Cut, Death, Delay, Faults, Mtbf, Slow, Stragglers
@@ -178,8 +178,8 @@ def test_a_node_at_half_speed_takes_twice_as_long_while_it_is_slow():
 
 
 def test_a_speed_that_changes_is_integrated_over():
-    agenda, ends = Agenda(None), []
-    host = Varying(agenda, FREE, 2.0, [(1.0, 0.5), (3.0, 0.0625), (11.0, 1.0)])
+    agenda, ends = EventQueue(None), []
+    host = VaryingHost(agenda, FREE, 2.0, [(1.0, 0.5), (3.0, 0.0625), (11.0, 1.0)])
     for cpu in (2.0, 4.0, 5.0, 7.0):
         host.work(0.0, cpu, lambda moment: ends.append(agenda.now))
     agenda.run()

@@ -9,7 +9,7 @@ from labray import session
 from labray.errors import ActorDiedError, DeadlockError, SessionError, WorkerCrashedError
 from labray.faults import Death, Faults
 from labray.fuzz.case import run
-from labray.fuzz.plans import case_of
+from labray.fuzz.generation import case_of
 from tests.kit.faulty import end, simulate, work
 
 POLICIES = (

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 import labray as ray
 from labray import session
-from labray.backends.sim.agenda import Agenda
-from labray.backends.sim.flows import Flows, Link, Stream, share
-from labray.backends.sim.network import Gate, Network, Wires
+from labray.backends.sim.clock.event_queue import EventQueue
+from labray.backends.sim.network.fabric import Network, NetworkSpec, PullGate
+from labray.backends.sim.network.flows import Flows, Link, Stream, share
 
 MB = 1_000_000
-SIMGRID = Wires(bandwidth_Bps=125 * MB, latency_s=100e-6)
+SIMGRID = NetworkSpec(bandwidth_Bps=125 * MB, latency_s=100e-6)
 """Four hosts, one up and one down link each of 125 MB/s and 50 us."""
 
 
 def arrivals(flows, wires=SIMGRID):
     """When objects pushed at time 0 arrive; flows: (from, to, bytes)."""
-    agenda, at = Agenda(None), {}
+    agenda, at = EventQueue(None), {}
     network = Network(agenda, wires)
     for index, (source, to, size) in enumerate(flows):
         network.push((source, to), size, lambda moment, i=index: at.setdefault(i, agenda.now))
@@ -55,7 +55,7 @@ def test_three_into_one_sink_and_one_beside_them():
 def test_fairness_is_to_flows_or_to_pairs():
     flows = [("0", "2", 125 * MB), ("0", "2", 125 * MB), ("1", "2", 125 * MB)]
     assert arrivals(flows) == approx(3.0001, 3.0001, 3.0001)
-    pairs = Wires(bandwidth_Bps=125 * MB, latency_s=0.0, per_pair=True)
+    pairs = NetworkSpec(bandwidth_Bps=125 * MB, latency_s=0.0, per_pair=True)
     assert arrivals(flows, pairs) == approx(3.0, 3.0, 2.0)
 
 
@@ -72,27 +72,27 @@ def test_a_full_exchange_uses_every_link():
 
 
 def test_an_oversubscribed_core_limits_all_together():
-    core = Wires(bandwidth_Bps=125 * MB, latency_s=0.0, core_Bps=125 * MB)
+    core = NetworkSpec(bandwidth_Bps=125 * MB, latency_s=0.0, core_Bps=125 * MB)
     assert arrivals([("0", "1", 125 * MB), ("2", "3", 125 * MB)], core) == approx(2.0, 2.0)
 
 
 def test_in_the_simple_mode_flows_do_not_meet():
-    simple = Wires(mode="simple", bandwidth_Bps=125 * MB, latency_s=100e-6)
+    simple = NetworkSpec(mode="simple", bandwidth_Bps=125 * MB, latency_s=100e-6)
     assert arrivals([("0", "1", 125 * MB)] * 3, simple) == approx(*[1.0001] * 3)
 
 
 def test_in_the_instant_mode_all_is_there_at_once():
-    assert arrivals([("0", "1", 125 * MB)], Wires(mode="instant", latency_s=0.0)) == [0.0]
+    assert arrivals([("0", "1", 125 * MB)], NetworkSpec(mode="instant", latency_s=0.0)) == [0.0]
 
 
 def test_a_node_pulls_so_many_objects_at_once():
-    wires = Wires(bandwidth_Bps=125 * MB, latency_s=0.0, pulls=2)
+    wires = NetworkSpec(bandwidth_Bps=125 * MB, latency_s=0.0, pulls=2)
     flows = [(source, "9", 125 * MB) for source in "0123"]
     assert arrivals(flows, wires) == approx(2.0, 2.0, 4.0, 4.0)
 
 
 def test_a_node_pulls_so_many_objects_at_once_from_one_other():
-    wires = Wires(bandwidth_Bps=125 * MB, latency_s=0.0, pulls=3, pulls_from=1)
+    wires = NetworkSpec(bandwidth_Bps=125 * MB, latency_s=0.0, pulls=3, pulls_from=1)
     # the second from host 0 waits for the first, and the one from host 1 does not wait for it
     flows = [("0", "9", 125 * MB), ("0", "9", 125 * MB), ("1", "9", 125 * MB)]
     assert arrivals(flows, wires) == approx(2.0, 3.0, 2.0)
@@ -112,7 +112,7 @@ def test_a_gate_lets_in_whoever_came_first_of_those_that_may_come(steps, limit, 
         begun.append((route[0], number))
         inside.append(route[0])
 
-    gate = Gate(limit, limit_from, begin)
+    gate = PullGate(limit, limit_from, begin)
     waiting: list[tuple[str, int]] = []
     known: list[tuple[str, int]] = []
     present: list[str] = []
@@ -134,8 +134,8 @@ def test_a_gate_lets_in_whoever_came_first_of_those_that_may_come(steps, limit, 
 
 
 def test_a_cut_link_holds_a_flow_up_and_a_narrow_one_slows_it():
-    agenda, at = Agenda(None), []
-    network = Network(agenda, Wires(bandwidth_Bps=125 * MB, latency_s=0.0))
+    agenda, at = EventQueue(None), []
+    network = Network(agenda, NetworkSpec(bandwidth_Bps=125 * MB, latency_s=0.0))
     network.push(("0", "1"), 125 * MB, lambda moment: at.append(agenda.now))
     agenda.after(0.5, lambda moment: network.narrow(("0", "1"), 0.0))
     agenda.after(2.5, lambda moment: network.narrow(("0", "1"), 0.5))
@@ -145,8 +145,8 @@ def test_a_cut_link_holds_a_flow_up_and_a_narrow_one_slows_it():
 
 
 def test_flows_of_a_dead_node_give_their_room_to_the_others():
-    agenda, at = Agenda(None), {}
-    network = Network(agenda, Wires(bandwidth_Bps=125 * MB, latency_s=0.0))
+    agenda, at = EventQueue(None), {}
+    network = Network(agenda, NetworkSpec(bandwidth_Bps=125 * MB, latency_s=0.0))
     for source in "01":
         network.push((source, "2"), 125 * MB, lambda moment, s=source: at.setdefault(s, agenda.now))
     agenda.after(1.0, lambda moment: network.forget("0"))
@@ -158,7 +158,9 @@ def test_flows_of_a_dead_node_give_their_room_to_the_others():
 
 
 def test_an_endless_bandwidth_is_no_trouble():
-    assert arrivals([("0", "1", MB)] * 3, Wires(bandwidth_Bps=float("inf"), latency_s=1.0)) == approx(1, 1, 1)
+    assert arrivals([("0", "1", MB)] * 3, NetworkSpec(bandwidth_Bps=float("inf"), latency_s=1.0)) == approx(
+        1, 1, 1
+    )
 
 
 def test_a_program_pulls_each_object_once_per_node():
@@ -223,8 +225,8 @@ def test_no_flow_can_grow_without_shrinking_one_that_is_no_larger(case):
 def test_every_flow_ends_and_carries_all_its_bytes(flows):
     """Against a plain simulation that recomputes all rates of all flows at every change."""
     flows = [(f"{a}", f"{b}", round(at, 2), size) for a, b, at, size in flows if a != b]
-    agenda, ours = Agenda(None), {}
-    network = Network(agenda, Wires(bandwidth_Bps=MB, latency_s=0.0))
+    agenda, ours = EventQueue(None), {}
+    network = Network(agenda, NetworkSpec(bandwidth_Bps=MB, latency_s=0.0))
     for index, (a, b, at, size) in enumerate(flows):
 
         def push(moment, index=index, route=(a, b), size=size):

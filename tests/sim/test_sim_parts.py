@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from labray.backends.sim.agenda import Agenda
-from labray.backends.sim.charges import Charges, Pages
-from labray.backends.sim.hosts import Dedicated, Shared, Template
-from labray.backends.sim.network import Network, Wires
+from labray.backends.sim.clients.client_costs import ClientCosts, PagesTouched
+from labray.backends.sim.clock.event_queue import EventQueue
+from labray.backends.sim.hosts.cpu_hosts import DedicatedHost, SharedHost, SimForkServer
+from labray.backends.sim.network.fabric import Network, NetworkSpec
 from labray.backends.sim.settings import read
-from labray.costs import FREE, Profile, Sampled, Traced, luck
+from labray.costs import FREE, Profile, Sampled, Traced, seeded_uniform
 from labray.errors import DeadlockError
-from labray.ids import DRIVER, Place, TaskID
-from labray.messages import Payload, Spec
+from labray.ids import DRIVER, NodeID, TaskID
+from labray.messages import Payload, TaskSpec
 
 
 def ends_of(host_of, pieces):
     """When pieces of work (start, cpu) end."""
-    agenda = Agenda(None)
+    agenda = EventQueue(None)
     host, ends = host_of(agenda), {}
     for index, (start, cpu) in enumerate(pieces):
         agenda.after(
@@ -29,33 +29,33 @@ def ends_of(host_of, pieces):
 
 
 def test_a_dedicated_host_has_a_core_for_everyone():
-    assert ends_of(lambda a: Dedicated(a, FREE), [(0, 1), (0, 2), (0.5, 1)]) == [1, 2, 1.5]
+    assert ends_of(lambda a: DedicatedHost(a, FREE), [(0, 1), (0, 2), (0.5, 1)]) == [1, 2, 1.5]
 
 
 TURNS = replace(FREE, slice_s=0.25)
 
 
 def test_two_runnable_processes_take_turns_on_one_core():
-    assert ends_of(lambda a: Shared(a, 1, TURNS), [(0, 1), (0, 1)]) == pytest.approx([1.75, 2.0])
+    assert ends_of(lambda a: SharedHost(a, 1, TURNS), [(0, 1), (0, 1)]) == pytest.approx([1.75, 2.0])
 
 
 def test_four_runnable_processes_share_two_cores():
-    assert ends_of(lambda a: Shared(a, 2, TURNS), [(0, 1)] * 4) == pytest.approx([1.75, 1.75, 2.0, 2.0])
+    assert ends_of(lambda a: SharedHost(a, 2, TURNS), [(0, 1)] * 4) == pytest.approx([1.75, 1.75, 2.0, 2.0])
 
 
 def test_two_processes_on_two_cores_do_not_slow_each_other():
-    assert ends_of(lambda a: Shared(a, 2, TURNS), [(0, 1), (0, 3)]) == pytest.approx([1, 3])
+    assert ends_of(lambda a: SharedHost(a, 2, TURNS), [(0, 1), (0, 3)]) == pytest.approx([1, 3])
 
 
 def test_who_comes_later_takes_turns_with_those_that_run():
     # alone for 1 s; the other comes in when the first one's turn is over, which it is already
-    ends = ends_of(lambda a: Shared(a, 1, TURNS), [(0, 2), (1, 3)])
+    ends = ends_of(lambda a: SharedHost(a, 1, TURNS), [(0, 2), (1, 3)])
     assert ends == pytest.approx([3, 5], abs=0.25)
 
 
 def test_who_wakes_drives_out_whoever_has_run_longest_and_that_one_goes_on_afterwards():
-    agenda, ends = Agenda(None), {}
-    host = Shared(agenda, 2, Profile(busy_wake_s=0.001, slice_s=10.0))
+    agenda, ends = EventQueue(None), {}
+    host = SharedHost(agenda, 2, Profile(busy_wake_s=0.001, slice_s=10.0))
     for name, at, cpu in (("long", 0.0, 1.0), ("later", 0.1, 1.0)):
         agenda.after(at, lambda m, n=name, c=cpu: host.work(0.0, c, lambda m: ends.setdefault(n, agenda.now)))
     agenda.after(
@@ -67,8 +67,8 @@ def test_who_wakes_drives_out_whoever_has_run_longest_and_that_one_goes_on_after
 
 
 def test_who_goes_on_at_once_keeps_its_core_though_others_wait():
-    agenda, ends = Agenda(None), {}
-    host = Shared(agenda, 1, replace(FREE, slice_s=10.0))
+    agenda, ends = EventQueue(None), {}
+    host = SharedHost(agenda, 1, replace(FREE, slice_s=10.0))
 
     def first(moment):
         host.work(0.0, 1.0, lambda m: ends.setdefault("first", agenda.now))
@@ -80,8 +80,8 @@ def test_who_goes_on_at_once_keeps_its_core_though_others_wait():
 
 
 def test_a_process_that_falls_asleep_takes_its_core_a_little_longer():
-    agenda, ends = Agenda(None), []
-    host = Shared(agenda, 1, replace(FREE, slice_s=10.0))
+    agenda, ends = EventQueue(None), []
+    host = SharedHost(agenda, 1, replace(FREE, slice_s=10.0))
     host.work(0.0, 1.0, lambda m: ends.append(agenda.now), after_s=0.5)
     host.work(0.0, 1.0, lambda m: ends.append(agenda.now))
     agenda.run()
@@ -89,8 +89,8 @@ def test_a_process_that_falls_asleep_takes_its_core_a_little_longer():
 
 
 def test_a_core_wakes_the_slower_the_longer_it_has_rested():
-    agenda, took = Agenda(None), []
-    host = Shared(agenda, 1, replace(FREE, wake_s=0.0, deep_wake_s=100e-6, deep_after_s=200e-6))
+    agenda, took = EventQueue(None), []
+    host = SharedHost(agenda, 1, replace(FREE, wake_s=0.0, deep_wake_s=100e-6, deep_after_s=200e-6))
 
     def wake(moment=None):
         took.append(host.waking_s(0.0))
@@ -103,9 +103,9 @@ def test_a_core_wakes_the_slower_the_longer_it_has_rested():
 
 
 def test_workers_are_forked_one_after_the_other_and_start_side_by_side():
-    agenda, born = Agenda(None), []
+    agenda, born = EventQueue(None), []
     profile = replace(FREE, fork_s=1.0, worker_start_s=3.0)
-    template = Template(Dedicated(agenda, profile), profile)
+    template = SimForkServer(DedicatedHost(agenda, profile), profile)
     for _ in range(3):
         template.fork(lambda moment: born.append(agenda.now))
     agenda.run()
@@ -113,14 +113,14 @@ def test_workers_are_forked_one_after_the_other_and_start_side_by_side():
 
 
 def test_pages_are_fresh_where_nothing_was_written_and_freed_ones_are_taken_first():
-    pages = Pages()
+    pages = PagesTouched()
     assert [pages.write(10), pages.write(10)] == [10, 10]
     pages.free(10, keep=True)
     assert [pages.write(5), pages.write(10)] == [0, 5]
 
 
 def test_a_body_loses_time_to_the_flushing_thread_while_that_is_up():
-    charges = Charges(replace(FREE, flush_s=1e-3, interpreter_s=5e-3, handover_s=1e-3, linger=3))
+    charges = ClientCosts(replace(FREE, flush_s=1e-3, interpreter_s=5e-3, handover_s=1e-3, linger=3))
     assert charges.handovers(0.0, 1.0) == 0.0
     charges.posts(0.0)
     assert charges.handovers(0.0, 13e-3) == pytest.approx(3e-3)  # twice meanwhile, and then at once
@@ -132,18 +132,18 @@ def test_a_body_loses_time_to_the_flushing_thread_while_that_is_up():
 
 
 def test_a_shared_host_does_not_stall_on_rounding_late_in_time():
-    ends = ends_of(lambda a: Shared(a, 3, TURNS), [(1e6 + i * 0.1, 0.7 / 3) for i in range(50)])
+    ends = ends_of(lambda a: SharedHost(a, 3, TURNS), [(1e6 + i * 0.1, 0.7 / 3) for i in range(50)])
     assert len(ends) == 50
 
 
 def test_a_faster_host_takes_less_time():
-    assert ends_of(lambda a: Shared(a, 1, TURNS, speed=2.0), [(0, 1), (0, 1)]) == pytest.approx([0.75, 1])
-    assert ends_of(lambda a: Dedicated(a, FREE, 2.0), [(0, 1)]) == [0.5]
+    assert ends_of(lambda a: SharedHost(a, 1, TURNS, speed=2.0), [(0, 1), (0, 1)]) == pytest.approx([0.75, 1])
+    assert ends_of(lambda a: DedicatedHost(a, FREE, 2.0), [(0, 1)]) == [0.5]
 
 
 def test_messages_between_two_places_stay_in_order():
-    agenda, arrived = Agenda(None), []
-    network = Network(agenda, Wires(latency_s=1e-3, bandwidth_Bps=1e6))
+    agenda, arrived = EventQueue(None), []
+    network = Network(agenda, NetworkSpec(latency_s=1e-3, bandwidth_Bps=1e6))
     network.send(("a", "b"), ("a", "b"), 10_000, lambda m: arrived.append(("large", agenda.now)))
     network.send(("a", "b"), ("a", "b"), 10, lambda m: arrived.append(("small", agenda.now)))
     agenda.run()
@@ -151,7 +151,7 @@ def test_messages_between_two_places_stay_in_order():
 
 
 def test_an_endless_loop_in_virtual_time_meets_the_event_cap():
-    agenda = Agenda(1000)
+    agenda = EventQueue(1000)
 
     def again(moment):
         agenda.after(1.0, again)
@@ -162,14 +162,14 @@ def test_an_endless_loop_in_virtual_time_meets_the_event_cap():
 
 
 def test_a_cancelled_moment_passes_without_effect():
-    agenda, called = Agenda(None), []
+    agenda, called = EventQueue(None), []
     agenda.after(1.0, called.append).cancel()
     agenda.run()
     assert (called, agenda.now) == ([], 1.0)
 
 
-def spec(task: str, cost: float | None = None, name: str = "f") -> Spec:
-    return Spec(TaskID(task), "task", name, DRIVER, Place("n0"), None, Payload(b""), cost=cost)
+def spec(task: str, cost: float | None = None, name: str = "f") -> TaskSpec:
+    return TaskSpec(TaskID(task), "task", name, DRIVER, NodeID("n0"), None, Payload(b""), cost=cost)
 
 
 def test_traced_durations_go_by_task_then_by_function_then_by_what_is_declared():
@@ -180,7 +180,11 @@ def test_traced_durations_go_by_task_then_by_function_then_by_what_is_declared()
 
 
 def test_luck_depends_on_its_arguments_alone():
-    assert luck(1, "f", "d-1", 0) == luck(1, "f", "d-1", 0) != luck(1, "f", "d-2", 0)
+    assert (
+        seeded_uniform(1, "f", "d-1", 0)
+        == seeded_uniform(1, "f", "d-1", 0)
+        != seeded_uniform(1, "f", "d-2", 0)
+    )
     mean = sum(Sampled(0.5).seconds(spec(f"d-{n}", 1.0), 0, 0.0) for n in range(4000)) / 4000
     assert mean == pytest.approx(1.0, abs=0.05)
 

@@ -26,8 +26,8 @@ import numpy as np
 import pytest
 
 import labray as ray
-from labray.backends.sim.clock import EPOCH_S
-from labray.backends.sim.identity import FIRST_PID
+from labray.backends.sim.clock.process_identity import FIRST_PID
+from labray.backends.sim.clock.virtual_clock import EPOCH_S
 from tests.kit.paths import ROOT
 
 EPOCH = datetime.datetime.fromtimestamp(EPOCH_S, datetime.UTC)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labray import causes, errors
+from labray import errors
 from labray.messages import ErrorInfo
-from labray.serialization import remote_errors
+from labray.serialization import exceptions, remote_errors
 
 
 def told(error: BaseException) -> Any:
@@ -250,7 +250,7 @@ def test_a_long_chain_and_a_deep_tree_arrive_as_far_as_they_go() -> None:
     back, length = told(first), 0
     while back.__cause__ is not None:
         back, length = back.__cause__, length + 1
-    assert causes.MOST_PARTS - 1 <= length <= causes.MOST_PARTS and "too many" in str(back)
+    assert exceptions.MOST_PARTS - 1 <= length <= exceptions.MOST_PARTS and "too many" in str(back)
     group: Exception = ValueError("leaf")
     for _ in range(5_000):
         group = ExceptionGroup("g", [group])
@@ -263,9 +263,9 @@ def test_what_is_too_large_is_told_in_words_with_both_its_ends() -> None:
     assert len(info.message) < 20_000 and len(info.traceback) < 300_000
     assert info.message.startswith("begin") and info.message.endswith("end")
     assert told(ValueError(text)).args == (text,)
-    back = told(ValueError("x" * (causes.MOST_BYTES + 1)))
+    back = told(ValueError("x" * (exceptions.MOST_BYTES + 1)))
     assert type(back.cause) is errors.RemoteError and "that may travel" in str(back.cause)
-    text = "x" * (causes.MOST_BYTES // 2)
+    text = "x" * (exceptions.MOST_BYTES // 2)
     many = remote_errors.restore(remote_errors.describe(ValueError(text), "work", copies=3))
     assert type(many.cause) is errors.RemoteError  # type: ignore[attr-defined]
 

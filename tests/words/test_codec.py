@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from labray import codec
+from labray.client.refs import HandleTable, ObjectRef
 from labray.messages import Payload, Ref
-from labray.refs import HandleTable, ObjectRef
-from labray.unpicklable import UnpicklableError
+from labray.serialization import codec
+from labray.serialization.unpicklable import UnpicklableError
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import pytest
 
+from labray.client.options import TABLE, NodeAffinitySchedulingStrategy, build
 from labray.config import Config
-from labray.ids import Place
-from labray.options import TABLE, NodeAffinitySchedulingStrategy, build
+from labray.ids import NodeID
 from labray.schedulers import resolve
 from labray.strategies import SPREAD, NodeAffinity
 
@@ -76,7 +76,7 @@ def test_every_option_is_known_to_some_kind():
 
 def test_affinity_becomes_a_word_of_the_spec():
     strategy = NodeAffinitySchedulingStrategy("n1", soft=False)
-    assert build("task", {"scheduling_strategy": strategy}).strategy == NodeAffinity(Place("n1"))
+    assert build("task", {"scheduling_strategy": strategy}).strategy == NodeAffinity(NodeID("n1"))
     assert build("task", {"scheduling_strategy": "SPREAD"}).strategy == SPREAD
     assert build("task", {"scheduling_strategy": "DEFAULT"}).strategy is None
 

@@ -9,8 +9,8 @@ import pytest
 
 from labray import fuzz, trace
 from labray.files import traces
+from labray.files.trace_schema import DETAILS
 from labray.trace import Event
-from labray.trace_schema import DETAILS
 
 
 def submitted(

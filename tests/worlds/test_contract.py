@@ -16,19 +16,20 @@ import psutil
 import pytest
 
 import labray as ray
-from labray import backends, port, session
+from labray import backends, session
 from labray import messages as m
 from labray.backends import BACKENDS, contract
-from labray.backends.cluster.daemon import Daemon as ClusterDaemon
+from labray.backends.cluster.daemon.daemon import Daemon as ClusterDaemon
 from labray.backends.contract import Backend, Elastic, Probed, Validated
 from labray.backends.inline import InlineSession
-from labray.backends.sim.daemon import Daemon as SimulatedDaemon
+from labray.backends.sim.control.daemon import Daemon as SimulatedDaemon
+from labray.client import runtime
 from labray.errors import ActorDiedError, OutOfMemoryError
-from labray.ids import HEAD, ObjectID, Place
+from labray.ids import HEAD, NodeID, ObjectID
 from labray.node import Node
 from labray.schedulers import BottomUp
 from labray.scheduling import (
-    Cluster,
+    ClusterInfo,
     Decision,
     Event,
     Keep,
@@ -64,7 +65,7 @@ def test_every_effect_has_a_method_of_its_own_in_the_contract():
     table = contract.effect_table(handler)
     assert set(table) == set(EFFECTS)
     for effect in EFFECTS:
-        table[effect](Place("n0"), None)
+        table[effect](NodeID("n0"), None)
     stated = [name for name in vars(contract.EffectHandler) if not name.startswith("_")]
     assert sorted(handler.called) == sorted(stated)
 
@@ -85,7 +86,7 @@ def start(world: str, **options: Any) -> None:
 
 def client() -> str:
     """The process that runs this, by its name in the session."""
-    at: Any = port.current()
+    at: Any = runtime.current()
     return str(at.channel.client)
 
 
@@ -119,9 +120,9 @@ def takes_all_memory(world):
     if world != "cluster":
         short = m.MemoryShort((), TEXT)
         if world == "inline":
-            running().deliver(Place("n0"), "", short)
+            running().deliver(NodeID("n0"), "", short)
         else:
-            running().driver.daemon.receive([(Place("n0"), "", short)])
+            running().driver.daemon.receive([(NodeID("n0"), "", short)])
     else:
         kept = b"x" * 300_000_000
     ray.sleep(5.0 if world != "inline" else 0.0)
@@ -201,7 +202,7 @@ def stored_bytes(world: str) -> int:
         running().channel._shelf.writer.see_to_trimming()
         writer = running().channel._shelf.writer
         return int(writer._allocator.used) - sum(sum(block.sizes) for block in writer._freed)
-    payloads = (running().store if world == "inline" else running().daemons[Place("n0")].stores).values()
+    payloads = (running().store if world == "inline" else running().daemons[NodeID("n0")].stores).values()
     return sum(len(payload.data) + sum(map(len, payload.buffers)) for payload in payloads)
 
 
@@ -215,7 +216,7 @@ def spills(world: str) -> None:
 def on_disk(world: str) -> Sequence[Any]:
     if world == "cluster":
         return os.listdir(running()._boot.spill_directory)
-    return list(running().daemons[Place("n0")].disk.files)
+    return list(running().daemons[NodeID("n0")].disk.files)
 
 
 def restores(world: str) -> None:
@@ -231,7 +232,7 @@ class Slow:
     words = ()
     interest = (TaskRecalled, TimerFired)
 
-    def agent(self, place: Place, cluster: Cluster, view: Any, rng: Any) -> Slow.Agent:
+    def agent(self, place: NodeID, cluster: ClusterInfo, view: Any, rng: Any) -> Slow.Agent:
         return Slow.Agent()
 
     class Agent:
@@ -260,15 +261,15 @@ def warns(world: str) -> None:
 
 PROGRAMS: dict[type, Callable[[str], None]] = {
     m.Send: sends,
-    m.Start: starts,
-    m.Stop: stops,
-    m.End: ends,
-    m.Push: pushes,
-    m.Free: frees,
-    m.Spill: spills,
-    m.Restore: restores,
-    m.Alarm: alarms,
-    m.Warn: warns,
+    m.StartWorker: starts,
+    m.StopWorker: stops,
+    m.KillWorker: ends,
+    m.PushObject: pushes,
+    m.FreeBlock: frees,
+    m.SpillObject: spills,
+    m.RestoreObject: restores,
+    m.SetAlarm: alarms,
+    m.WarnUser: warns,
 }
 STORED = m.Stored(8, m.Block("n0", 0, 0, (8,)))
 
@@ -299,12 +300,12 @@ def test_a_world_obeys_an_effect_or_says_why_nobody_asks_for_it(world, effect, a
     else:
         start(world)
         given: dict[type, Any] = {
-            m.Push: m.Push(ObjectID("d-0"), STORED, HEAD),
-            m.Spill: m.Spill(ObjectID("d-0"), STORED),
-            m.Restore: m.Restore(ObjectID("d-0"), STORED),
+            m.PushObject: m.PushObject(ObjectID("d-0"), STORED, HEAD),
+            m.SpillObject: m.SpillObject(ObjectID("d-0"), STORED),
+            m.RestoreObject: m.RestoreObject(ObjectID("d-0"), STORED),
         }
         with pytest.raises(AssertionError, match=why):
-            contract.effect_table(running())[effect](Place("n0"), given[effect])
+            contract.effect_table(running())[effect](NodeID("n0"), given[effect])
 
 
 # ---------------------------------------------------------------- what it supplies, and in what it differs
@@ -353,7 +354,7 @@ class CountingSession(InlineSession):
         self.said: Counter[str] = Counter()
         super().__init__(config)
 
-    def send(self, place: Place, effect: m.Send) -> None:
+    def send(self, place: NodeID, effect: m.Send) -> None:
         self.said[type(effect.message).__name__] += 1
         super().send(place, effect)
 

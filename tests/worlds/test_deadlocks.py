@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 import labray
 from labray import messages as m
 from labray.errors import DeadlockError
-from labray.ids import HEAD, Place, TaskID, creator, result_id
-from labray.node.waits import cycle, placed, stuck, told
+from labray.ids import HEAD, NodeID, TaskID, creator, result_id
+from labray.node.failures.wait_graph import cycle, placed, stuck, told
 from labray.schedulers import BottomUp, Centralized, WorkStealing
 from tests.kit.loop import EMPTY, LoopWorld, small, spec
 
 PATIENCE_S = 20.0
 
 
-def wait(task: str, *of: str, count: int | None = None, mark: str = "") -> m.Waits:
-    return m.Waits(
-        TaskID(task), task, Place("n0"), "waits for", of, len(of) if count is None else count, mark
+def wait(task: str, *of: str, count: int | None = None, mark: str = "") -> m.WaitReport:
+    return m.WaitReport(
+        TaskID(task), task, NodeID("n0"), "waits for", of, len(of) if count is None else count, mark
     )
 
 
-def graph(*waits: m.Waits) -> dict[TaskID, m.Waits]:
+def graph(*waits: m.WaitReport) -> dict[TaskID, m.WaitReport]:
     return {wait.task: wait for wait in waits}
 
 
@@ -56,10 +56,10 @@ def test_a_long_chain_into_a_cycle_needs_no_deep_stack() -> None:
 
 def test_who_waits_for_room_waits_for_one_of_all_who_hold_it_and_for_nobody_if_there_is_some() -> None:
     demand = (("CPU", 10_000),)
-    wants = m.Waits(TaskID("a"), "a", Place("n0"), "needs", (), 0, "", demand)
-    held = [m.Holders(demand, False, ("b",)), m.Holders(demand, False, ("c",))]
+    wants = m.WaitReport(TaskID("a"), "a", NodeID("n0"), "needs", (), 0, "", demand)
+    held = [m.HolderReport(demand, False, ("b",)), m.HolderReport(demand, False, ("c",))]
     assert placed([wants], held)[TaskID("a")].of == ("b", "c")
-    assert placed([wants], [*held, m.Holders(demand, True, ())]) == {}
+    assert placed([wants], [*held, m.HolderReport(demand, True, ())]) == {}
 
 
 def test_a_wait_for_oneself_is_told_as_one() -> None:
@@ -189,7 +189,7 @@ class Plain:
 # ---------------------------------------------------------------- in any order
 
 
-def nested(run: m.Run, world: LoopWorld, worker: Any) -> Any:
+def nested(run: m.RunTask, world: LoopWorld, worker: Any) -> Any:
     """A task submits children down to a depth and calls the actor in its arguments; it waits for all of them."""
     depth = int(run.spec.name) if run.spec.kind == "task" else 0
     wanted = []
@@ -199,11 +199,11 @@ def nested(run: m.Run, world: LoopWorld, worker: Any) -> Any:
             kind = {"kind": "method", "name": "m", "demand": (), "actor": run.spec.args.refs[0]}
         id = world.next_id(run.spec.id, run.attempt)
         made = spec(id, run.spec.id, worker.at, args=run.spec.args if at else EMPTY, **kind)
-        yield m.Submit(made)
+        yield m.SubmitTask(made)
         wanted.append(m.Ref(result_id(id, 0), worker.at))
     if wanted:
         yield m.Get(world.request(), tuple(wanted), task=run.spec.id)
-        yield m.Drop(tuple((ref.id, 1) for ref in wanted))
+        yield m.DropRefs(tuple((ref.id, 1) for ref in wanted))
     return [small()]
 
 
@@ -221,7 +221,7 @@ def test_however_often_the_head_looks_there_is_no_false_alarm(
 
     def done() -> bool:
         if world.rng.random() < 0.2:
-            world.wire("n0", HEAD, m.Suspected())
+            world.wire("n0", HEAD, m.DeadlockSuspected())
         if world.alarms and world.rng.random() < 0.2:
             world._ring()
         return all(creator(ref.id) in world.completed for ref in refs)

@@ -13,9 +13,9 @@ import pytest
 
 import labray
 from labray import probe
-from labray.backends.cluster import enquiries
+from labray.backends.cluster.client import state_client
 from labray.errors import GetTimeoutError, LabrayError, TaskCancelledError
-from labray.holdings import HeldObject
+from labray.messages.audit_reports import HeldObject
 from labray.testing import held, released
 
 PATIENCE_S = 20.0
@@ -390,7 +390,7 @@ def test_nothing_is_held_that_only_a_cycle_kept(cluster: str) -> None:
 @pytest.mark.processes
 def test_a_node_that_does_not_answer_is_named_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     labray.init("cluster", nodes=2, num_cpus=1)
-    monkeypatch.setattr(enquiries, "ACCOUNT_S", 0.2)
+    monkeypatch.setattr(state_client, "ACCOUNT_S", 0.2)
     processes = labray.session.running().processes()  # type: ignore[attr-defined]
     os.kill(processes[THERE], signal.SIGSTOP)
     try:

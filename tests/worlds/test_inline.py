@@ -11,7 +11,8 @@ import pytest
 from msgspec import structs
 
 import labray as ray
-from labray import port, session
+from labray import session
+from labray.client import runtime
 from labray.errors import LabraySystemError, SessionError
 
 
@@ -142,12 +143,12 @@ class Pair:
     """Has two slots below: no option asks for them yet."""
 
     def ask(self, me: Any) -> tuple[Any, str, str]:
-        before = port.current().task
+        before = runtime.current().task
         answer = ray.get(me.answer.remote())
-        return answer, before, port.current().task
+        return answer, before, runtime.current().task
 
     def answer(self) -> str:
-        return ray.get(same.remote(str(port.current().task)))  # type: ignore[no-any-return]
+        return ray.get(same.remote(str(runtime.current().task)))  # type: ignore[no-any-return]
 
 
 def test_a_call_may_wait_for_another_of_its_actor_that_has_a_second_slot(inline: None) -> None:

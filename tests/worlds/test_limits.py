@@ -13,8 +13,8 @@ import labray
 from labray import messages as m
 from labray import session
 from labray.errors import DeadlockError
-from labray.ids import Place, creator, result_id
-from labray.node.staff import KEEP_S, PATIENCE_S, RESERVE
+from labray.ids import NodeID, creator, result_id
+from labray.node.workers.headcount import KEEP_S, PATIENCE_S, RESERVE
 from labray.schedulers import BottomUp, Centralized, OwnershipLeases, PowerOfD, Random, WorkStealing
 from labray.scheduling import Scheduler
 from tests.kit.loop import Body, LoopWorld, small, spec
@@ -35,18 +35,20 @@ CPU = (("CPU", m.UNIT),)
 # ---------------------------------------------------------------- in any order
 
 
-def parent(run: m.Run, world: LoopWorld, worker: Any) -> Body:
+def parent(run: m.RunTask, world: LoopWorld, worker: Any) -> Body:
     """A task's name says how many children it has, how deep, and what the second asks for: it waits for all."""
     width, depth, wide = map(int, run.spec.name.split(","))
     refs = []
     for at in range(width if depth else 0):
         id = world.next_id(run.spec.id, run.attempt)
         demand = (("CPU", m.UNIT * (wide if at == 1 else 1)),)
-        yield m.Submit(spec(id, run.spec.id, worker.at, name=f"{width},{depth - 1},{wide}", demand=demand))
+        yield m.SubmitTask(
+            spec(id, run.spec.id, worker.at, name=f"{width},{depth - 1},{wide}", demand=demand)
+        )
         refs.append(m.Ref(result_id(id, 0), worker.at))
     if refs:
         yield m.Get(world.request(), tuple(refs), task=run.spec.id)
-        yield m.Drop(tuple((ref.id, 1) for ref in refs))
+        yield m.DropRefs(tuple((ref.id, 1) for ref in refs))
     return [small()]
 
 
@@ -68,10 +70,10 @@ def test_however_few_processes_there_are_nested_tasks_end(
     world.run_until(lambda: all(creator(ref.id) in world.completed for ref in refs))
 
 
-def chain(run: m.Run, world: LoopWorld, worker: Any) -> Body:
+def chain(run: m.RunTask, world: LoopWorld, worker: Any) -> Body:
     """A task that holds no CPU waits for a child like it, without end."""
     id = world.next_id(run.spec.id, run.attempt)
-    yield m.Submit(spec(id, run.spec.id, worker.at, demand=()))
+    yield m.SubmitTask(spec(id, run.spec.id, worker.at, demand=()))
     yield m.Get(world.request(), (m.Ref(result_id(id, 0), worker.at),), task=run.spec.id)
     return [small()]
 
@@ -81,7 +83,7 @@ def test_a_recursion_without_an_end_stops_at_the_limit_and_its_reserve() -> None
     world.submit(world.driver, demand=())
     with pytest.raises(AssertionError, match="stuck"):
         world.run_until(lambda: False)
-    node = world.nodes[Place("n0")]
+    node = world.nodes[NodeID("n0")]
     assert len(node.pool.workers) == 3 + RESERVE
     assert len(world.warned) == 2
     assert "started, one at a time" in world.warned[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labray.backends.cluster.watches import OPTIONS as WATCHES
+from labray.backends.cluster.boot.monitor_options import OPTIONS as WATCHES
 from labray.backends.contract import Backend
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def start(config: Config) -> Session:
     """Start the processes of a session on this machine; ready for tasks when it returns."""
-    from labray.backends.cluster.session import ClusterSession
+    from labray.backends.cluster.cluster_session import ClusterSession
 
     return ClusterSession(config)
 

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from labray.backends.contract import Backend
 from labray.backends.sim.settings import OPTIONS, Settings, read
-from labray.backends.sim.world import World
+from labray.backends.sim.sim_session import SimSession
 from labray.config import Config
 
-__all__ = ["BACKEND", "Settings", "World", "start"]
+__all__ = ["BACKEND", "Settings", "SimSession", "start"]
 
 SIMULATED_CPUS = 4
 """CPUs of a simulated node unless told: a simulation must not depend on the machine it runs on."""
 
 
-def start(config: Config) -> World:
+def start(config: Config) -> SimSession:
     """Build the cluster and boot it, at virtual time 0."""
     settings = read(config.extra)
     settings.check_cluster([node.place for node in config.cluster().nodes], config.strict)
-    return World(config, settings)
+    return SimSession(config, settings)
 
 
 BACKEND = Backend(

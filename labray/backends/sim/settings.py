@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import fields
 
-from labray.backends.sim.network import MODES, Wires
+from labray.backends.sim.network.fabric import MODES, NetworkSpec
 from labray.config import MOST_CPUS, processes
 from labray.costs import Costs, Declared
 from labray.faults import Faults, Straggling
@@ -29,7 +29,7 @@ class Settings(Struct, frozen=True):
     between nodes, one way, bytes per second. host_cores: all processes of all nodes share one machine of so many
     cores; None: each node has a machine with cores enough. speeds: of nodes, 1.0 where not named.
     max_events: raise DeadlockError after so many events; None: never. network, core_Bps, fair_to, pulls, pulls_from:
-    how objects share the links (network.py, Wires); fair_to: `flows` or `pairs`. head: `n0`, in that node's process,
+    how objects share the links (fabric.py, Wires); fair_to: `flows` or `pairs`. head: `n0`, in that node's process,
     or `own`, on a machine of its own. faults: what goes wrong (a Faults, or TOML). validate: check every node's
     invariants after every input. infeasible: a request that no node could ever meet `fails` at once, or `waits`, with a
     warning, for a node that joins. blocked_s: real seconds after which a body that waits for a real lock is ended with
@@ -114,9 +114,9 @@ class Settings(Struct, frozen=True):
         if strict and self.infeasible == "waits":
             raise ValueError('strict=True has no effect with infeasible="waits": leave one of them out.')
 
-    def wires(self) -> Wires:
+    def wires(self) -> NetworkSpec:
         """The network that these settings describe."""
-        return Wires(
+        return NetworkSpec(
             self.network, self.latency_s, self.bandwidth_Bps, self.profile.local_Bps, self.profile.hop_s,
             self.core_Bps, self.fair_to == "pairs", self.pulls, self.pulls_from,
         )  # fmt: skip

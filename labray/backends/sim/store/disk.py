@@ -6,45 +6,45 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.backends.sim.store.stored_copies import placed
-from labray.ids import ObjectID, Place
+from labray.ids import NodeID, ObjectID
 
 if TYPE_CHECKING:
-    from labray.backends.sim.agenda import Agenda
-    from labray.backends.sim.daemon import Daemon
+    from labray.backends.sim.clock.event_queue import EventQueue
+    from labray.backends.sim.control.daemon import Daemon
 
 
 class Disk:
     """Of one node: files are written and read one after the other, at so many bytes per second."""
 
-    def __init__(self, agenda: Agenda, daemon: Daemon, speed_Bps: float) -> None:
+    def __init__(self, agenda: EventQueue, daemon: Daemon, speed_Bps: float) -> None:
         self._agenda = agenda
         self._daemon = daemon
         self._speed_Bps = speed_Bps
         self._free_at = 0.0
         self.files: dict[ObjectID, m.Payload | None] = {}
 
-    def spill(self, place: Place, effect: m.Spill) -> None:
+    def spill(self, place: NodeID, effect: m.SpillObject) -> None:
         value = effect.value
 
-        def written() -> m.Spilled:
+        def written() -> m.ObjectSpilled:
             self.files[effect.id] = self._daemon.stores[effect.id]
             block = m.Block(m.DISK, 0, 0, value.block.sizes)
-            return m.Spilled(effect.id, m.Stored(value.size, block, value.refs))
+            return m.ObjectSpilled(effect.id, m.Stored(value.size, block, value.refs))
 
         self._do(place, value.size, written)
 
-    def restore(self, place: Place, effect: m.Restore) -> None:
+    def restore(self, place: NodeID, effect: m.RestoreObject) -> None:
         value = effect.value
 
-        def read() -> m.Restored:
+        def read() -> m.ObjectRestored:
             placed(self._daemon, effect.id, self.files[effect.id])
-            return m.Restored(
+            return m.ObjectRestored(
                 effect.id, m.Stored(value.size, m.Block(place, 0, 0, value.block.sizes), value.refs)
             )
 
         self._do(place, value.size, read)
 
-    def _do(self, place: Place, size: int, done: Any) -> None:
+    def _do(self, place: NodeID, size: int, done: Any) -> None:
         agenda = self._agenda
         self._free_at = max(self._free_at, agenda.now) + size / self._speed_Bps
         agenda.live += 1

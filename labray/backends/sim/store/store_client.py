@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.backends.sim.store.stored_copies import placed, removed
-from labray.buffers import in_place
 from labray.ids import ObjectID
-from labray.node.storage import left_behind
+from labray.node.store.node_store import left_behind
+from labray.serialization.buffers import in_place
 from labray.serialization.remote_errors import restore
 
 if TYPE_CHECKING:
-    from labray.backends.sim.clients import Client
+    from labray.backends.sim.clients.simulated_client import SimClient
 
 NOTHING = m.Payload(b"\x80\x05N.")
 """None, pickled: what a modelled value is when somebody looks."""
@@ -38,12 +38,12 @@ def placeholder(size: int) -> m.Payload:
     return m.Payload(NOTHING.data, (bytes(max(0, size - len(NOTHING.data))),)) if size > 64 else NOTHING
 
 
-class Shelf:
+class StoreClient:
     """A client's part of its node's store. idle: bytes it was granted and does not use."""
 
     __slots__ = ("_client", "_limited", "_questions", "idle")
 
-    def __init__(self, client: Client, limited: bool) -> None:
+    def __init__(self, client: SimClient, limited: bool) -> None:
         self._client = client
         self._limited = limited
         self._questions = 0
@@ -71,7 +71,10 @@ class Shelf:
     def told(self, messages: Iterable[Any]) -> None:
         """The node hears of what is in these."""
         said = {
-            effect.id for message in messages for effect in left_behind(message) if type(effect) is m.Free
+            effect.id
+            for message in messages
+            for effect in left_behind(message)
+            if type(effect) is m.FreeBlock
         }
         self._client.unsaid = [id for id in self._client.unsaid if id not in said]
 
@@ -82,7 +85,7 @@ class Shelf:
 
     def _ask(self, id: ObjectID, size: int, more: int) -> int:
         self._questions -= 1  # below zero: the questions of the process module count upwards
-        answer = self._client.ask(m.Room(self._questions, id, size, more, more), self._questions, None)
+        answer = self._client.ask(m.Allocate(self._questions, id, size, more, more), self._questions, None)
         assert isinstance(answer, m.Granted)
         if answer.error is not None:
             raise restore(answer.error)

@@ -9,8 +9,8 @@ from labray import messages as m
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from labray.backends.sim.clients import Client
-    from labray.backends.sim.daemon import Daemon
+    from labray.backends.sim.clients.simulated_client import SimClient
+    from labray.backends.sim.control.daemon import Daemon
     from labray.ids import ClientID, ObjectID
 
 
@@ -30,7 +30,7 @@ def removed(daemon: Daemon, id: ObjectID) -> None:
         daemon.stores.pop(id, None)
 
 
-def freed(daemon: Daemon, clients: Mapping[ClientID, Client], effect: m.Free) -> None:
+def freed(daemon: Daemon, clients: Mapping[ClientID, SimClient], effect: m.FreeBlock) -> None:
     """A copy is not needed any more; who wrote it may keep its memory."""
     writer = effect.value.block.writer
     if writer == m.DISK:
@@ -44,7 +44,7 @@ def freed(daemon: Daemon, clients: Mapping[ClientID, Client], effect: m.Free) ->
             client.shelf.idle += effect.value.size
 
 
-def shipped(daemon: Daemon, effect: m.Push) -> tuple[m.Payload | None, m.Stored]:
+def shipped(daemon: Daemon, effect: m.PushObject) -> tuple[m.Payload | None, m.Stored]:
     """What travels to another place, from memory or disk; and what it is there."""
     value = effect.value
     stored = daemon.disk.content(effect.id) if value.block.writer == m.DISK else daemon.stores[effect.id]

@@ -1,0 +1,1 @@
+"""Simulated processes that run users' code: the main program and the workers."""

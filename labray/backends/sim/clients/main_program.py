@@ -1,0 +1,77 @@
+"""The driver of a simulation: the main program, on whose stack the world runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
+from simpy.core import EmptySchedule
+
+from labray import messages as m
+from labray.backends.sim.clients.simulated_client import SimClient
+from labray.errors import DeadlockError
+from labray.ids import NodeID
+
+if TYPE_CHECKING:
+    from labray.backends.sim.clients.client_world import ClientWorld
+    from labray.backends.sim.control.daemon import Daemon
+    from labray.backends.sim.control.supervision import Supervision
+
+
+class SimDriver(SimClient):
+    """The main program. It turns the crank: while it waits, the world runs on its stack."""
+
+    __slots__ = ("_awake", "_stale", "_supervision", "process", "waiting")
+
+    def __init__(
+        self, world: ClientWorld, client: str, place: NodeID, daemon: Daemon, supervision: Supervision
+    ) -> None:
+        super().__init__(world, client, place, daemon)
+        self._supervision = supervision
+        self.process = self._process = world.make_process(self)
+        self._awake = False
+        self.waiting = False
+        self._stale = 0  # wakings still to come for waits that an exception ended
+
+    def receive(self, letters: Sequence[Any]) -> None:
+        for letter in letters:
+            if type(letter) is m.ShowWarning:
+                self._supervision.warn(letter.text)
+            elif type(letter) is m.TrimMemory:
+                self.shelf.idle = 0
+            elif hasattr(letter, "request"):
+                self._answered(letter)
+
+    def check(self) -> None:
+        self._world.check(getcurrent() is self._world.hub)
+        self._supervision.check_whole()
+
+    def _suspend(self) -> None:
+        step, interrupts = self._agenda.step, self._world.interrupts
+        self.waiting = True
+        try:
+            while not self._awake:
+                step()
+                if interrupts.pending:
+                    interrupts.check()
+        except BaseException as error:
+            if self.awaiting is not None:
+                self.awaiting = None
+            elif not isinstance(error, EmptySchedule | DeadlockError):
+                self._stale += 1
+            if isinstance(error, EmptySchedule):
+                raise self._supervision.deadlock() from None
+            if isinstance(error, Exception) and not isinstance(error, DeadlockError):
+                self._supervision.broke(error)
+            raise
+        finally:
+            self.waiting = False
+        self._awake = False
+
+    def _resume(self, moment: Any) -> None:
+        self._wait_ends()
+        if self._stale:
+            self._stale -= 1
+        else:
+            self._awake = True

@@ -1,0 +1,331 @@
+"""The processes that run user code: what drivers (main_program.py) and workers (simulated_worker.py) have in common.
+
+A client's code runs in zero virtual time and owes for it: every call adds to a debt, paid on its host before
+the client blocks and at least once a (virtual) millisecond. What it posts leaves when the debt is paid, as the
+real client's outbox does. Both kinds of client are a Channel (labray/client/runtime.py) under the same process.py.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from labray import messages as m
+from labray.backends.sim.clients.client_costs import ClientCosts
+from labray.backends.sim.store.store_client import NOTHING, StoreClient
+from labray.client.requests import LATE, given_back, refs_in
+from labray.ids import NodeID, ObjectID, is_put
+
+if TYPE_CHECKING:
+    from labray.backends.sim.clients.client_world import ClientWorld
+    from labray.backends.sim.clients.execution_slots import ExecutionSlot
+    from labray.backends.sim.clock.event_queue import ScheduledEvent
+    from labray.backends.sim.control.daemon import Daemon
+    from labray.client.process import Process
+    from labray.client.uninterrupted import Step
+
+PATIENT_LOOKS = 1_000
+"""So many looks at clocks in a row cost what one costs each, the next thousand twice as much, and so on."""
+
+
+class SimClient(ABC):
+    """One simulated process attached to a node. There are many: with slots, one takes a kilobyte less."""
+
+    __slots__ = (
+        "_after_s", "_agenda", "_answer", "_asleep_since", "_given_up", "_late", "_own", "_patience_s", "_process",
+        "_profile", "_sleeping", "_waits", "_world", "awaiting", "chance", "charges", "client", "creation", "daemon",
+        "debt_s", "host", "looks", "outbox", "place", "running", "shelf", "slot", "unsaid", "used_s", "viewed",
+    )  # fmt: skip
+
+    def __init__(self, world: ClientWorld, client: str, place: NodeID, daemon: Daemon) -> None:
+        self.client = client
+        self.place = place
+        self.daemon = daemon
+        self.host = daemon.host
+        self.debt_s = 0.0
+        self.used_s = 0.0  # of CPU time, but for what it owes
+        self.running: m.RunTask | None = None
+        self.creation: m.RunTask | None = None  # of the actor that lives here
+        self.chance: Any = None  # its generators (randomness.py), once it has drawn
+        self.looks = 0  # at clocks, with nothing between them
+        self.outbox: list[tuple[NodeID, str, Any]] = []
+        self._own: dict[ObjectID, None] = {}  # put by this process
+        self.unsaid: list[ObjectID] = []  # stored, and the node has not heard of it
+        self.awaiting: int | None = None
+        self._answer: m.ClientReply | None = None
+        self._world = world
+        self._agenda = world.agenda
+        self._profile = world.profile
+        self._patience_s = world.profile.flush_s + world.profile.interpreter_s
+        self._asleep_since = 0.0
+        self._after_s = world.profile.answered_s * world.profile.after_share
+        self.charges = ClientCosts(world.profile)
+        self._waits = 0
+        self._sleeping: ScheduledEvent | None = None
+        self._given_up: dict[int, m.ClientRequest] | None = None  # questions whose answers may still come
+        self._late: list[Any] = []
+        self._process: Process | None = None
+        self.shelf = StoreClient(self, world.limited)
+        self.slot: ExecutionSlot | None = None  # that which goes on, if there are several
+        self.viewed: list[ObjectID] | None = None  # a task's arguments, while they are decoded for it
+
+    @property
+    def limited(self) -> bool:
+        """Whether its store has a capacity."""
+        return self._world.limited
+
+    @property
+    def seed(self) -> int:
+        """Of what its bodies draw."""
+        return self._world.seed
+
+    @abstractmethod
+    def receive(self, letters: Sequence[Any]) -> None:
+        """Notices of the node arrive."""
+
+    @abstractmethod
+    def _suspend(self) -> None:
+        """Let the world go on until `_resume`."""
+
+    @abstractmethod
+    def _resume(self, moment: Any) -> None:
+        """As an event: the client's code goes on."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise unless it is this client's code that calls."""
+
+    # ------------------------------------------------------------ Channel
+
+    def post(self, message: m.ClientRequest, step: Step | None = None) -> None:
+        self.check()
+        self.looks = 0
+        if step is not None:
+            step()
+        self.outbox.append((self.place, self.client, message))
+        self.charges.posts(self._agenda.now + self.debt_s)
+        self.charge(self.charges.call(message))
+
+    def ask(self, message: m.ClientRequest, request: int, timeout: float | None) -> m.ClientReply | None:
+        self.check()
+        if self._late:
+            self._give_back_late()
+        self.outbox.append((self.place, self.client, message))
+        self.debt_s += self.charges.call(message)
+        self.looks = 0
+        self._expect(request)
+        debt_s, self.debt_s = self.debt_s, 0.0
+        self._work(0.0, debt_s, self._flush)
+        timer = None
+        if timeout is not None:
+            self._wait_begins()
+            timer = self._agenda.after(
+                debt_s + timeout, self._here(lambda moment: self._expire(moment, request))
+            )
+        try:
+            self._suspend()
+        except BaseException:
+            self._give_up(request, message)
+            if self._answer is not None:
+                self._late.append(self._answer)
+            raise
+        if timer is not None and self._answer is not None:
+            timer.cancel()
+            self._wait_ends()
+        answer, self._answer = self._answer, None
+        if answer is None:
+            self._give_up(request, message)
+        return answer
+
+    def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
+        sizes = (len(payload.data), *(len(buffer) for buffer in payload.buffers))
+        stored = self.shelf.store(object_id, payload, sizes, payload.refs)
+        if is_put(object_id) and not payload.refs:
+            self._own[object_id] = None
+        self.charge(self.charges.writing(stored.size))
+        return stored
+
+    def unstore(self, object_id: ObjectID, stored: m.Stored) -> None:
+        self.shelf.take_back(object_id, stored.size)
+        self.post(m.Deallocate(object_id))
+
+    def load(self, object_id: ObjectID, stored: m.Stored, pin: object | None = None) -> m.Payload:
+        payload = self.daemon.stores[object_id]
+        if self.viewed is None:
+            self.looks_away((object_id,))
+        else:
+            self.viewed.append(object_id)
+        return NOTHING if payload is None else payload
+
+    def looks_away(self, ids: Sequence[ObjectID]) -> None:
+        """What a body asked for counts as seen at once: Python keeps the bytes as long as a view on them lives."""
+        for object_id in ids:
+            self.outbox.append((self.place, self.client, m.Unpin(((object_id, 1),))))
+            self.charges.posts(self._agenda.now + self.debt_s)
+
+    def reread(self, object_id: ObjectID) -> m.Payload | None:
+        return self.daemon.stores.get(object_id) if object_id in self._own else None
+
+    def now(self) -> float:
+        """A look at the clock moves it; the more, the longer nothing but such looks comes: a loop that waits ends."""
+        self.looks += 1
+        self.debt_s += self._profile.clock_s * (self.looks // PATIENT_LOOKS or 1)
+        if self.debt_s >= self._profile.flush_s:
+            self.settle()
+        return self._agenda.now + self.debt_s
+
+    def sleep(self, seconds: float) -> None:
+        self.check()
+        self.charges.works()
+        if seconds > 0.0:
+            self.looks = 0
+        if self.debt_s or self.outbox:
+            self.settle()
+        self._wait_begins()
+        self._sleeping = self._agenda.after(seconds, self._here(self._resume))
+        try:
+            self._suspend()
+        finally:
+            self._sleeping = None
+
+    def spend(self, seconds: float) -> None:
+        self.check()
+        self.charges.works()
+        self.looks = 0
+        seconds += self.charges.handovers(self._agenda.now + self.debt_s, seconds)
+        if self.outbox and (later_s := self.debt_s + seconds - self._patience_s) > 0.0:
+            self.debt_s += seconds - later_s  # what was posted leaves in the middle
+            self.settle()
+            seconds = later_s
+        self.charge(seconds)
+
+    # ------------------------------------------------------------ debt
+
+    def charge(self, seconds: float) -> None:
+        """Owe this much CPU time; pay when a flush is due."""
+        self.debt_s += seconds
+        if self.debt_s >= self._profile.flush_s or len(self.outbox) >= self._profile.flush_posts:
+            self.settle()
+
+    def settle(self) -> None:
+        """Pay, send what was posted, and go on."""
+        debt_s, self.debt_s = self.debt_s, 0.0
+        self._work(0.0, debt_s, self._settled)
+        self._suspend()
+
+    def _settled(self, moment: Any) -> None:
+        self._flush(moment)
+        self._wait_begins()
+        self._resume(moment)
+
+    def _wake_s(self) -> float:
+        return self.host.waking_s(self._agenda.now - self._asleep_since)
+
+    def woken_s(self, cpu_s: float) -> float:
+        return self._profile.woken_s(cpu_s, self._agenda.now - self._asleep_since)
+
+    # What a client waits for will happen, so it keeps the world alive; each wait ends in _resume, _flush or _expire.
+
+    def _wait_begins(self) -> None:
+        self._waits += 1
+        self._agenda.live += 1
+
+    def _wait_ends(self) -> None:
+        if self._waits:  # the waits of a dead process no longer count
+            self._waits -= 1
+            self._agenda.live -= 1
+
+    def _work(self, delay_s: float, cpu_s: float, call: Callable[[Any], None]) -> None:
+        self.used_s += cpu_s
+        self._waits += 1
+        self._agenda.live += 1
+        self.host.work(delay_s, cpu_s, call if self.slot is None else self._here(call), self._after_s)
+
+    def _flush(self, moment: Any) -> None:
+        self._wait_ends()
+        self._asleep_since = self._agenda.now
+        self.send_posts()
+
+    def send_posts(self) -> None:
+        """What was posted arrives at the daemon."""
+        if self.outbox:
+            mail, self.outbox = self.outbox, []
+            if self.unsaid:
+                self.shelf.told(message for _, _, message in mail)
+            self.daemon.receive(mail)
+
+    # ------------------------------------------------------------ slots
+
+    def _here(self, call: Callable[[Any], None]) -> Callable[[Any], None]:
+        """An event of the slot that goes on."""
+        return call if self.slot is None else partial(self._in_turn, self.slot, call)
+
+    def _in_turn(self, slot: ExecutionSlot, call: Callable[[Any], None], moment: Any) -> None:
+        self.turn_to(slot)
+        call(moment)
+
+    def turn_to(self, slot: ExecutionSlot) -> None:
+        """From now on this one's fields are the client's."""
+        before = self.slot
+        assert before is not None
+        before.running, before.awaiting, before.answer = self.running, self.awaiting, self._answer
+        before.sleeping, before.viewed, before.looks = self._sleeping, self.viewed, self.looks
+        before.debt_s = self.debt_s
+        self.running, self.awaiting, self._answer = slot.running, slot.awaiting, slot.answer
+        self._sleeping, self.viewed, self.looks = slot.sleeping, slot.viewed, slot.looks
+        self.debt_s = slot.debt_s
+        self.slot = slot
+
+    # ------------------------------------------------------------ answers
+
+    def _expect(self, request: int) -> None:
+        self.awaiting, self._answer = request, None
+
+    def _answered(self, notice: Any) -> None:
+        """A notice that answers a request; late ones wait for the next call, or until it waits or is idle."""
+        if notice.request != self.awaiting:
+            self._late.append(notice)
+            if self.awaiting is not None and self._give_back_late():  # what it waits for may need that room
+                self._work(self._wake_s(), self.woken_s(self._profile.answered_s), self._flush)
+            return
+        self.awaiting, self._answer = None, notice
+        values = len(notice.values) if type(notice) is m.Values else 1
+        cpu_s = self.woken_s(self._profile.answered_s) + values * self._profile.answer_s
+        self._work(self._wake_s(), cpu_s, self._resume)
+
+    def _give_back_late(self) -> bool:
+        """What came with answers that nobody waited for any more; whether there was anything."""
+        if not self._late:
+            return False
+        late, self._late = self._late, []
+        said, process = len(self.outbox), self._process
+        if process is None:
+            return False
+        for notice in late:
+            word = given_back((self._given_up or {}).pop(notice.request, None), notice)
+            if word is not None:
+                self.outbox.append((self.place, self.client, word))
+            process.handles.give(refs_in(notice))
+        process.handles.drop(self._drop)
+        return len(self.outbox) > said
+
+    def _drop(self, message: m.DropRefs, step: Step) -> None:
+        step()
+        self.outbox.append((self.place, self.client, message))
+
+    def _give_up(self, request: int, asked: m.ClientRequest) -> None:
+        """Nobody waits for this answer any more. If it comes all the same, what it gives goes back."""
+        if type(asked) is m.Get or type(asked) is m.Allocate:
+            given_up = self._given_up = self._given_up or {}
+            given_up[request] = asked
+            if len(given_up) > LATE:
+                del given_up[next(iter(given_up))]
+
+    def _expire(self, moment: Any, request: int) -> None:
+        if self.awaiting != request:  # the answer is on its way
+            self._wait_ends()
+            return
+        self.awaiting = None
+        self._resume(moment)

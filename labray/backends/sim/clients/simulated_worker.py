@@ -1,0 +1,364 @@
+"""A simulated worker: a queue of runs, one after the other in each slot, bodies on a fiber.
+
+A body is ordinary blocking Python and really runs, in zero virtual time; what it costs (labray/costs.py) is
+spent when it has run. A modelled task never enters the fiber, and is one event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import thread_time
+from typing import TYPE_CHECKING, Any
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from labray import messages as m
+from labray.backends.sim.clients.body_executor import BodyExecutor
+from labray.backends.sim.clients.execution_slots import ExecutionSlot
+from labray.backends.sim.clients.simulated_client import SimClient
+from labray.backends.sim.clock import asyncio_loops
+from labray.backends.sim.store.store_client import placeholder, small_values
+from labray.client import runtime
+from labray.ids import NodeID, TaskID, result_id
+
+if TYPE_CHECKING:
+    from labray.backends.sim.clients.client_world import ClientWorld
+    from labray.backends.sim.control.daemon import Daemon
+
+
+class SimWorker(SimClient):
+    """One worker process. Its fiber is made with its first body and reused for all of them."""
+
+    __slots__ = (
+        "_around_s", "_begun", "_clocked", "_cpu_s", "_entered", "_executor", "_fiber", "_queue", "_since", "_slots",
+        "alive", "in_body", "interrupted",
+    )  # fmt: skip
+
+    def __init__(self, world: ClientWorld, client: str, place: NodeID, daemon: Daemon) -> None:
+        super().__init__(world, client, place, daemon)
+        self._after_s = world.profile.taken_s * world.profile.after_share
+        self.alive = True
+        self._queue: list[m.RunTask] = []
+        self._begun = self._around_s = 0.0  # what decodes and encodes is measured as part of the body
+        self._since = 0.0  # when the oldest waiting post was posted
+        self._fiber: greenlet | None = None
+        self._executor: BodyExecutor  # on the fiber
+        self._cpu_s = 0.0  # of the running body: measured here, or what the costs say
+        self._entered = 0.0
+        self._clocked = world.costs.clocked
+        self.interrupted = False  # the running task is cancelled, and has not heard yet
+        self.in_body = False
+        self._slots: list[ExecutionSlot] = []  # of an actor that runs several calls at once
+
+    # ------------------------------------------------------------ notices
+
+    def receive(self, letters: Sequence[Any]) -> None:
+        back: list[m.Recalled] = []
+        for letter in letters:
+            kind = type(letter)
+            if kind is m.RunTask:
+                self._queue.append(letter)
+            elif kind is m.Recall:
+                back.append(self._give_back(letter))
+            elif kind is m.Interrupt:
+                if any(run.spec.id == letter.task for run in self._queue):
+                    back.append(self._give_back(m.Recall((letter.task,))))
+                elif not letter.force:
+                    self._interrupt(letter)
+                elif self._runs(letter):
+                    self._world.worker_lost(self, "what it ran was cancelled by force")
+                    return
+            elif kind is m.TrimMemory:
+                self.shelf.idle = 0
+            elif hasattr(letter, "request"):
+                if self._slots:
+                    self._turn_to_who_asked(letter.request)
+                self._answered(letter)
+        if back:
+            self.outbox.extend((self.place, self.client, recalled) for recalled in back)
+            self.send_posts()
+        if self._slots:
+            self._fill()
+        elif self.running is None:
+            self._wake()
+
+    def _wake(self) -> None:
+        asleep_s = self._agenda.now - self._asleep_since
+        self._next(self.host.waking_s(asleep_s), self._profile.woken_s(self._profile.taken_s, asleep_s))
+
+    def _give_back(self, recall: m.Recall) -> m.Recalled:
+        back = tuple(run.spec.id for run in self._queue if run.spec.id in recall.tasks)
+        self._queue = [run for run in self._queue if run.spec.id not in back]
+        return m.Recalled(back)
+
+    def _runs(self, notice: m.Interrupt) -> bool:
+        run = self.running
+        return run is not None and (run.spec.id, run.attempt) == (notice.task, notice.attempt)
+
+    def _interrupt(self, notice: m.Interrupt) -> None:
+        """Of a cancelled task: it wakes at once from a wait or a sleep; what it computes, it computes to its end."""
+        if not self._runs(notice) or (self.running is not None and self.running.spec.model is not None):
+            return
+        self.interrupted = True
+        if self.awaiting is not None and self.in_body:  # not when it asks for room for its result
+            self.awaiting = None
+            self._wait_begins()
+        elif self._sleeping is not None:
+            self._sleeping.cancel()  # its waking is this one, and the only one
+            self._sleeping = None
+        else:
+            return
+        self._agenda.after(0.0, self._here(self._resume))
+
+    # ------------------------------------------------------------ one run after the other
+
+    def _next(self, wake_s: float, taken_s: float = 0.0) -> None:
+        """Nothing runs: begin what waits, or send what is left to say. For waking: elapsed, and CPU."""
+        if self._late:
+            self._give_back_late()
+        now = self._agenda.now
+        if not self._queue:
+            self._asleep_since = now
+            self.send_posts()
+            return
+        if self.outbox:
+            self.charges.posts(now)  # they wait for company, and the thread that flushes is up
+            if now - self._since >= self._profile.flush_s:
+                self.send_posts()
+        run = self.running = self._queue.pop(0)
+        self.interrupted = False  # it was meant for one whose body had ended
+        if self._world.crashes.planned:
+            self._world.crashes.task_begins(self, run)
+        self._around_s = self.charges.run(run)
+        cpu_s, self.debt_s = self.debt_s + taken_s + self._around_s, 0.0
+        may_wait = self._world.limited and max(run.spec.model or (0,)) > m.INLINE_LIMIT_BYTES
+        if run.spec.model is None or may_wait:
+            self._work(wake_s, cpu_s, self._enter)
+            return
+        body_s = self._world.costs.seconds(run.spec, run.attempt, 0.0)
+        if self.outbox and body_s >= self._patience_s:
+            self.send_posts()  # it would wait behind a long task
+        self._cpu_s = body_s
+        self._begun = now + wake_s + cpu_s - self._around_s
+        self._work(wake_s, cpu_s + body_s, self._modelled)
+
+    def _modelled(self, moment: Any) -> None:
+        self._wait_ends()
+        if not self.alive:
+            return
+        run = self.running
+        assert run is not None
+        values, spec = self.model_values(run), run.spec
+        self._hand_in(m.Finished(spec.id, run.attempt, values, self._begun, self._agenda.now, self._cpu_s))
+        self._next(0.0)
+
+    def _unpin(self, run: m.RunTask) -> None:
+        for ref, value in zip(run.spec.deps, run.args, strict=False):
+            if type(value) is m.Stored:
+                self.outbox.append((self.place, self.client, m.Unpin(((ref.id, 1),))))
+
+    def model_values(self, run: m.RunTask) -> tuple[m.Value, ...]:
+        """What a modelled task gives out. In a limited store, large values may have to wait: then on the fiber."""
+        sizes = run.spec.model or ()
+        try:
+            return small_values(sizes) or tuple(
+                [self._model_value(run.spec, index, size) for index, size in enumerate(sizes)]
+            )
+        finally:
+            if run.args:
+                self._unpin(run)
+
+    def _model_value(self, spec: m.TaskSpec, index: int, size: int) -> m.Value:
+        if size <= m.INLINE_LIMIT_BYTES:
+            return m.Inline(placeholder(size))
+        self.charges.pages.write(size)
+        return self.shelf.store(result_id(spec.id, index), None, (size,), ())
+
+    def _hand_in(self, finished: m.Finished) -> None:
+        if not self.outbox:
+            self._since = self._agenda.now
+        self.outbox.append((self.place, self.client, finished))
+        self.running = None
+
+    # ------------------------------------------------------------ the fiber
+
+    def _enter(self, moment: Any) -> None:
+        """As an event: the fiber goes on, until it blocks or its body has ended."""
+        self._wait_ends()
+        if not self.alive:
+            return
+        if self._fiber is None:
+            self._fiber = greenlet(self._live, self._world.hub)
+        if self._switch() and self.alive:
+            self._next(0.0)
+
+    def _switch(self) -> bool:
+        """Let the fiber run until its task has ended (True), or waits for something."""
+        assert self._fiber is not None
+        world = self._world
+        before, speaker, world.active = runtime.switch(self._process), world.active, self
+        if self._clocked:
+            self._entered = thread_time()
+        try:
+            return asyncio_loops.switch(self._fiber)  # type: ignore[no-any-return]
+        except KeyboardInterrupt:
+            self._wait_begins()
+            self._agenda.after(0.0, lambda moment: self._exited("it was interrupted"))
+            raise
+        finally:
+            world.active = speaker
+            runtime.switch(before)
+
+    def _live(self) -> None:
+        """The worker's main function, on its fiber."""
+        if self._process is None:
+            self._process = self._world.make_process(self)
+            self._executor = BodyExecutor(self._process, self, self._world.interrupts)
+        process, executor, hub = self._process, self._executor, self._world.hub
+        runtime.switch(process)
+        while True:
+            run = self.running
+            assert run is not None
+            self._cpu_s, self._begun = 0.0, self._agenda.now - self._around_s / self.host.speed
+            try:
+                outcome = executor.run(run)
+                self._spend_body(run)
+            except SystemExit as error:
+                self.exit(f"its task raised SystemExit({error.code!r})")
+                return
+            finished = m.Finished(
+                run.spec.id, run.attempt, outcome.values, self._begun, self._agenda.now, self._cpu_s,
+                outcome.kept, outcome.retry,
+            )  # fmt: skip
+            if outcome.given is not None:
+                outcome.given()
+            self._hand_in(finished)
+            del finished, outcome, run  # what the results refer to lived until they were posted
+            if not self._queue:
+                process.flush()
+            hub.switch(True)
+
+    def _spend_body(self, run: m.RunTask) -> None:
+        """When a body has run, its cost passes, and all that it owes."""
+        if self._clocked:
+            self._cpu_s += thread_time() - self._entered
+        body_s = self._cpu_s = self._world.costs.seconds(run.spec, run.attempt, self._cpu_s)
+        if body_s > 0.0:
+            self.spend(body_s)
+        if self.debt_s > 0.0:
+            self.settle()
+
+    def _suspend(self) -> None:
+        if self._clocked:
+            self._cpu_s += thread_time() - self._entered  # other fibers' time is not its own
+        asyncio_loops.switch(self._world.hub, False)
+        if not self.alive:
+            raise GreenletExit
+        if self.interrupted and self.in_body:
+            self.interrupted, self._executor.process.execution.interrupted = False, True
+            raise KeyboardInterrupt
+
+    def _resume(self, moment: Any) -> None:
+        self._enter(moment)
+
+    def check(self) -> None:
+        if self.alive and not self._world.closed and getcurrent() is self._fiber:
+            return  # a fiber runs on no other thread than its own
+        if not self.alive:
+            raise GreenletExit  # a killed process makes no calls, not even from its finally blocks
+        self._world.check(self.on_fiber())
+
+    def on_fiber(self) -> bool:
+        """Whether it is this worker's code that runs."""
+        return getcurrent() is self._fiber
+
+    # ------------------------------------------------------------ several slots
+
+    def widen(self, slots: int) -> None:
+        """Its actor, which is being made on the first, has so many."""
+        self._slots = [ExecutionSlot() for _ in range(slots)]
+        self.slot = self._slots[0]
+
+    def turn_to(self, slot: ExecutionSlot) -> None:
+        before = self.slot
+        if slot is before:
+            return
+        super().turn_to(slot)
+        assert before is not None
+        before.fiber, before.in_body, before.interrupted = self._fiber, self.in_body, self.interrupted
+        before.begun, before.around_s = self._begun, self._around_s
+        before.cpu_s, before.entered = self._cpu_s, self._entered
+        self._fiber, self.in_body, self.interrupted = slot.fiber, slot.in_body, slot.interrupted
+        self._begun, self._around_s = slot.begun, slot.around_s
+        self._cpu_s, self._entered = slot.cpu_s, slot.entered
+
+    def _fill(self) -> None:
+        """Each free slot begins what waits, in order."""
+        for slot in self._slots:
+            self.turn_to(slot)
+            if self.running is None:
+                self._wake()
+                if not self._queue:
+                    return
+
+    def _turn_to_who_asked(self, request: int) -> None:
+        for slot in self._slots:
+            if slot is not self.slot and slot.awaiting == request:
+                self.turn_to(slot)
+                return
+
+    def runs(self) -> list[m.RunTask]:
+        """What runs here."""
+        runs = [self.running, *[slot.running for slot in self._slots if slot is not self.slot]]
+        return [run for run in runs if run is not None]
+
+    # ------------------------------------------------------------ death
+
+    def exit(self, reason: str) -> None:
+        """This process ends here and now, by its own code."""
+        if self.outbox:
+            self.settle()  # what it said before it died was said
+        self.alive = False
+        self._wait_begins()
+        self._agenda.after(0.0, lambda moment: self._exited(reason))
+        self._suspend()
+
+    def _exited(self, reason: str) -> None:
+        self._wait_ends()
+        self.lost(reason)
+
+    def lost(self, reason: str) -> None:
+        """It has been killed, or has ended: its node hears of it."""
+        self._world.worker_lost(self, reason)
+
+    def begun(self) -> tuple[TaskID, ...]:
+        """Those that ended and are not told of yet, and the one that runs."""
+        unsaid = [message.task for _, _, message in self.outbox if type(message) is m.Finished]
+        return (*unsaid, *(run.spec.id for run in self.runs()))
+
+    def die(self) -> None:
+        """Unwind the fiber; nothing it does is heard any more. From the hub."""
+        self.alive = False
+        self._queue.clear()
+        self.outbox = []
+        self.shelf.lost()
+        while self._waits:
+            self._wait_ends()
+        for slot in self._slots:
+            self.turn_to(slot)
+            self._unwind()
+        if not self._slots:
+            self._unwind()
+
+    def _unwind(self) -> None:
+        fiber = self._fiber
+        if fiber is None or fiber.dead:
+            return
+        world = self._world
+        before, speaker, world.active = runtime.switch(self._process), world.active, self
+        for _ in range(8):  # a body may catch BaseException in a loop; then the collector has to take it
+            fiber.throw(GreenletExit)
+            if fiber.dead:
+                break
+        world.active = speaker
+        runtime.switch(before)

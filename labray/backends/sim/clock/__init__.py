@@ -1,0 +1,1 @@
+"""Virtual time, and what else means something else in a simulated process."""

@@ -1,0 +1,1 @@
+"""What goes wrong in a simulation, by a fault plan."""

@@ -1,0 +1,1 @@
+"""What lies between simulated nodes: latency, and links of a bandwidth that transfers share."""

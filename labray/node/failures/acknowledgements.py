@@ -1,0 +1,47 @@
+"""What places tell each other of a loss that not all have heard of.
+
+Whoever passed something on to a lost place, or told that an object lies there, may not know of the loss yet. Asked, it
+answers when it does: only then is it of use to start anew (custody.py), to ask again (copies.py), or to let go of what
+the lost place may have lent (loans.py).
+"""
+
+from __future__ import annotations
+
+from labray.ids import NodeID
+from labray.messages import LossAckAsked, LossAcknowledged
+from labray.node.context.node_context import NodeContext
+from labray.node.objects.borrowing import Borrowing
+from labray.node.objects.locations import Locations
+from labray.node.tasks.submission import TaskSubmission
+
+
+class LossAcknowledgements:
+    """asked: lost places that we had not heard of, and who wants to know when we have."""
+
+    def __init__(
+        self, desk: NodeContext, loans: Borrowing, copies: Locations, custody: TaskSubmission
+    ) -> None:
+        self.desk = desk
+        self.loans = loans
+        self.copies = copies
+        self.custody = custody
+        self.asked: dict[NodeID, dict[NodeID, None]] = {}
+
+    def ask(self, sender: NodeID, message: LossAckAsked) -> None:
+        if message.place in self.desk.dead:
+            self.desk.send(sender, LossAcknowledged(message.place))
+        else:
+            self.asked.setdefault(message.place, {})[sender] = None
+
+    def known(self, sender: NodeID, message: LossAcknowledged) -> None:
+        self.loans.known(sender, message.place)
+        self.copies.known(sender, message.place)
+        self.custody.loss_known(sender, message.place)
+
+    def place_lost(self, lost: NodeID) -> None:
+        self.copies.owner_lost(lost)
+        self.custody.place_lost(lost)
+        life = self.desk.life(lost)
+        for asker in self.asked.pop(life, {}):
+            if asker not in self.desk.dead:
+                self.desk.send(asker, LossAcknowledged(life))

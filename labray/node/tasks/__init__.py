@@ -1,0 +1,1 @@
+"""Tasks at a node: submission, dependencies, completion, retries, lineage and cancellation."""

@@ -1,0 +1,1 @@
+"""Policies that decide as tasks arrive: one in each file."""

@@ -1,0 +1,116 @@
+"""BLevel: a dynamic list at the head, the highest b-level first (ready_list.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from msgspec import Struct
+
+from labray.ids import NodeID
+from labray.schedulers.online.centralized import CentralizedNode
+from labray.schedulers.parts.batching import BatchingHead
+from labray.schedulers.parts.node_accounts import NodeAccount, RoomReport, send
+from labray.schedulers.parts.ready_list import ROOM_EVENTS, Waiting
+from labray.schedulers.parts.transfers import Transfers
+from labray.schedulers.planned.plans import Workload
+from labray.schedulers.planned.static import NOTHING
+from labray.scheduling import (
+    Agent,
+    ClusterInfo,
+    Decision,
+    Fact,
+    NodeInfo,
+    Policy,
+    Task,
+    TimerFired,
+    View,
+)
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class BLevel(Policy, frozen=True, repr_omit_defaults=True):
+    """The head sends the ready task of highest b-level to a node with room, until none has room.
+
+    worker_choice: which of them. `greedy_transfer`: the one to which the fewest bytes must be moved; `first`: the
+    first (HLFET as a dynamic policy). What becomes ready at one instant is decided on together.
+    """
+
+    work: Workload = NOTHING
+    worker_choice: Literal["greedy_transfer", "first"] = "greedy_transfer"
+
+    words: ClassVar[tuple[type[Struct], ...]] = (RoomReport,)
+    interest: ClassVar[tuple[type[Fact], ...]] = (*ROOM_EVENTS, TimerFired)
+
+    def __post_init__(self) -> None:
+        if self.worker_choice not in ("greedy_transfer", "first"):
+            raise ValueError(f"worker_choice={self.worker_choice!r}: it is 'greedy_transfer' or 'first'.")
+
+    def agent(self, place: NodeID, cluster: ClusterInfo, view: View, rng: Random) -> Agent:
+        return BLevelHead(self, cluster, view) if place == cluster.head else CentralizedNode(cluster, view)
+
+
+class BLevelHead(BatchingHead):
+    """At the head: who has room, what waits, and where inputs have been sent for."""
+
+    def __init__(self, policy: BLevel, cluster: ClusterInfo, view: View) -> None:
+        super().__init__(cluster, view)
+        self._choose = self._least_moved if policy.worker_choice == "greedy_transfer" else self._first
+        self._desks = {node.place: NodeAccount(node) for node in cluster.nodes}
+        self._waiting = Waiting(policy.work)
+        self._transfers = Transfers()
+
+    def task_arrived(self, task: Task) -> Sequence[Decision]:
+        self._waiting.add(task)
+        return ()
+
+    def task_wanted(self, task: Task) -> Sequence[Decision]:
+        self._waiting.want(task)
+        return ()
+
+    def task_withdrawn(self, task: Task) -> Sequence[Decision]:
+        self._waiting.discard(task.id)
+        return ()
+
+    def message_received(self, sender: NodeID, body: RoomReport) -> Sequence[Decision]:
+        desk = self._desks.get(sender)
+        if desk is not None:
+            desk.update(body)
+        return ()
+
+    def node_lost(self, place: NodeID) -> Sequence[Decision]:
+        self._desks.pop(place, None)
+        return super().node_lost(place)
+
+    def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
+        self._desks.setdefault(node.place, NodeAccount(node))
+        return super().node_joined(node)
+
+    def undecided(self) -> bool:
+        return len(self._waiting) > 0
+
+    def decide(self) -> Sequence[Decision]:
+        decisions: list[Decision] = []
+
+        def place(task: Task) -> bool:
+            desks = [self._desks[place] for place in self.members.feasible(task)]
+            desks = [desk for desk in desks if desk.has(task.demand)]
+            if not desks:
+                return False
+            desk = self._choose(task, desks)
+            self._transfers.remember(task, desk.place)
+            decisions.append(send(task, desk))
+            return True
+
+        self._waiting.take(place)
+        return decisions
+
+    def _first(self, task: Task, desks: list[NodeAccount]) -> NodeAccount:
+        return desks[0]
+
+    def _least_moved(self, task: Task, desks: list[NodeAccount]) -> NodeAccount:
+        if not any(dep.places for dep in task.deps):
+            return desks[0]
+        return min(desks, key=lambda desk: self._transfers.needed(task, desk.place))
