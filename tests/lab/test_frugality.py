@@ -54,6 +54,7 @@ def full_node() -> Node:
     return node
 
 
+@pytest.mark.slow
 def test_a_queued_empty_task_costs_less_than_2_kB_at_its_node_and_its_driver():
     node, count = full_node(), 20_000
     sharing = Sharing(node)
