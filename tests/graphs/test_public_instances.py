@@ -168,6 +168,7 @@ def in_14(document: dict[str, Any]) -> dict[str, Any]:
     return {"name": "w", "schemaVersion": "1.4", "workflow": {**told, "tasks": tasks}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_a_table_of_graphs_is_read_as_plainly_as_it_stands(path):
     for name, expected in plain_table(path).items():

@@ -58,6 +58,7 @@ def sharing_of(node: Node) -> MessageInterner:
     return MessageInterner(node.custody.tasks, node.objects.records)
 
 
+@pytest.mark.slow
 def test_a_queued_empty_task_costs_less_than_2_kB_at_its_node_and_its_driver():
     node, count = full_node(), 20_000
     sharing = sharing_of(node)

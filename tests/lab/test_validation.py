@@ -67,6 +67,7 @@ def test_the_recursion_serves_first_come_first():
 # ---------------------------------------------------------------- with the data of others, where it is
 
 
+@pytest.mark.slow
 def test_hlfet_and_fifo_are_as_far_from_the_proven_optima_as_known():
     if Scale().folder("stg") is None:
         pytest.skip("the Standard Task Graphs are not here: set LABRAY_DATA")

@@ -74,6 +74,7 @@ def test_a_lost_result_is_made_again_with_all_that_it_needs() -> None:
     assert not w.nodes[refs[-1].owner].lineage.origins
 
 
+@pytest.mark.slow
 def test_a_long_lineage_is_rebuilt_without_a_deep_stack() -> None:
     w, refs = lost_chain(CHAIN, retries=3, keep=1)
     die_and_move(w, refs[-1].owner)
