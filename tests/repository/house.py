@@ -46,7 +46,6 @@ FLOORS = {
     "labray.serialization.exceptions": 3,
     "labray.serialization.codec": 3,
     "labray.config": 3,
-    "labray.client.deliveries": 3,
     "labray.client.executor": 3,
     "labray.serialization.identities": 3,
     "labray.client.options": 3,
