@@ -71,7 +71,6 @@ FLOORS = {
     "labray.files.task_graphs": 5,
     "labray.fuzz": 5,
     "labray.native": 5,
-    "labray.probe": 5,
     "labray.client.code_changes": 5,
     "labray.replaying": 5,
     "labray.session": 5,
