@@ -193,7 +193,7 @@ def _end() -> None:
         return
     try:
         if _recorder is not None:
-            _recorder.write(session)
+            _recorder.save(session)
     finally:
         session.close()
         if _session is session:  # otherwise a signal handler has ended it and begun another

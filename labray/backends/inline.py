@@ -219,7 +219,7 @@ class InlineSession:
             done = (run.spec.id, run.attempt, outcome.values, begun, self.now(), time.thread_time() - cpu)
             channel.post(m.Finished(*done, outcome.kept, outcome.retry), outcome.given)
             del outcome  # it keeps the refs inside the results alive
-            worker.process.flush()
+            worker.process.drop_dead_handles()
         finally:
             self.depth -= 1
             worker.process.back_to(outer)

@@ -52,7 +52,7 @@ class Executor:
     def run(self, run: RunTask) -> TaskOutcome:
         """Run a task, a constructor or a method. What it raises becomes the value of each of its results."""
         spec = run.spec
-        self.process.flush()
+        self.process.drop_dead_handles()
         execution = self.process.enter(spec.id, run.attempt)
         if spec.model is not None:
             return self._pretend(spec, spec.model)

@@ -125,7 +125,7 @@ class Process:
         call = codec.encode_call(args, kwargs)
         if call.deps or call.encoded.refs:
             self._check((*call.deps, *call.encoded.refs))
-        self.flush()
+        self.drop_dead_handles()
         if codec.size_of(call.encoded.payload) > m.INLINE_LIMIT_BYTES:
             call = codec.slim(args, kwargs, m.INLINE_LIMIT_BYTES, self._put)
         execution = self._one or self.execution
@@ -171,7 +171,7 @@ class Process:
             raise TypeError("put() of a ref: it is an object already. To nest it, put a list that holds it.")
         encoded = codec.encode(value)
         self._check(encoded.refs)
-        self.flush()
+        self.drop_dead_handles()
         return self._put(encoded)
 
     def _put(self, encoded: codec.Encoded) -> ObjectRef[Any]:
@@ -218,7 +218,7 @@ class Process:
         self._check(
             refs
         )  # all of them: a ref of a session that has ended may have the same id as one of this
-        self.flush()
+        self.drop_dead_handles()
         wanted = tuple([ref.ref for ref in asked])
         message = m.Get(self.requests.number(), wanted, timeout == 0, (self._one or self.execution).waits())
         answer = self.requests.ask(message, timeout)
@@ -242,7 +242,7 @@ class Process:
     ) -> tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]:
         """The first `num_returns` refs that exist, and the others, both in the given order."""
         self._check(refs)
-        self.flush()
+        self.drop_dead_handles()
         positions: Sequence[int] = self.requests.known_to_exist(refs, num_returns)
         if len(positions) < num_returns:
             positions = self.requests.what_exists(refs, num_returns, timeout, self.execution.waits())
@@ -258,7 +258,7 @@ class Process:
     # ------------------------------------------------------------ actors
 
     def kill(self, actor: Ref, no_restart: bool) -> None:
-        self.flush()
+        self.drop_dead_handles()
         self.channel.post(m.Kill(actor, no_restart))
 
     def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool) -> None:
@@ -273,7 +273,7 @@ class Process:
 
     def lookup(self, name: str) -> tuple[ObjectRef[Any], bytes] | None:
         """The actor of this name and the card that was registered with it; None if no living actor has the name."""
-        self.flush()
+        self.drop_dead_handles()
         reply = self.requests.ask(m.LookUpName(self.requests.number(), name), None)
         assert reply is not None and isinstance(reply.notice, m.ActorFound), reply
         return (reply.handles[0], reply.notice.handle) if reply.handles else None
@@ -284,13 +284,13 @@ class Process:
         return self.channel.now()
 
     def sleep(self, seconds: float) -> None:
-        self.flush()
+        self.drop_dead_handles()
         self.channel.sleep(seconds)
 
     def spend(self, seconds: float) -> None:
         self.channel.spend(seconds)
 
-    def flush(self) -> None:
+    def drop_dead_handles(self) -> None:
         """Tell the node which handles are gone. Every call does this; a world does, when a worker has ended a task."""
         if self.handles.dying:
             self.handles.drop(self.channel.post)

@@ -63,7 +63,8 @@ class Dangers(Struct, frozen=True):
     actors: bool = False  # that live: there are none at a head
 
     @staticmethod
-    def of(faults: Faults, names: Sequence[str]) -> Dangers:
+    def under(faults: Faults, names: Sequence[str]) -> Dangers:
+        """The dangers under a fault plan, in a cluster of these nodes."""
         mtbf = faults.mtbf
         drawn = (mtbf.nodes or tuple(names[1:])) if mtbf is not None else ()
         nodes = frozenset((*(death.node for death in faults.deaths), *drawn))

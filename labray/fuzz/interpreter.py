@@ -36,7 +36,7 @@ class Interpreter:
         self.asleep: dict[str, float] = {}  # those that were to wake from it, and by when
         self._ops = {step.number: step.op for step in case.steps}
         self._steps = {step.number: step for step in case.steps}
-        self._oracle = Oracle(case.steps, Dangers.of(case.faults, case.names()), case.setup.room())
+        self._oracle = Oracle(case.steps, Dangers.under(case.faults, case.names()), case.setup.room())
         self._tally = tally
 
     def do(self, step: Step) -> None:
@@ -52,7 +52,7 @@ class Interpreter:
                 judge_error(step.number, self._oracle.promised[step.number], error)
                 self._tally[f"outcome {kind_of(error)}"] += 1
         elif step.op in ASKS and step.actor in self.actors:
-            self._ask(step, [self.refs[at] for at in numbers])
+            self._command_actor(step, [self.refs[at] for at in numbers])
         elif step.op in ("actor", "find", "sleep"):
             getattr(self, f"_{step.op}")(step)
         elif step.op in ("get", "wait", "drop", "cancel") and numbers:
@@ -172,7 +172,7 @@ class Interpreter:
         self._oracle.note(step, ())
         self.refs[step.number] = keeper.add.remote(f"step {step.number}", step.number, step.value)
 
-    def _ask(self, step: Step, args: list[Any]) -> None:
+    def _command_actor(self, step: Step, args: list[Any]) -> None:
         keeper = self.actors[step.actor]
         if step.op == "keep":
             keeper.keep.remote(args)

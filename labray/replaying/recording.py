@@ -77,7 +77,7 @@ class Recorder:
         self._config = config
         self._began = datetime.now(UTC).isoformat(timespec="seconds")
 
-    def write(self, session: Session) -> None:
+    def save(self, session: Session) -> None:
         """A session that broke has no trace to give: that is a warning, for it must still be ended."""
         try:
             timeless = backends.load(self._config.backend).virtual_time

@@ -81,7 +81,7 @@ class Simulation:
             disturbances.pop("speeds", None)
         return session.init("sim", nodes=nodes, seed=self.seed, **disturbances | options)
 
-    def close(self) -> None:
+    def end(self) -> None:
         """End the simulation; AssertionError if a node's invariants do not hold."""
         from labray import session
         from labray.backends.contract import Validated
@@ -129,7 +129,7 @@ def simulation(labray_seed: int) -> Iterator[Simulation]:
     """Start a simulated cluster: `simulation(nodes=3, num_cpus=2, faults=...)`. It ends with the test."""
     one = Simulation(labray_seed)
     yield one
-    one.close()
+    one.end()
 
 
 @pytest.hookimpl(hookwrapper=True)
