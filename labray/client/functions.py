@@ -1,4 +1,4 @@
-"""RemoteFunction, and Code: a function or class that is pickled once a session and named by a ref ever after."""
+"""RemoteFunction, and ExportedCode: a function or class that is pickled once a session and then named by a ref."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from labray.serialization.unpicklable import UnpicklableError
 
 
 class ExportedCode:
-    """A function or class, and where it was exported to. In other processes only the latter is known.
+    """A function or class, and the ref that it was exported under. Other processes know the ref alone.
 
     It is exported at the first use in a session, so a helper defined after the decorator is still seen; and again when
     code that it refers to is another by then.
@@ -30,7 +30,7 @@ class ExportedCode:
         self._places: Sequence[code_changes.FoundCode] = ()
 
     def ref(self, at: Runtime, inside: bool = False) -> Ref:
-        """What to call it by in this session. inside: of what is being pickled."""
+        """Its ref in this session. inside: whether the call comes from a pickler."""
         if self._ref is None or self._session != at.session or code_changes.has_changed(self._places):
             if self.thing is None:
                 raise ValueError(f"{self.name} is of a session that was shut down. Define it anew.")
@@ -68,7 +68,7 @@ def submit(
 
 
 def as_asked(refs: list[Any]) -> Any:
-    """One ref, a list of several, or None, as num_returns was."""
+    """One ref, a list of several, or None, as num_returns says."""
     return refs[0] if len(refs) == 1 else refs or None
 
 
@@ -85,7 +85,7 @@ class RemoteFunction:
 
     @classmethod
     def of(cls, function: Any, given: Mapping[str, Any]) -> RemoteFunction:
-        """Of a plain function."""
+        """The remote function of a plain one."""
         name = getattr(function, "__qualname__", repr(function)).replace("<locals>.", "")
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise ValueError(

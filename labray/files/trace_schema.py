@@ -15,7 +15,7 @@ from labray.messages import LARGEST_AMOUNT
 from labray.trace import Event
 
 MOST_RESULTS = 10_000_000
-"""Of all tasks of a recording: each has as many as the last that anyone names says."""
+"""How many results all tasks of a recording have at most: the highest index that is named says how many a task has."""
 
 Time = (
     Annotated[float, Meta(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT)]
@@ -58,7 +58,7 @@ DETAILS: dict[str, Any] = {
 
 
 def checked(events: Iterable[Event]) -> list[Event]:
-    """The events of a file as they were noted: msgpack has no tuples. ValueError, naming the first that is none."""
+    """The events of a file as a session noted them: msgpack has no tuples. ValueError names the first wrong one."""
     found: list[Event] = []
     results = _Results()
     for number, (time, kind, place, subject, noted) in enumerate(events):
@@ -82,7 +82,7 @@ def checked(events: Iterable[Event]) -> list[Event]:
 
 
 class _Results:
-    """How many results the tasks have: whoever reads the trace lays out a place for each. An actor has none to get."""
+    """Counts the results of tasks: a reader of the trace makes room for each. An actor has none that can be got."""
 
     def __init__(self) -> None:
         self._actors: set[str] = set()
