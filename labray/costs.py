@@ -44,7 +44,7 @@ class Costs(Protocol):
 
 
 class Declared(Struct, frozen=True):
-    """What `@remote(cost=...)` says, or nothing."""
+    """Takes the duration that `@remote(cost=...)` declares, or none."""
 
     @property
     def clocked(self) -> bool:

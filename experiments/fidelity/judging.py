@@ -107,7 +107,7 @@ def blamed(chosen: Sequence[Row]) -> tuple[str, dict[str, float]]:
 
 
 def recorded(path: Path) -> list[Row]:
-    """The rows of an earlier experiment, from its fidelity.csv. ValueError if it is none."""
+    """The rows of an earlier experiment, from its fidelity.csv. ValueError if the file is not one."""
     try:
         with path.open(newline="") as file:
             late = ("bodies_s", "between_s")  # columns that the first files did not have

@@ -165,7 +165,7 @@ class TaskPromises:
         return Promise(step.value, self._results.may_of(args))
 
     def add(self, step: Step, args: Sequence[int]) -> Promise:
-        """A put value that was let go of cannot be made again when the result made from it is lost."""
+        """A put value that was dropped cannot be made again when the result made from it is lost."""
         may = self._results.may_of(args) | self._dangers.to_task(step.retries, step.large)
         if not self._fragile.isdisjoint(args):
             may |= self._dangers.to_stored()

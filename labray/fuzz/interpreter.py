@@ -40,7 +40,7 @@ class Interpreter:
         self._tally = tally
 
     def do(self, step: Step) -> None:
-        """Carry out one step, as far as what it is about is there."""
+        """Carry out one step, on those of its arguments and actors that are there."""
         numbers = [at for at in step.args if at in self.refs]
         if step.op in MAKES or (step.op in CALLS and step.actor in self.actors) or step.op == "meet":
             if step.op == "relay" and self._lower(step.actor) is None:
@@ -232,7 +232,7 @@ class Interpreter:
     # ------------------------------------------------------------ the end
 
     def judge(self, number: int) -> None:
-        """What a result comes to must be as promised."""
+        """Wait for a result and check that it is as promised."""
         promise = self._oracle.promised[number]
         try:
             value = number_in(ray.get(self.refs[number]))
