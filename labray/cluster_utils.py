@@ -69,7 +69,7 @@ class Cluster:
     def remove_node(self, node: ClusterNode, allow_graceful: bool = False) -> None:
         """Kill a node. ValueError for the first one, which is the driver's, and for one that is gone.
 
-        allow_graceful is taken and means nothing: a node has nothing to say before it goes.
+        allow_graceful has no effect: a node does nothing before it goes.
         """
         if node not in self._nodes:
             raise ValueError(f"{node!r} is not a living node of this cluster.")
@@ -77,11 +77,11 @@ class Cluster:
         self._nodes.remove(node)
 
     def list_all_nodes(self) -> list[ClusterNode]:
-        """Those that were added and not removed, the first one first."""
+        """The nodes that were added and not removed, in order."""
         return list(self._nodes)
 
     def wait_for_nodes(self, timeout: float = 30.0) -> None:
-        """Until the session knows exactly these to be alive. TimeoutError after so many seconds."""
+        """Wait until the session knows exactly these nodes to be alive. TimeoutError after so many seconds."""
         deadline = time.monotonic() + timeout
         wanted = {node.name for node in self._nodes}
         while (alive := {n["NodeID"] for n in session.running().nodes if n["Alive"]}) != wanted:
@@ -90,7 +90,7 @@ class Cluster:
             time.sleep(PAUSE_S)
 
     def shutdown(self) -> None:
-        """End the session. Idempotent."""
+        """End the session. It may be called again."""
         self._nodes.clear()
         session.shutdown()
 

@@ -1,4 +1,4 @@
-"""What a session is asked to be: the checked arguments of init(), the same for every backend."""
+"""Config: the arguments of init(), checked once and the same for every backend."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from labray.scheduling import ClusterInfo, NodeInfo, Scheduler
 
 MOST_NODES = 10_000
 MOST_CPUS = 1_000_000
-"""Of all nodes together: each of them has a worker from the start."""
+"""CPUs of all nodes together: a node starts a worker for each of them."""
 INIT_OPTIONS = (
     "backend", "nodes", "num_cpus", "resources", "scheduler", "seed", "strict", "trace", "ignore_reinit_error",
 )  # fmt: skip
 
 
 class Config(Struct, frozen=True):
-    """num_cpus, resources: of each node. extra: what only this backend knows."""
+    """num_cpus, resources: what each node offers. extra: options that only this backend knows."""
 
     backend: str
     nodes: int
@@ -58,7 +58,7 @@ class Config(Struct, frozen=True):
         return node_info(name, self.num_cpus, self.resources)
 
     def total_resources(self) -> dict[str, float]:
-        """Of the whole cluster; what is zero is not there."""
+        """The resources of the whole cluster; those that are zero are left out."""
         totals: dict[str, float] = {}
         for node in self.cluster().nodes:
             for name, units in node.totals:
@@ -66,19 +66,19 @@ class Config(Struct, frozen=True):
         return totals
 
     def describe_nodes(self) -> list[dict[str, Any]]:
-        """For nodes(): one dict a node, in Ray's words."""
+        """What nodes() returns: one dict for each node, in Ray's words."""
         return [describe_node(node, True) for node in self.cluster().nodes]
 
 
 def node_info(name: str, num_cpus: float, resources: Mapping[str, float]) -> NodeInfo:
-    """What a node offers, checked; beside what was asked for, `node:<its name>`."""
+    """What a node offers, checked; each offers `node:<its name>` besides."""
     amounts = resource_amounts("resources", resources)
     amounts |= {"CPU": amount("num_cpus", num_cpus), f"node:{name}": UNIT}
     return NodeInfo(node_id(name), tuple(sorted((key, units) for key, units in amounts.items() if units)))
 
 
 def describe_node(node: NodeInfo, alive: bool) -> dict[str, Any]:
-    """In Ray's words."""
+    """A node in Ray's words, as nodes() returns it."""
     return {
         "NodeID": node.place,
         "Alive": alive,

@@ -125,9 +125,9 @@ class RayTaskError(LabrayError):
 
     def __init__(self, function_name: str, traceback_str: str, cause: BaseException) -> None:
         set_args(self, (function_name, traceback_str, cause))
-        self._tell(function_name, traceback_str, cause)
+        self._describe_cause(function_name, traceback_str, cause)
 
-    def _tell(self, function_name: str, traceback_str: str, cause: BaseException) -> None:
+    def _describe_cause(self, function_name: str, traceback_str: str, cause: BaseException) -> None:
         namespace(self)["_labray"] = (function_name, traceback_str, cause)
 
     __getattribute__ = BaseException.__getattribute__
@@ -175,7 +175,7 @@ class RayTaskError(LabrayError):
             assert isinstance(error, RayTaskError)
             set_args(error, BaseException.args.__get__(cause))  # type: ignore[attr-defined]
             fill(error, fields_of(cause), namespace(cause))
-            error._tell(*namespace(self)["_labray"])
+            error._describe_cause(*namespace(self)["_labray"])
             link(error, *links(cause))
         except KeyboardInterrupt:
             raise

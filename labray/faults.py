@@ -17,9 +17,9 @@ from labray.costs import Costs, seeded_uniform
 from labray.messages import TaskSpec
 
 FOREVER = 1e18
-"""Seconds. Not infinite, so that a plan can be written as JSON."""
+"""In seconds. It is finite so that a plan can be written as JSON."""
 MOST_DEATHS = 10_000
-"""Of one node: a mean time between failures far below the length of a run is a mistake."""
+"""Failures of one node at most: a mean time between them far below the length of a run is a mistake."""
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True):

@@ -52,7 +52,7 @@ def changed(sources: dict[str, tuple[int, int, str]]) -> str:
 
 
 def use() -> bool:
-    """From now on the hot modules are loaded as native code, if there is some that may serve."""
+    """Have the hot modules loaded as native code from now on, if there is some that fits the sources."""
     if os.environ.get(PURE, "") not in ("", "0"):
         return False
     try:

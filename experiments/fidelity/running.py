@@ -40,7 +40,7 @@ class Timing(Struct, frozen=True):
 
 
 Timings = dict[str, list[Timing]]
-"""By the program's name, in the order of the rounds."""
+"""Timings by the program's name, in the order of the rounds."""
 
 
 def for_real(
@@ -86,7 +86,7 @@ def _with_bodies(timings: Timings, events: Sequence[trace.Event]) -> Timings:
 
 
 def _rounds(programs: Sequence[Program], rounds: int, tell: Callable[[], Any]) -> Timings:
-    """A warm-up and so many more."""
+    """Run a warm-up and then so many rounds."""
     seen: Timings = {program.name: [] for program in programs}
     for number in range(rounds + 1):
         for program in programs:

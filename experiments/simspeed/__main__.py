@@ -39,7 +39,7 @@ def timed(name: str, size: int) -> Timing:
 
 
 def rows(history: Path) -> list[dict[str, str]]:
-    """All that was measured. Rows of before there was a compiled build are of the sources."""
+    """All rows of the history. Rows from before there was a compiled build are of the sources."""
     if not history.exists():
         return []
     with history.open(newline="") as file:
@@ -56,7 +56,7 @@ def last(history: Path, timing: Timing, where: Provenance) -> float | None:
 
 
 def append(history: Path, timing: Timing, where: Provenance) -> None:
-    """One row more."""
+    """Append a row to the history."""
     row = {**asdict(timing), **asdict(where)}
     known, beside = rows(history), history.with_suffix(".new")
     with beside.open("w", newline="") as file:

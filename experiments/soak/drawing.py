@@ -67,7 +67,7 @@ def _without_actors(steps: list[Step]) -> list[int]:
 
 
 def tasks_in(step: Step) -> int:
-    """How many tasks and calls it is in a run without faults."""
+    """The number of tasks and calls of a program in a run without faults."""
     match step.op:
         case "nest":
             count, widths = 1, 1

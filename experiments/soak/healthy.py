@@ -19,10 +19,11 @@ import labray
 from experiments.soak.calm import PROGRAMS, Tally
 from experiments.soak.rounds import SETTLE_S, Failure
 from experiments.soak.running import HangError
-from labray import errors, probe
+from labray import errors
+from labray.testing import probe
 
 SESSION_S = 60.0
-"""Then the next number of CPUs has its turn."""
+"""Seconds after which the next number of CPUs is tried."""
 SETTLED_EVERY = 25
 """Rounds: after so many all is let go of, and it is looked whether something is left behind."""
 
@@ -51,7 +52,7 @@ class Seen(Struct):
 
 
 def soak(plan: Calm, tell: Callable[[Seen, float], None]) -> Seen:
-    """Until the time is up, or something is wrong. tell(seen, left_s) is called after each round."""
+    """Run rounds until the time is up or something is wrong. tell(seen, left_s) is called after each round."""
     seen, began = Seen(), time.monotonic()
     ends = began + plan.seconds
     each_s = min(SESSION_S, plan.seconds / len(plan.cpus))
@@ -141,7 +142,7 @@ def _waiting() -> str:
 
 
 def words(plan: Calm, seen: Seen, command: str) -> str:
-    """All of it, as Markdown."""
+    """The whole report, as Markdown."""
     verdict = "NOT FINE" if seen.failures else "nothing went wrong"
     lines = [
         f"# A healthy soak of {seen.seconds / 60:.1f} minutes: {verdict}\n",

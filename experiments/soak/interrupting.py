@@ -22,7 +22,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import labray
-from labray import probe
+from labray.testing import probe
 
 HERE = str(Path(labray.__file__).parent)
 AFTER = {
@@ -32,7 +32,7 @@ PATIENCE_S = 20.0
 
 
 class Interrupted(BaseException):
-    """What a signal handler raises."""
+    """A signal handler raises this."""
 
 
 class Interruption:
@@ -218,7 +218,7 @@ def sweep(
 
 
 def check() -> None:
-    """All goes on as if nothing had been."""
+    """Check that the session works as if nothing had been interrupted."""
     assert labray.get([same.remote(7), labray.put(8)], timeout=PATIENCE_S) == [7, 8]
 
 
@@ -233,7 +233,7 @@ def _no_later_than(what: str) -> Iterator[None]:
 
 
 def nothing_is_held(timeout: float = PATIENCE_S) -> None:
-    """Not even after all that was broken off."""
+    """Check that nothing is held, even after all that was broken off."""
     probe.released(timeout)
 
 

@@ -36,13 +36,13 @@ class Rates(Struct, frozen=True):
     replace_after_s: float = 0.5
 
     def times(self, factor: float) -> Rates:
-        """So many times as often."""
+        """The same rates, so many times as high."""
         kinds = ("kill_worker", "stop_worker", "kill_node", "stop_node", "stop_template")
         return replace(self, **{kind: factor * getattr(self, kind) for kind in kinds})
 
 
 class Real(Protocol):
-    """The session of the cluster backend, as far as it is needed here."""
+    """The part of a cluster session that the killer needs."""
 
     def processes(self) -> Any: ...
     def add_node(self, num_cpus: float, resources: Any) -> str: ...
@@ -51,7 +51,7 @@ class Real(Protocol):
 
 
 class Daemon(Struct):
-    """One node's. fd: stands for this very process, whatever becomes of its number."""
+    """The daemon of one node. fd: refers to this very process, even if its number is used again."""
 
     place: str
     pid: int
@@ -60,7 +60,7 @@ class Daemon(Struct):
 
 
 class Killer:
-    """A thread that does it. Between `pause` and `resume` everyone runs and every node has been replaced.
+    """A thread that kills and stops. Between `pause` and `resume` all processes run and each lost node is replaced.
 
     counts: of what was done, by kind. daemons: those that live, by place.
     """
@@ -92,7 +92,7 @@ class Killer:
     # ------------------------------------------------------------ from outside
 
     def resume(self, seed: str) -> None:
-        """From now on, by this seed."""
+        """Begin to kill and stop again, as this seed says."""
         with self._turn:
             self._rng = Random(seed)
             for kind, rate, act in (
@@ -108,7 +108,7 @@ class Killer:
             self._turn.notify_all()
 
     def pause(self) -> None:
-        """Everyone runs, and there are as many nodes as there should be. Raises what went wrong in the thread."""
+        """Let all processes run and replace lost nodes, then wait. Raises what went wrong in the thread."""
         with self._turn:
             self._running = False
             self._agenda.clear()
@@ -119,7 +119,7 @@ class Killer:
             raise self.error
 
     def processes(self) -> list[str]:
-        """What the system says of the template's children, a line each."""
+        """What the system says of the zygote's children, one line for each."""
         names = {daemon.pid: f"daemon of {place}" for place, daemon in self.daemons.items()}
         return [
             f"process {pid}, {names.get(pid, 'worker')}: {_status(pid)}" for pid in _children(self.template)
@@ -178,7 +178,7 @@ class Killer:
         return fd is not None
 
     def _some_worker(self) -> int | None:
-        """A descriptor of a child of the template that is no daemon."""
+        """A descriptor of a child of the zygote that is not a daemon."""
         daemons = {daemon.pid for daemon in self.daemons.values()}
         workers = [pid for pid in _children(self.template) if pid not in daemons]
         if not workers:
@@ -214,7 +214,7 @@ class Killer:
         return True
 
     def _stop_template(self) -> bool:
-        """Nobody is born and nobody is buried meanwhile."""
+        """Stop the zygote: meanwhile no process is forked and none that died is reaped."""
         if self.template_fd in self._stopped:
             return False
         self._stop(self.template_fd, its_own=False)
@@ -240,7 +240,7 @@ class Killer:
         os.close(daemon.fd)
 
     def _replace(self) -> None:
-        """As many nodes as there should be; also in place of those that were given up though they only stood still."""
+        """Start nodes in place of the lost ones, and of those that were given up while they were only stopped."""
         if any(fd in self._stopped for fd in (self.template_fd, *(d.fd for d in self.daemons.values()))):
             self._at(0.1, self._replace)  # whoever is stopped cannot answer, and we would wait for it
             return

@@ -17,7 +17,8 @@ from experiments.soak.drawing import drawn, tasks_in
 from experiments.soak.killing import Killer, Rates
 from experiments.soak.running import HangError, Program
 from experiments.soak.watching import Sample, Watcher
-from labray import errors, probe
+from labray import errors
+from labray.testing import probe
 
 SETTLE_S = 30.0
 """Until all is let go of after a round: whoever is stopped has been continued, and nothing dies meanwhile."""
@@ -25,7 +26,7 @@ WARM_UP_ROUNDS = 3
 
 
 class Plan(Struct, frozen=True):
-    """All that decides a soak, but for what the machine does. only: one round, again and again."""
+    """The options of a soak; with them only the machine is left to chance. only: repeat this one round."""
 
     seconds: float
     seed: int = 0
@@ -47,7 +48,7 @@ class Failure(Struct, frozen=True):
 
 
 class Found(Struct):
-    """What came of it. tables: by round, the sizes of the first node's tables."""
+    """The result of a soak. tables: the sizes of the first node's tables, by round."""
 
     rounds: int = 0
     programs: int = 0
@@ -69,7 +70,7 @@ class Soak:
         self._tell = tell
 
     def run(self) -> Found:
-        """Until the time is up, or something is wrong."""
+        """Run rounds until the time is up or something is wrong."""
         plan = self.plan
         labray.init(
             "cluster",
@@ -147,7 +148,7 @@ class Soak:
         self.found.failures += [_with_what_waits(failure, killer) for failure in told]
 
     def _settle(self, number: int, told: list[Failure]) -> None:
-        """All resources are back and nothing is held, anywhere."""
+        """Check that all resources are back and that no node holds anything."""
         try:
             held = probe.released(SETTLE_S)
         except TimeoutError as error:

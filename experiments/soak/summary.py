@@ -21,7 +21,7 @@ def verdicts(found: Found) -> list[Compared]:
 
 
 def fine(found: Found) -> bool:
-    """Nothing failed, and nobody has grown; a short run is still warming up, so that is told and no more."""
+    """Whether nothing failed and no process has grown. A short run is still warming up: its growth is only told."""
     grown = found.seconds >= TOO_SHORT_S and not all(each.fine for each in verdicts(found))
     return not (found.failures or grown)
 
@@ -36,7 +36,7 @@ def repeat(plan: Plan, number: int) -> str:
 
 
 def words(plan: Plan, found: Found, study: Study) -> str:
-    """All of it, as Markdown."""
+    """The whole report, as Markdown."""
     return "\n".join([*_heading(plan, found, study), *_growth(found), *_minutes(found), *_bad(plan, found)])
 
 

@@ -43,7 +43,7 @@ class Compared(Struct, frozen=True):
 
     @property
     def growth(self) -> tuple[float, float]:
-        """Of memory and of descriptors, as fractions."""
+        """The growth of memory and of descriptors, as fractions."""
         return _growth(self.rss_MB), _growth(self.descriptors)
 
     @property

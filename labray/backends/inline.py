@@ -73,7 +73,7 @@ class InlineSession:
         self._obey = effect_table(self)
         self.interrupts = Interrupts(lambda: self.delivering)
         self.channel = InlineChannel(self, ClientID("n0/driver"))
-        self.port = Process(self.channel, self.name)
+        self.runtime = Process(self.channel, self.name)
         self.mail.extend((place, "", m.Booted()) for place in self.places)
         self.deliver(node.place, "", m.ClientJoined(self.channel.client))
         self.closed = False
@@ -219,7 +219,7 @@ class InlineSession:
             done = (run.spec.id, run.attempt, outcome.values, begun, self.now(), time.thread_time() - cpu)
             channel.post(m.Finished(*done, outcome.kept, outcome.retry), outcome.given)
             del outcome  # it keeps the refs inside the results alive
-            worker.process.flush()
+            worker.process.drop_dead_handles()
         finally:
             self.depth -= 1
             worker.process.back_to(outer)

@@ -29,7 +29,7 @@ class Execution:
         self.task = task
         self.attempt = attempt
         self.thread = thread
-        self.prefix = ""  # of the ids of all that it submits; made when first needed
+        self.prefix = ""  # the ids of all that it submits begin with it; made when first needed
         self.tasks = 0
         self.puts = 0
         self.functions = 0
@@ -37,13 +37,13 @@ class Execution:
         self.interrupted = False
 
     def named_under(self) -> str:
-        """The prefix of its ids."""
+        """The prefix of all ids that this execution gives."""
         if not self.prefix:
             self.prefix = lineage_prefix(self.task, self.attempt)
         return self.prefix
 
     def waits(self) -> TaskID | None:
-        """The task, if it cannot go on while this thread waits."""
+        """The task, if it cannot go on while the calling thread waits; else None."""
         return self.task if self.thread == threading.get_ident() else None
 
     def __str__(self) -> str:

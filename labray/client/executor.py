@@ -1,4 +1,4 @@
-"""Executor: runs what a node sends to a worker, and says what came of it. The same in every world.
+"""Executor: runs the tasks that a node sends to a worker, and says how they ended. It is the same in every world.
 
 The world hands it each RunTask, measures when it began and ended, and posts Finished with the outcome. It must keep
 the outcome until then: the handles of refs inside the results live in it.
@@ -24,9 +24,9 @@ from labray.serialization.unpicklable import UnpicklableError
 
 
 class TaskOutcome(Struct, frozen=True):
-    """For Finished: its values, kept and retry. held: keeps the refs inside the values alive until it is posted.
+    """What Finished will say of a task. held: keeps the refs inside the values alive until Finished is posted.
 
-    given: the step that counts what is kept, to be taken with posting it.
+    given: the step that counts the refs that are kept; it is taken with posting Finished.
     """
 
     values: tuple[Value, ...]
@@ -42,7 +42,7 @@ def leaves(error: BaseException) -> bool:
 
 
 class Executor:
-    """One worker's. escapes: which of what comes out of a body is the world's business and not the task's."""
+    """Runs the tasks of one worker. escapes: whether an exception of a body concerns the world and not the task."""
 
     def __init__(self, process: Process, escapes: Callable[[BaseException], bool] = leaves) -> None:
         self.process = process
@@ -52,7 +52,7 @@ class Executor:
     def run(self, run: RunTask) -> TaskOutcome:
         """Run a task, a constructor or a method. What it raises becomes the value of each of its results."""
         spec = run.spec
-        self.process.flush()
+        self.process.drop_dead_handles()
         execution = self.process.enter(spec.id, run.attempt)
         if spec.model is not None:
             return self._pretend(spec, spec.model)
@@ -71,7 +71,7 @@ class Executor:
         return TaskOutcome(values, refs, retry, (*held, kept), self.process.handles.given(kept))
 
     def call(self, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """The body, and nothing else: what may be interrupted from outside."""
+        """Call the body, and do nothing else: this alone may be interrupted from outside."""
         return target(*args, **kwargs)
 
     def failed(self, run: RunTask, error: BaseException) -> tuple[Value, ...]:
@@ -79,7 +79,7 @@ class Executor:
         return (Failed(self._told(run.spec, error)),) * run.spec.returns
 
     def forget_all(self) -> None:
-        """The process is about to end."""
+        """Let go of actors and code, as the process is about to end."""
         self._actors.clear()
         self.process.code.clear()
 
@@ -126,9 +126,9 @@ class Executor:
         refs = list(run.spec.args.refs)
         for value in run.args:
             refs.extend(value.payload.refs if isinstance(value, Inline) else value.refs)
-        return self.process.keep(refs) if refs else []
+        return self.process.handles.living(refs) if refs else []
 
-    # ------------------------------------------------------------ what came of it
+    # ------------------------------------------------------------ the outcome
 
     def _results(
         self, spec: TaskSpec, result: Any, held: list[Sequence[ObjectRef[Any]]]
@@ -171,7 +171,7 @@ class Executor:
     def _failed(
         self, spec: TaskSpec, error: BaseException, held: list[Sequence[ObjectRef[Any]]], interrupted: bool
     ) -> tuple[tuple[Value, ...], bool]:
-        """What each result is, and whether this uses up a retry. Whatever a user's class objects to."""
+        """The results of a task that failed, and whether it is retried. The error's class may object to anything."""
         if interrupted and issubclass(type(error), KeyboardInterrupt):
             why = ErrorInfo("cancelled", f"task {spec.id} ({spec.name}) was cancelled while it ran.")
             return (Failed(why),) * spec.returns, False
@@ -196,14 +196,14 @@ class Executor:
         return ErrorInfo("actor_died", message, info.type_name, info.traceback)
 
     def _retries(self, retry_on: Payload | None, error: BaseException) -> bool:
-        """As an except clause would find it: no metaclass is asked."""
+        """Whether the error is of these types, as an except clause would find it: no metaclass is asked."""
         if retry_on is None:
             return False
         kinds = codec.decode(retry_on, self.process.handles.adopt)
         return any(type.__subclasscheck__(kind, type(error)) for kind in kinds)
 
     def _pretend(self, spec: TaskSpec, sizes: Sequence[int]) -> TaskOutcome:
-        """A modelled task: the time and the bytes, without the body."""
+        """Run a modelled task: it takes the time and makes the bytes, and has no body."""
         if spec.cost:
             self.process.spend(spec.cost)
         values = [

@@ -1,4 +1,4 @@
-"""RemoteFunction, and Code: a function or class that is pickled once a session and named by a ref ever after."""
+"""RemoteFunction, and ExportedCode: a function or class that is pickled once a session and then named by a ref."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from labray.serialization.unpicklable import UnpicklableError
 
 
 class ExportedCode:
-    """A function or class, and where it was exported to. In other processes only the latter is known.
+    """A function or class, and the ref that it was exported under. Other processes know the ref alone.
 
     It is exported at the first use in a session, so a helper defined after the decorator is still seen; and again when
     code that it refers to is another by then.
@@ -29,13 +29,13 @@ class ExportedCode:
         self._ref = ref
         self._places: Sequence[code_changes.FoundCode] = ()
 
-    def ref(self, port: Runtime, inside: bool = False) -> Ref:
-        """What to call it by in this session. inside: of what is being pickled."""
-        if self._ref is None or self._session != port.session or code_changes.has_changed(self._places):
+    def ref(self, at: Runtime, inside: bool = False) -> Ref:
+        """Its ref in this session. inside: whether the call comes from a pickler."""
+        if self._ref is None or self._session != at.session or code_changes.has_changed(self._places):
             if self.thing is None:
                 raise ValueError(f"{self.name} is of a session that was shut down. Define it anew.")
             places = code_changes.code_used_by(self.thing)
-            self._ref, self._session = port.export(self.thing, self.name, inside), port.session
+            self._ref, self._session = at.export(self.thing, self.name, inside), at.session
             self._places = places  # not before: it may refer to itself
         return self._ref
 
@@ -54,13 +54,13 @@ class ExportedCode:
 
 
 def submit(
-    port: Runtime, kind: str, name: str, function: Ref | None, options: Any, signature: Signature,
+    at: Runtime, kind: str, name: str, function: Ref | None, options: Any, signature: Signature,
     args: Sequence[Any], kwargs: Mapping[str, Any], actor: Ref | None = None, method: str = "",
 ) -> list[Any]:  # fmt: skip
     """Check the arguments against the signature, and submit."""
     signature.check(args, kwargs)
     try:
-        return list(port.submit(kind, name, function, options, args, kwargs, actor=actor, method=method))
+        return list(at.submit(kind, name, function, options, args, kwargs, actor=actor, method=method))
     except UnpicklableError as error:
         if error.argument is None:
             raise
@@ -68,7 +68,7 @@ def submit(
 
 
 def as_asked(refs: list[Any]) -> Any:
-    """One ref, a list of several, or None, as num_returns was."""
+    """One ref, a list of several, or None, as num_returns says."""
     return refs[0] if len(refs) == 1 else refs or None
 
 
@@ -85,7 +85,7 @@ class RemoteFunction:
 
     @classmethod
     def of(cls, function: Any, given: Mapping[str, Any]) -> RemoteFunction:
-        """Of a plain function."""
+        """The remote function of a plain one."""
         name = getattr(function, "__qualname__", repr(function)).replace("<locals>.", "")
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise ValueError(

@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 KEPT_VALUES = 64
 KEPT_BYTES = 4096
-"""What a process remembers of what it got: at most so many values of at most so many bytes each."""
+"""How many of the values that it got a process remembers, and how many bytes each may have at most."""
 MOST_DROPS = 1000
-"""In one message."""
+"""How many refs one message drops at most."""
 
 
 class HandleWatch(weakref.ref["ObjectRef[Any]"]):
@@ -73,7 +73,7 @@ class ObjectRef(Generic[T]):
         )
 
     def __labray_ended__(self) -> Exception:
-        """What to say when its session has ended."""
+        """The error of a handle whose session has ended."""
         return ValueError(f"{self!r}: its owner is unknown. It is of a session that was shut down.")
 
     def __iter__(self) -> None:
@@ -84,7 +84,7 @@ class ObjectRef(Generic[T]):
         return self.ref.id.encode().hex()
 
     def task_id(self) -> TaskID | None:
-        """The task whose result this is; None for what was put."""
+        """The task whose result this is; None for an object that was put."""
         return creator(self.ref.id) if "." in self.ref.id else None
 
 
@@ -113,7 +113,7 @@ class HandleTable:
         return handle
 
     def adopt(self, ref: Ref) -> ObjectRef[Any]:
-        """The handle of something found inside a payload. Whether it is given is another matter."""
+        """The handle of a ref that was found inside a payload. This does not count it as given."""
         watches = self._watches
         with self._lock:
             while True:
@@ -131,15 +131,15 @@ class HandleTable:
                     continue
 
     def given(self, handles: Iterable[ObjectRef[Any]]) -> Step:
-        """The step that counts these as given once more. It is taken together with what gives them."""
+        """The step that counts these handles as given once more. It is taken with the message that gives them."""
         return count(self._given, [handle.watch for handle in handles])
 
     def is_given(self, handle: ObjectRef[Any]) -> bool:
-        """Whether the object has been given here, and so will be dropped."""
+        """Whether the object was given to this process, which will therefore drop it."""
         return handle.watch in self._given
 
     def give(self, refs: Iterable[Ref]) -> list[ObjectRef[Any]]:
-        """These were inside an answer. What finds no handle as long as the result lives is dropped again."""
+        """Count the refs inside a reply. One that is in no handle any more when the result dies is dropped again."""
         handles = [self.adopt(ref) for ref in refs]
         if handles:
             at_once(self.given(handles))
@@ -152,7 +152,7 @@ class HandleTable:
         return list(dict.fromkeys([handle for handle in handles if handle is not None]))
 
     def remember(self, id: ObjectID, payload: Payload) -> None:
-        """A small value that contains no refs, for the next `get` of it."""
+        """Keep a small value that contains no refs for the next `get` of it."""
         if id in self._watches:
             values = self.values
             values[id] = payload
@@ -160,7 +160,7 @@ class HandleTable:
                 values.pop(next(iter(values)), None)
 
     def drop(self, say: Callable[[DropRefs, Step], None]) -> None:
-        """Take note of the handles that died: say(message, step) takes the step with saying it."""
+        """Drop the refs whose handles died: say(message, step) takes the step together with sending the message."""
         dying, given = self.dying, self._given
         while dying:
             with self._lock:
@@ -185,7 +185,7 @@ class HandleTable:
             self._watches.pop(id, None)
 
     def count(self) -> int:
-        """How many objects have a handle here."""
+        """The number of objects that have a handle here."""
         return sum(watch() is not None for watch in list(self._watches.values()))
 
 

@@ -1,6 +1,6 @@
-"""Port: the system calls of a user program, and the only thing that the public API knows.
+"""Runtime: the system calls of a user program, and the only thing that the public API knows.
 
-A backend hands over a Session with the driver's port. The current port belongs to the process (in the
+A backend hands over a Session with the driver's runtime. The current runtime belongs to the process (in the
 simulator to the fiber that runs), so threads that user code starts see it too. Nothing here decides anything.
 """
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Runtime(Protocol):
-    """What a user program, driver and tasks alike, can ask of the world. Calls block the caller only."""
+    """What a user program, be it the driver or a task, can ask of the world. A call blocks its caller alone."""
 
-    session: str  # names the session: what was exported under another one must be exported anew
-    known: identities.IdentityTable  # what has an identity and came here by value
+    session: str  # names the session: code that was exported under another one must be exported again
+    known: identities.IdentityTable  # the things that have an identity and came here by value
 
     @property
     def task(self) -> TaskID:
@@ -34,7 +34,7 @@ class Runtime(Protocol):
         """Pickle a function or class once and store it."""
 
     def load(self, code: Ref) -> Any:
-        """The function or class that was exported as this."""
+        """The function or class that was exported under this ref."""
 
     def submit(
         self, kind: str, name: str, function: Ref | None, options: Options,
@@ -53,7 +53,7 @@ class Runtime(Protocol):
     def kill(self, actor: Ref, no_restart: bool) -> None: ...
 
     def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool) -> None:
-        """Take back the task that makes it. ValueError if that would kill an actor."""
+        """Take back the task that makes this object. ValueError if that would kill an actor."""
 
     def lookup(self, name: str) -> tuple[ObjectRef[Any], bytes] | None: ...
 
@@ -65,9 +65,9 @@ class Runtime(Protocol):
 
 
 class Reply:
-    """A notice with all that it gave, counted already. Its death gives back what nobody has taken.
+    """A client reply whose refs and pins are counted already. When it dies, it returns those that nobody has taken.
 
-    handles: of the refs in it. pins: of its values, in order, as far as they lie in the store; for `Channel.load`.
+    handles: those of its refs. pins: one for each value, None where the value is not in the store; for `Channel.load`.
     """
 
     __slots__ = ("handles", "notice", "pins")
@@ -94,29 +94,29 @@ class Channel(Protocol):
     def client(self) -> str: ...
 
     def post(self, message: ClientRequest, step: Step | None = None) -> None:
-        """Send without waiting. Leaves within a millisecond, in order. step: is taken with it, or neither is done."""
+        """Send without waiting; messages leave within 1 ms, in order. The step is taken with it, or neither is."""
 
     def ask(self, message: ClientRequest, request: int, timeout: float | None) -> Reply | ClientReply | None:
-        """Send, and wait for the notice with this request number. None: the time is up.
+        """Send, and wait for the reply with this request number; None if the time is up.
 
-        While it waits, other notices are handled as the world sees fit (a worker gives back tasks, say). An Answer if
-        the channel counts what comes, a ClientReply if that is left to the caller.
+        While it waits, other replies are handled as the world sees fit (a worker gives back tasks, say). A channel that
+        counts what comes returns a Reply; one that leaves this to the caller returns a ClientReply.
         """
 
     def store(self, object_id: ObjectID, payload: Payload) -> Stored:
         """Write a large payload into this node's store."""
 
     def unstore(self, object_id: ObjectID, stored: Stored) -> None:
-        """Take back what was stored and the node has not been told of."""
+        """Free what was stored if the node has not been told of it."""
 
     def load(self, object_id: ObjectID, stored: Stored, pin: object | None = None) -> Payload:
         """The stored payload; its buffers are read-only views, and Unpin is posted when the last one dies.
 
-        pin: what came with it in an Answer.
+        pin: the one that came with it in a Reply.
         """
 
     def reread(self, object_id: ObjectID) -> Payload | None:
-        """A stored payload that this process put itself, if it can be read unasked; with Pin and Unpin."""
+        """A stored payload that this process put itself, if it can be read without a request; sends Pin and Unpin."""
 
     def now(self) -> float: ...
 
@@ -133,11 +133,11 @@ def _known() -> identities.IdentityTable:
     return identities.here if _current is None else _current.known
 
 
-identities.ask(_known)  # what travelled by value is known to the process that runs
+identities.ask(_known)  # things that travelled by value are known to the process that runs
 
 
 def current() -> Runtime:
-    """The port of this process (of the running fiber, in the simulator)."""
+    """The runtime of this process (of the running fiber, in the simulator)."""
     if _current is None:
         raise NotInitializedError("labray is not initialised: call labray.init() first.")
     return _current
@@ -147,8 +147,8 @@ def exists() -> bool:
     return _current is not None
 
 
-def switch(port: Runtime | None) -> Runtime | None:
-    """Make this port the current one; gives the one that was."""
+def switch(runtime: Runtime | None) -> Runtime | None:
+    """Make this runtime the current one; returns the one before."""
     global _current
-    before, _current = _current, port
+    before, _current = _current, runtime
     return before

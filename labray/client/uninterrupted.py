@@ -23,7 +23,7 @@ from operator import call
 from typing import Any
 
 Step = Callable[[], object]
-"""Written in C, all the way down."""
+"""A callable that is written in C all the way down, so that no signal handler runs in the middle of it."""
 
 
 DELICATE = (
@@ -65,10 +65,10 @@ def stands(container: Any, key: object, item: object) -> Step:
 
 
 class Owed:
-    """What is done when this dies, if it has been armed."""
+    """Takes its steps when it dies, if it has been armed."""
 
     __slots__ = ("__del__",)
 
     def arm(self, *steps: Step) -> Step:
-        """The step from which on this is owed."""
+        """The step that arms this: from then on its steps are owed."""
         return partial(setattr, self, "__del__", each(call, steps))

@@ -59,7 +59,7 @@ def _unzipped(data: bytes) -> bytes:
     ) as error:
         if isinstance(error, FormatError):
             raise
-        raise FormatError(f"no zip file, or a damaged one: {error}.") from None
+        raise FormatError(f"is not a zip file, or is damaged: {error}.") from None
     if len(text) > MOST_UNZIPPED:
         raise FormatError(f"holds more than {MOST_UNZIPPED >> 20} MiB: unpack it first, if you trust it.")
     return text
@@ -73,7 +73,9 @@ def _json(text: bytes, name: str) -> TaskGraph:
         return _chosen(estee.parse(text), name)
     if isinstance(document.value, list) or document.has("traceEvents"):
         return _only(timeline.parse(text), name)
-    raise FormatError("none of the known formats: WfFormat, a Ray timeline, or a table of Estee's graphs.")
+    raise FormatError(
+        "is in none of the known formats: WfFormat, a Ray timeline, or a table of Estee's graphs."
+    )
 
 
 def _only(graph: TaskGraph, name: str) -> TaskGraph:

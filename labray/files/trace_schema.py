@@ -11,19 +11,20 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from labray.messages import LARGEST_AMOUNT
 from labray.trace import Event
 
-LARGEST = 10**15
-"""Of anything, either side of zero: bytes, seconds. A petabyte and thirty million years; more is a mistake."""
-
 MOST_RESULTS = 10_000_000
-"""Of all tasks of a recording: each has as many as the last that anyone names says."""
+"""How many results all tasks of a recording have at most: the highest index that is named says how many a task has."""
 
-Time = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)] | Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
-Span = Annotated[float, Meta(ge=0, le=LARGEST)] | Annotated[int, Meta(ge=0, le=LARGEST)]
-Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+Time = (
+    Annotated[float, Meta(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT)]
+    | Annotated[int, Meta(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT)]
+)
+Span = Annotated[float, Meta(ge=0, le=LARGEST_AMOUNT)] | Annotated[int, Meta(ge=0, le=LARGEST_AMOUNT)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST_AMOUNT)]
 Names = tuple[str, ...]
-Amounts = tuple[tuple[str, Annotated[int, Meta(ge=1, le=LARGEST)]], ...]
+Amounts = tuple[tuple[str, Annotated[int, Meta(ge=1, le=LARGEST_AMOUNT)]], ...]
 Kind = Literal["task", "actor", "method"]
 
 DETAILS: dict[str, Any] = {
@@ -57,13 +58,15 @@ DETAILS: dict[str, Any] = {
 
 
 def checked(events: Iterable[Event]) -> list[Event]:
-    """The events of a file as they were noted: msgpack has no tuples. ValueError, naming the first that is none."""
+    """The events of a file as a session noted them: msgpack has no tuples. ValueError names the first wrong one."""
     found: list[Event] = []
     results = _Results()
     for number, (time, kind, place, subject, noted) in enumerate(events):
         try:
             detail = msgspec.convert(noted, DETAILS[kind]) if kind in DETAILS else _frozen(noted)
-            if not -LARGEST <= time <= LARGEST or (kind in ("waited", "gave_up") and detail[0] > time):
+            if not -LARGEST_AMOUNT <= time <= LARGEST_AMOUNT or (
+                kind in ("waited", "gave_up") and detail[0] > time
+            ):
                 raise ValueError("its time is out of bounds, or before what it tells of began")
             if not subject:
                 raise ValueError("it has no subject")
@@ -79,7 +82,7 @@ def checked(events: Iterable[Event]) -> list[Event]:
 
 
 class _Results:
-    """How many results the tasks have: whoever reads the trace lays out a place for each. An actor has none to get."""
+    """Counts the results of tasks: a reader of the trace makes room for each. An actor has none that can be got."""
 
     def __init__(self) -> None:
         self._actors: set[str] = set()

@@ -31,14 +31,14 @@ class _File(Struct, frozen=True):
 
 
 def save(path: str | PathLike[str], events: Sequence[Event], about: Mapping[str, Any] | None = None) -> None:
-    """Write a .lab file. about: whatever says where it came from, in plain values."""
+    """Write a .lab file. about: says in plain values where the events come from."""
     content = msgspec.msgpack.encode(_File(dict(about or {}), list(events)))
     with open(path, "wb") as file:
         file.write(b"%s%d %s\n%s" % (MAGIC, VERSION, _sum(content), content))
 
 
 def _sum(content: bytes) -> bytes:
-    """What a damaged file does not have. (One without it is taken as it is: earlier ones had none.)"""
+    """The digest by which a damaged file is told. (A file without one is read all the same: early ones had none.)"""
     return blake2b(content, digest_size=8).hexdigest().encode()
 
 

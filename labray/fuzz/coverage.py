@@ -49,7 +49,7 @@ def count(case: Case, events: Sequence[Event], tally: Counter[str]) -> None:
 
 
 def table(tally: Mapping[str, int]) -> str:
-    """A few lines of text."""
+    """The tally as a few lines of text."""
     lines = []
     for group in GROUPS:
         named = [(name.partition(" ")[2], n) for name, n in tally.items() if name.partition(" ")[0] == group]

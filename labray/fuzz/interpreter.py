@@ -8,9 +8,10 @@ from typing import Any
 import labray as ray
 from labray import errors
 from labray.fuzz import remote
+from labray.fuzz.expected_results import Dangers, Promise, kind_of, names_in
 from labray.fuzz.generation import Case
 from labray.fuzz.judging import Wrong, judge_carried, judge_error, judge_value
-from labray.fuzz.oracle import Dangers, Oracle, Promise, kind_of, names_in
+from labray.fuzz.oracle import Oracle
 from labray.fuzz.program import FOREVER, SECOND, Step
 from labray.fuzz.remote import AskedError, made, number_in
 
@@ -35,11 +36,11 @@ class Interpreter:
         self.asleep: dict[str, float] = {}  # those that were to wake from it, and by when
         self._ops = {step.number: step.op for step in case.steps}
         self._steps = {step.number: step for step in case.steps}
-        self._oracle = Oracle(case.steps, Dangers.of(case.faults, case.names()), case.setup.room())
+        self._oracle = Oracle(case.steps, Dangers.under(case.faults, case.names()), case.setup.room())
         self._tally = tally
 
     def do(self, step: Step) -> None:
-        """Carry out one step, as far as what it is about is there."""
+        """Carry out one step, on those of its arguments and actors that are there."""
         numbers = [at for at in step.args if at in self.refs]
         if step.op in MAKES or (step.op in CALLS and step.actor in self.actors) or step.op == "meet":
             if step.op == "relay" and self._lower(step.actor) is None:
@@ -51,7 +52,7 @@ class Interpreter:
                 judge_error(step.number, self._oracle.promised[step.number], error)
                 self._tally[f"outcome {kind_of(error)}"] += 1
         elif step.op in ASKS and step.actor in self.actors:
-            self._ask(step, [self.refs[at] for at in numbers])
+            self._command_actor(step, [self.refs[at] for at in numbers])
         elif step.op in ("actor", "find", "sleep"):
             getattr(self, f"_{step.op}")(step)
         elif step.op in ("get", "wait", "drop", "cancel") and numbers:
@@ -148,7 +149,7 @@ class Interpreter:
         alive = [
             at
             for at in self.actors
-            if name == names_in(self._steps[at]) != "" and self._oracle.surely_alive(at)
+            if name == names_in(self._steps[at]) != "" and self._oracle.actors.surely_alive(at)
         ]
         try:
             made = self.actors[step.number] = maker.options(**given).remote(not step.large, "fails" in words)
@@ -156,7 +157,7 @@ class Interpreter:
                 raise Wrong(f"step {step.number} made an actor named {name!r}, and step {alive[0]} holds one")
         except errors.ActorAlreadyExistsError as error:
             self._tally["outcome name taken"] += 1
-            if not self._oracle.may_be_taken(step):
+            if not self._oracle.actors.may_be_taken(step):
                 raise Wrong(f"step {step.number}: {error}") from error
 
     def _find(self, step: Step) -> None:
@@ -165,13 +166,13 @@ class Interpreter:
         except ValueError as error:
             self._tally["outcome no such actor"] += 1
             for number in self.actors:
-                if names_in(self._steps[number]) == step.how and self._oracle.surely_alive(number):
+                if names_in(self._steps[number]) == step.how and self._oracle.actors.surely_alive(number):
                     raise Wrong(f"step {step.number}: {error} But step {number} made it.") from error
             return
         self._oracle.note(step, ())
         self.refs[step.number] = keeper.add.remote(f"step {step.number}", step.number, step.value)
 
-    def _ask(self, step: Step, args: list[Any]) -> None:
+    def _command_actor(self, step: Step, args: list[Any]) -> None:
         keeper = self.actors[step.actor]
         if step.op == "keep":
             keeper.keep.remote(args)
@@ -231,7 +232,7 @@ class Interpreter:
     # ------------------------------------------------------------ the end
 
     def judge(self, number: int) -> None:
-        """What a result comes to must be as promised."""
+        """Wait for a result and check that it is as promised."""
         promise = self._oracle.promised[number]
         try:
             value = number_in(ray.get(self.refs[number]))

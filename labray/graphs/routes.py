@@ -28,7 +28,7 @@ class Routes(Struct, frozen=True):
 
 
 def routes(skeleton: Skeleton) -> Routes:
-    """For all that any step of this skeleton needs."""
+    """The routes of all refs that a step of this skeleton needs."""
     return _Search(skeleton).routes
 
 
@@ -56,7 +56,7 @@ class _Search:
                         self.routes.lost[process, object] = None
 
     def _above(self, process: str) -> Iterator[str]:
-        """The process and those that submitted it, upwards. A call on an actor is the actor's."""
+        """The task and those that submitted it, upwards. A call of an actor counts as the actor."""
         seen: dict[str, None] = {}
         while process not in seen:
             seen[process] = None

@@ -21,7 +21,7 @@ from labray.trace import Event, Run, Submission, runs, submissions
 
 
 class ComputeStep(Struct, frozen=True):
-    """So many seconds pass; `busy` of them (a share) on the CPU."""
+    """The task computes for so many seconds; `busy` is the share of them that it is on the CPU."""
 
     seconds: float
     busy: float
@@ -84,7 +84,7 @@ class Skeleton(Struct, frozen=True):
 
 
 def skeleton(events: Sequence[Event]) -> Skeleton:
-    """Of a recorded run."""
+    """The skeleton of a recorded run."""
     return _Reading(events).skeleton()
 
 
@@ -92,7 +92,7 @@ _Moment = tuple[float, float, float, Step]  # asked, order at that time, answere
 
 
 class _Reading:
-    """One pass to collect, one to cut each task's life into steps."""
+    """Collects the events in one pass, and cuts each task's life into steps in another."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.ran: dict[str, Run] = {run.task: run for run in runs(events)}  # the last attempt
@@ -192,7 +192,7 @@ def _cut(
 
 
 def sizes(events: Sequence[Event]) -> dict[str, dict[int, int]]:
-    """Bytes of the results of each task, by index, as far as the trace has them: all that anyone took counts."""
+    """The bytes of each task's results, by index, as far as the trace has them: each result that was taken counts."""
     found: dict[str, dict[int, int]] = {}
 
     def result(object: str, size: int) -> None:

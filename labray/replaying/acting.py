@@ -25,9 +25,9 @@ Durations = Literal["elapsed", "cpu"]
 
 
 class Play(Struct, frozen=True):
-    """What is acted out. durations: elapsed (waiting outside labray, sleeps and contention included) or CPU seconds.
+    """The program that is acted out. durations: elapsed seconds (sleeps and contention included) or CPU seconds.
 
-    places: how many nodes there are; a task that was pinned to a node that is not there is pinned to another.
+    places: the number of nodes; a task that was pinned to a node beyond them is pinned to another.
     """
 
     skeleton: Skeleton
@@ -37,7 +37,7 @@ class Play(Struct, frozen=True):
 
 
 class Stage(Struct, frozen=True):
-    """A play in a session. It is not sent anywhere: the simulator is one process, and looks it up by its key."""
+    """A play in a session. It is never sent: the simulator is one process, and looks it up by its key."""
 
     key: int
     play: Play
@@ -86,7 +86,7 @@ class _Puppet:
 
 
 def act(key: int, task: str, refs: dict[str, ObjectRef[Any]], *, keep: bool = False) -> Any:
-    """The steps of a task, and its results: its own, and last the refs that it hands over."""
+    """Act the steps of a task; returns its own results, and last the refs that it hands over."""
     cast = _Cast(_stages[key], task, refs, keep)
     handed = cast.go()
     values = [_Weight(size) for size in cast.part.sizes]
@@ -104,7 +104,7 @@ class _Weight:
 
 
 class _Cast:
-    """One process of the play at work: the refs it has, and for how long it needs each."""
+    """One task or actor of the play at work: the refs that it has, and how often it still needs each."""
 
     def __init__(self, stage: Stage, task: str, refs: dict[str, ObjectRef[Any]], keep: bool = False) -> None:
         play = stage.play
@@ -114,7 +114,7 @@ class _Cast:
         self._task = task
         self._refs = refs
         self._keep = keep
-        self._port = runtime.current()
+        self._runtime = runtime.current()
         self._steps: tuple[Step, ...] = play.skeleton.steps_of(task)
         self._uses: dict[str, int] = {}
         for step in self._steps:
@@ -128,7 +128,7 @@ class _Cast:
         return self._parts[self._task]
 
     def _wanted(self, step: Step) -> list[str]:
-        """What a step uses; the hand-over of a task below counts as one use of that task's last result."""
+        """The objects that a step uses; the hand-over of a task below counts as one use of that task's last result."""
         found = list(needed(step, self._parts))
         if isinstance(step, SubmitStep):
             found += self._routes.given.get(step.task, ())
@@ -136,14 +136,14 @@ class _Cast:
         return [*found, *(f"{task}." for task in below if task is not None)]
 
     def go(self) -> dict[str, ObjectRef[Any]]:
-        """Act the steps; the refs that are handed over at the end."""
+        """Act the steps; returns the refs that are handed over at the end."""
         for step in self._steps:
             if isinstance(step, ComputeStep):
                 self._compute(step)
             elif isinstance(step, SubmitStep):
                 self._submit(self._parts[step.task])
             elif isinstance(step, PutStep):
-                self._have(step.object, self._port.put(_Weight(step.size)))
+                self._have(step.object, self._runtime.put(_Weight(step.size)))
             else:
                 self._await(step)
             for object in self._wanted(step):
@@ -154,9 +154,9 @@ class _Cast:
     def _compute(self, step: ComputeStep) -> None:
         busy = step.seconds * step.busy
         if busy > 0:
-            self._port.spend(busy)
+            self._runtime.spend(busy)
         if self._stage.play.durations == "elapsed" and step.seconds > busy:
-            self._port.sleep(step.seconds - busy)
+            self._runtime.sleep(step.seconds - busy)
 
     # ------------------------------------------------------------ refs
 
@@ -170,12 +170,12 @@ class _Cast:
             self._refs.pop(object, None)
 
     def _obtain(self, object: str) -> ObjectRef[Any] | None:
-        """A ref that is here, or that a task below hands over; None if there is no way."""
+        """A ref that is here, or that a task below hands over; None if neither has it."""
         if object not in self._refs:
             below = self._routes.asked.get((self._task, object))
             token = self._refs.get(f"{below}.")
             if token is not None:
-                handed: dict[str, ObjectRef[Any]] = self._port.get([token], None)[0]
+                handed: dict[str, ObjectRef[Any]] = self._runtime.get([token], None)[0]
                 for name, ref in handed.items():
                     self._have(name, ref)
         return self._refs.get(object)
@@ -185,9 +185,9 @@ class _Cast:
     def _await(self, step: AwaitStep) -> None:
         refs = [ref for object in dict.fromkeys(step.objects) if (ref := self._obtain(object)) is not None]
         if refs and (step.count < len(refs) or step.within is not None):
-            self._port.wait(refs, min(step.count, len(refs)), step.within)
+            self._runtime.wait(refs, min(step.count, len(refs)), step.within)
         elif refs:
-            self._port.get(refs, None)
+            self._runtime.get(refs, None)
 
     def _submit(self, part: TaskSteps) -> None:
         task = part.task
@@ -215,7 +215,7 @@ class _Cast:
             actor, method = target.ref, "act"
         elif acts:
             function = self._stage.actor if part.kind == "actor" else self._stage.act
-        made = self._port.submit(
+        made = self._runtime.submit(
             part.kind, part.name, function, options, args, {}, actor=actor, method=method
         )
         if acts and part.kind != "actor":

@@ -43,7 +43,7 @@ class Recorded(Struct, frozen=True):
 
     @property
     def simulated(self) -> bool:
-        """Whether nothing of it was measured: then it ran on no machine."""
+        """Whether it was simulated: then nothing of it was measured, as it ran on no machine."""
         return self.host_cores is None
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class Recorded(Struct, frozen=True):
 
 
 def writable(path: Path) -> None:
-    """OSError now, not when all is done, if a file cannot be written here."""
+    """Raise OSError now, and not after the session, if no file can be written at this path."""
     there = path.exists()
     if not there or path.is_file():  # a pipe is not opened twice
         with path.open("ab"):
@@ -77,8 +77,8 @@ class Recorder:
         self._config = config
         self._began = datetime.now(UTC).isoformat(timespec="seconds")
 
-    def write(self, session: Session) -> None:
-        """A session that broke has no trace to give: that is a warning, for it must still be ended."""
+    def save(self, session: Session) -> None:
+        """Write the file. A session that broke has no trace to give: this warns, as the session must still be ended."""
         try:
             timeless = backends.load(self._config.backend).virtual_time
             dated = {} if timeless else {"recorded_at": self._began}
@@ -90,7 +90,7 @@ class Recorder:
 
 
 def about(config: Config) -> dict[str, Any]:
-    """Where a trace comes from, in plain values. Holds no time: equal simulations give equal files."""
+    """Where a trace comes from, in plain values. There is no date in it: equal simulations give equal files."""
     label = repr(config.scheduler)
     policy = next((name for name, make in NAMES.items() if repr(make()) == label), "")
     cores = None if backends.load(config.backend).virtual_time else os.cpu_count() or 1

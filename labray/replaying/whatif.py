@@ -23,7 +23,7 @@ from labray.schedulers.planned.workloads import acted, executed
 from labray.session import init
 
 STOPS_HELPING = 0.05
-"""More nodes help no more where the makespan is within this share of the least one."""
+"""More nodes no longer help where the makespan is within this share of the least one."""
 
 
 Program = Skeleton | TaskGraph
@@ -31,7 +31,7 @@ Program = Skeleton | TaskGraph
 
 
 class AskedCluster(Struct, frozen=True):
-    """What to act it out on. sim: the simulator's own options (bandwidth_Bps, latency_s, profile ...)."""
+    """The cluster to act it out on. sim: the simulator's own options (bandwidth_Bps, latency_s, profile ...)."""
 
     nodes: int
     num_cpus: float
@@ -43,7 +43,7 @@ class AskedCluster(Struct, frozen=True):
 
 
 class PredictedRun(Struct, frozen=True):
-    """What came of it, in virtual seconds. why: it could not run, and the first line of the reason; else ""."""
+    """The figures of one simulation, in virtual seconds. why: the reason if it could not run, one line; else ""."""
 
     nodes: int
     num_cpus: float
@@ -61,7 +61,7 @@ class PredictedRun(Struct, frozen=True):
     why: str = ""
 
     def row(self) -> dict[str, Any]:
-        """For a table."""
+        """The row of a table."""
         return asdict(self)
 
 
@@ -90,13 +90,13 @@ def predict(program: Program, on: AskedCluster) -> PredictedRun:
 
 
 def check(like: AskedCluster, nodes: Sequence[int]) -> None:
-    """ValueError, before anything is simulated, for what no cluster could be."""
+    """Raise ValueError, before anything is simulated, if no cluster could be like this."""
     for count in nodes:
         Config("sim", count, like.num_cpus, like.resources, resolve("bottom_up"), like.seed)
 
 
 def policy(program: Program, on: AskedCluster) -> Scheduler:
-    """The one that is named; one that plans ahead is told the graph, and the network it will run on."""
+    """The policy of this name; one that plans ahead is told the graph, and the network that it will run on."""
     named = resolve(on.scheduler)
     if not isinstance(named, Struct) or "work" not in named.__struct_fields__:
         return named
@@ -118,7 +118,7 @@ def outcome(
 
 
 def measured(events: Sequence[trace.Event], on: Recorded) -> PredictedRun:
-    """The recorded run itself."""
+    """The outcome of the recorded run itself."""
     return outcome(events, on.nodes, on.num_cpus, on.policy or on.scheduler)
 
 
@@ -134,7 +134,7 @@ def recorded_cluster(on: Recorded, like: AskedCluster) -> AskedCluster:
 def sweep(
     program: Program, nodes: Sequence[int], schedulers: Sequence[str], like: AskedCluster
 ) -> Iterator[PredictedRun]:
-    """One outcome at a time, scheduler by scheduler."""
+    """Simulate the program on each cluster; yields one outcome at a time, scheduler by scheduler."""
     for scheduler in schedulers:
         for count in nodes:
             yield predict(
@@ -154,7 +154,7 @@ def stops_helping(outcomes: Sequence[PredictedRun]) -> int | None:
     return min(one.nodes for one in ran if one.makespan_s <= least * (1 + STOPS_HELPING))
 
 
-# ---------------------------------------------------------------- what a user writes
+# ---------------------------------------------------------------- options as a user writes them
 
 
 def node_counts(text: str) -> list[int]:

@@ -189,7 +189,7 @@ class ExceptionDecoder:
             except KeyboardInterrupt:
                 raise
             except BaseException as worse:  # noqa: BLE001  (an attribute's class is not importable here, or objects)
-                self._tell(at, worse)
+                self._make_stand_in(at, worse)
         for at, part in enumerate(self._parts):
             cause, context = [None if to < 0 else self._made[to] for to in (part.cause, part.context)]
             link(self._made[at], cause, context, part.suppress)
@@ -213,9 +213,9 @@ class ExceptionDecoder:
                 raise
             except BaseException as worse:  # noqa: BLE001  (not importable here, or its class objects)
                 failure = worse
-        self._tell(at, failure)
+        self._make_stand_in(at, failure)
 
-    def _tell(self, at: int, failure: BaseException | None) -> None:
+    def _make_stand_in(self, at: int, failure: BaseException | None) -> None:
         part = self._parts[at]
         why = f"isn't serializable: {part.why}"
         if failure is not None:

@@ -107,7 +107,7 @@ def serve(
     os.set_inheritable(speech, False)
     channel = ClusterChannel(wire, NodeID(place), client, directory, wire.intake)
     process = Process(channel, session)
-    channel.on_answer(process.received)
+    channel.on_answer(process.requests.received)
     switch(process)
     executor = InterruptibleExecutor(process, interrupt_file(directory, client))
     ending = WorkerExit()
@@ -132,7 +132,7 @@ def run_tasks(
     while not ending.begun:
         try:
             run_one(channel, executor, outputs, begun, pid)
-            process.flush()  # a handle that ended with the task must not wait for the next one
+            process.drop_dead_handles()  # a handle that ended with the task must not wait for the next one
         except SystemExit:
             raise
         except BaseException:  # noqa: BLE001  (of a signal that came when no task ran: it is nobody's)

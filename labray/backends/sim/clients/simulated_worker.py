@@ -235,7 +235,7 @@ class SimWorker(SimClient):
             self._hand_in(finished)
             del finished, outcome, run  # what the results refer to lived until they were posted
             if not self._queue:
-                process.flush()
+                process.drop_dead_handles()
             hub.switch(True)
 
     def _spend_body(self, run: m.RunTask) -> None:
