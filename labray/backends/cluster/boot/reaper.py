@@ -1,6 +1,6 @@
 """How processes are ended: first asked (a worker by ASK, others by TERM), and killed when their time is up.
 
-Used by the template alone. A worker leads a process group of its own, so what it has started is ended with it, also
+Used by the fork server alone. A worker leads a process group of its own, so what it has started is ended with it, also
 when it died by itself. Most processes end at the word; nobody waits for the grace that the others are given.
 """
 
@@ -83,7 +83,7 @@ class Reaper:
     def cause(self, pid: int, status: int) -> str:
         """It is dead and reaped: why, in words."""
         if self._stopped is not None:
-            self._stopped.forget(pid)
+            self._stopped.drop(pid)
         return f"process {pid} {self._causes.pop(pid, None) or describe_end(status)}"
 
     # ------------------------------------------------------------ the end

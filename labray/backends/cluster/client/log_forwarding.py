@@ -66,7 +66,7 @@ class LogForwarder:
         self._fd, self.theirs = os.pipe2(os.O_CLOEXEC)
         self._bell = os.eventfd(0, os.EFD_CLOEXEC)
         self._closed = False
-        self._folder = LogDeduplicator()
+        self._deduplicator = LogDeduplicator()
         self._told = False
         self._thread = threading.Thread(target=self._listen, name="labray-output", daemon=True)
 
@@ -75,7 +75,7 @@ class LogForwarder:
         os.close(self.theirs)
         self._thread.start()
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Show what is left. Everybody who could write is gone, or does not matter any more."""
         if self._thread.is_alive():
             os.eventfd_write(self._bell, 1)
@@ -92,15 +92,15 @@ class LogForwarder:
         poll.register(self._bell, select.POLLIN)
         rest, open_ = b"", True
         while open_:
-            ready = [fd for fd, _ in poll.poll(1000 * WINDOW_S if self._folder.waiting else None)]
+            ready = [fd for fd, _ in poll.poll(1000 * WINDOW_S if self._deduplicator.waiting else None)]
             if self._fd in ready:
                 data = os.read(self._fd, 1 << 16)
                 open_ = bool(data)
                 rest = self._hear(rest + data)
             elif self._bell in ready:  # and nothing is left to read
                 open_ = False
-            self._show(self._folder.due(time.monotonic()))
-        self._show(self._folder.due(float("inf")))
+            self._show(self._deduplicator.due(time.monotonic()))
+        self._show(self._deduplicator.due(float("inf")))
 
     def _hear(self, data: bytes) -> bytes:
         """Show whole records; what is left of the last."""
@@ -111,12 +111,10 @@ class LogForwarder:
                 break
             try:
                 line = decode_line(data[at + SIZE_BYTES : end])
-            except (
-                msgspec.MsgspecError
-            ):  # not from a worker of ours: somebody writes to descriptors he does not know
+            except msgspec.MsgspecError:  # a task has written to a descriptor that it does not know
                 shown = None
             else:
-                shown = self._folder.hear(line, time.monotonic())
+                shown = self._deduplicator.hear(line, time.monotonic())
             if shown is not None:
                 self._show([(line.error, shown)])
             at = end

@@ -1,6 +1,6 @@
 """What a client process has to say and has not sent yet, and the thread that sees that it leaves.
 
-`add` never waits, since finalizers call it, in whatever thread and state. What is there leaves with the next `flush`,
+`post` never waits, since finalizers call it, in whatever thread and state. What is there leaves with the next `flush`,
 at 64 messages, or within about a millisecond by a thread that sleeps while there is nothing for long. A message is in
 `messages`, then in a frame, then gone, each in one step: whatever is raised in between, it is said, and once.
 """
@@ -70,7 +70,7 @@ class Outbox:
         else:
             at_once(step, partial(self.messages.append, message))
 
-    def add(self, message: ClientRequest | HoldSegment, step: Step | None = None) -> None:
+    def post(self, message: ClientRequest | HoldSegment, step: Step | None = None) -> None:
         """To leave soon."""
         self.put(message, step)
         if len(self.messages) < BATCH or not self._try_to_flush():
@@ -179,7 +179,7 @@ class Outbox:
     def _is_over(self) -> bool:
         return self._closed
 
-    def close(self) -> None:
+    def stop(self) -> None:
         self._closed = True
         self.ring()
         if threading.current_thread() is not self._flusher:

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from labray.backends.cluster.daemon.event_loop import EventLoop
+    from labray.backends.cluster.wire.event_loop import EventLoop
 
 CHUNK_BYTES = 8 * 1024 * 1024
 
@@ -40,19 +40,19 @@ class Disk:
     def path(self, number: int) -> str:
         return os.path.join(self._directory, f"{self._name}.{number}")
 
-    def write(self, view: memoryview, then: WhenDone) -> int:
+    def write_file(self, view: memoryview, then: WhenDone) -> int:
         """The number of a new file with these bytes in it, once `then` has been called without an error."""
         self._count += 1
         path = self.path(self._count)
         self._do(lambda: _write(path, view), then)
         return self._count
 
-    def read(self, number: int, room: Callable[[], memoryview], then: WhenDone) -> None:
+    def read_file(self, number: int, room: Callable[[], memoryview], then: WhenDone) -> None:
         """Fill the room, which is made by the thread, with what is in a file."""
         path = self.path(number)
         self._do(lambda: _read(path, room), then)
 
-    def delete(self, number: int) -> None:
+    def delete_file(self, number: int) -> None:
         """After all that was asked for before. A file that has gone already is as good."""
         path = self.path(number)
         self._do(lambda: os.unlink(path), lambda error: None)

@@ -131,7 +131,7 @@ class SegmentWriter:
         mine: bool = self._lock._is_owned()  # type: ignore[attr-defined]
         return mine
 
-    def close(self) -> None:
+    def let_go(self) -> None:
         """Let go of all memory; nothing is written any more."""
         while self._segments:
             os.close(self._segments.popitem()[1].fd)

@@ -26,7 +26,7 @@ class EventLoop:
         self._writers[fd] = write
         self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT)
 
-    def forget(self, fd: int) -> None:
+    def unwatch(self, fd: int) -> None:
         del self._readers[fd]
         self._writers.pop(fd, None)
         self._epoll.unregister(fd)
