@@ -37,7 +37,7 @@ class Reaper:
         self._next_look = 0.0 if self._stopped is None else time.monotonic() + self._stopped.period_s
 
     def until(self) -> int | None:
-        """Milliseconds until something is due."""
+        """How many milliseconds until something is due; None: nothing is."""
         times = [*self._due.values(), *([self._next_look] if self._stopped is not None else [])]
         return max(0, round(1000 * (min(times) - time.monotonic())) + 1) if times else None
 
@@ -110,9 +110,7 @@ class Reaper:
 
 def _signal(pid: int, number: int) -> bool:
     try:
-        with contextlib.suppress(
-            PermissionError
-        ):  # it has become somebody else's (sudo, in a task), and is there
+        with contextlib.suppress(PermissionError):  # it is there, and another user's (sudo, in a task)
             os.kill(pid, number)
     except ProcessLookupError:
         return False

@@ -1,7 +1,7 @@
-"""What a driver asks daemons beside its program: who is there, what has happened, and what is held.
+"""What a driver asks daemons beside its program: which nodes there are, what has happened, and what is held.
 
-Over a zmq socket of its own to each daemon, so that a long answer holds up nothing. Who asks a daemon that is lost
-is told so by the first node, and not kept waiting.
+It asks each daemon over a zmq socket of its own, so that a long answer holds up nothing. While it waits for a daemon
+it asks the first node whether that one is lost, so it never waits for a lost one.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ LOOK_MS = 500
 """How often to look whether the daemon that should answer is still there."""
 PAUSE_S = 0.002
 SOCKET_FDS = 16
-"""That a zmq context and a socket need, with some to spare: without them zmq aborts the process."""
+"""How many descriptors a zmq context and a socket need, with some to spare: without them zmq aborts the process."""
 ACCOUNT_S = 15.0
-"""For each node to say what it holds: the probe is asked when something hangs, and must not hang as well."""
+"""How long a node may take to say what it holds: one asks when something hangs, and must not hang as well."""
 
 
 class DaemonLost(Exception):
@@ -78,7 +78,7 @@ class StateClient:
         try:
             for chunk in self._request(place, TRACE, None):
                 events += read_chunk(chunk)
-        except DaemonLost:  # it went while it was telling: what it had told is true
+        except DaemonLost:  # it was lost while it answered: what it had said is true
             return events
         return events
 
@@ -96,7 +96,7 @@ class StateClient:
         return found
 
     def await_places(self, places: set[str], alive: bool, timeout: float) -> None:
-        """Until the first node knows these to be alive (and they are up), or to be lost. Raises TimeoutError."""
+        """Wait until the first node knows that these are alive (and they are up), or lost. Raises TimeoutError."""
         deadline = time.monotonic() + timeout
         while True:
             roster = self.roster()
@@ -122,7 +122,7 @@ class StateClient:
     def _request(
         self, place: str, question: bytes, frames: int | None, timeout: float | None = None
     ) -> Iterator[bytes]:
-        """The answer's frames, so many or (None) up to an empty one."""
+        """Yield the frames of the answer: so many, or (None) all before an empty one."""
         deadline = None if timeout is None else time.monotonic() + timeout
         need(SOCKET_FDS)
         with zmq.Context() as context, dealer(context, self._name, self._token, self._address(place)) as end:

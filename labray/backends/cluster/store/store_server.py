@@ -1,4 +1,4 @@
-"""A daemon's part of its node's store: it holds every segment, writes what comes from elsewhere, and owns the disk."""
+"""A daemon's part of its node's store: it holds every segment, writes copies from other nodes, and spills to disk."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class StoreServer:
-    """tell(news): to the node, from the loop. ship(effect, data): a copy to another place; None: it cannot be read."""
+    """tell(event): tells the node. ship(effect, data): sends a copy to another place; None: it could not be read."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class StoreServer:
     # ------------------------------------------------------------ segments of others
 
     def hold(self, client: str, message: HoldSegment, fd: int) -> Granted:
-        """A client has made a segment. fd: -1 if it has not arrived, as we had no room for one more."""
+        """A client has made a segment. fd: -1 if it has not arrived because this process may open no more files."""
         try:
             if fd < 0:
                 raise OSError(*EXHAUSTED)
@@ -83,7 +83,7 @@ class StoreServer:
         self._segments.orphaned(writer, blocks)
 
     def free(self, value: Stored, keep: bool) -> Block | None:
-        """A block is not needed any more. If its writer is another process, that may have to hear of it."""
+        """Free a block. Returns it if its writer is another process that has to be told."""
         block = value.block
         if block.writer == DISK:
             self._disk.delete_file(block.segment)
@@ -118,7 +118,7 @@ class StoreServer:
         self._disk.read_file(block.segment, lambda: memoryview(data), read)
 
     def take_in(self, sender: NodeID, shipment: PushedCopy, data: bytes) -> None:
-        """A copy from another place."""
+        """Write a copy that another place has pushed."""
         id = ObjectID(shipment.id)
         try:
             block = self._writer.write_whole(id, data, shipment.block.sizes)
