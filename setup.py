@@ -32,7 +32,7 @@ HOT = (
     "labray/backends/cluster/daemon/worker_links.py",
     "labray/backends/cluster/daemon/daemon.py",
     "labray/backends/cluster/daemon/driver_link.py",
-    "labray/backends/cluster/daemon/event_loop.py",
+    "labray/backends/cluster/wire/event_loop.py",
     "labray/backends/cluster/daemon/peer_sockets.py",
 )
 """What is compiled: where figures said that it gains (docs/compiled.md)."""

@@ -42,8 +42,8 @@ def test_a_live_session_is_not_swept_whatever_its_process_number_means_here(tmp_
 @pytest.mark.processes
 def test_a_directory_ends_with_its_holder(tmp_path: Path) -> None:
     program = (
-        "import os, sys\nfrom labray.backends.cluster.boot.session_directories import Directory\n"
-        "print(Directory(sys.argv[1]).path, flush=True)\nos.kill(os.getpid(), 9)"
+        "import os, sys\nfrom labray.backends.cluster.boot.session_directories import SessionDirectory\n"
+        "print(SessionDirectory(sys.argv[1]).path, flush=True)\nos.kill(os.getpid(), 9)"
     )
     run = [sys.executable, "-c", program, str(tmp_path)]
     left = Path(subprocess.run(run, capture_output=True, text=True, timeout=30).stdout.strip())

@@ -226,7 +226,9 @@ def test_a_body_that_takes_the_end_for_an_error_holds_it_up_and_no_more() -> Non
             return SimpleNamespace(values=(), kept=(), retry=False, given=())
 
     run = SimpleNamespace(spec=SimpleNamespace(id="d-0"), attempt=0)
-    channel: Any = SimpleNamespace(take=lambda: run, answer=lambda finished, given: done.append(finished))
+    channel: Any = SimpleNamespace(
+        take_task=lambda: run, answer=lambda finished, given: done.append(finished)
+    )
     process: Any = SimpleNamespace(flush=lambda: None)
     try:
         run_tasks(channel, process, Swallows(), (), ending)  # type: ignore[arg-type]

@@ -102,7 +102,7 @@ class Wired:
 
     def close(self) -> None:
         os.close(self.permits)
-        self.member.close()
+        self.member.release()
 
     def pause(self) -> None:
         if getcurrent() is not self.hub:
@@ -121,7 +121,7 @@ class Wired:
         """All is said, and what the worker had no room for follows."""
         while self.unsaid:
             self.say()
-        while not self.member.catch_up() or len(self.begun) < len(self.said):
+        while not self.member.send_queued() or len(self.begun) < len(self.said):
             self.pause()
             if not self.working:
                 return
@@ -130,13 +130,13 @@ class Wired:
         if self.unsaid:
             run = self.unsaid.pop(0)
             self.said.append(run.spec.id)
-            self.member.say(run)
+            self.member.queue(run)
 
     def tell(self) -> None:
-        self.member.say(TrimMemory())
+        self.member.queue(TrimMemory())
 
     def flush(self) -> None:
-        self.member.catch_up()
+        self.member.send_queued()
 
     def hear(self) -> None:
         for task in self.ended[self.heard :]:
@@ -159,7 +159,7 @@ class Wired:
     # ------------------------------------------------------------ the worker
 
     def main(self) -> None:
-        """What WireChannel.take does."""
+        """It does what ClusterChannel.take_task does."""
         while True:
             self.taker.answer = None
             self.wire.intake.offer(self.taker)
@@ -257,7 +257,7 @@ def test_of_a_worker_that_dies_at_any_moment_what_had_begun_is_known_and_all_els
     with wired_up(seed, runs, sizes) as wired:
         turn(wired, steps, lifetime)
         wired.hear()
-        left = list(wired.member.left())
+        left = list(wired.member.begun_tasks())
         unheard = [task for task in wired.begun if task not in wired.ended]
         at = len(wired.ended)
         assert left in (unheard, wired.said[at : at + 1]), "and at most one for which it had the permit"
@@ -269,14 +269,14 @@ def test_what_is_taken_back_of_a_worker_that_does_nothing_is_all_it_has_not_begu
     stopped = WorkerLink(ClientID("n0/w0"))
     runs = [run_of(task_id("d", number)) for number in range(5)]
     for run in runs:
-        stopped.say(run)
-    assert stopped.catch_up()
+        stopped.queue(run)
+    assert stopped.send_queued()
     assert os.eventfd_read(stopped.permits) == 1  # its first act was to begin the first; then it was stopped
     assert stopped.take_back({runs[3].spec.id, runs[0].spec.id}) == (runs[3].spec.id,)
-    assert stopped.catch_up()
+    assert stopped.send_queued()
     assert stopped.take_back({run.spec.id for run in runs}) == tuple(runs[at].spec.id for at in (1, 2, 4))
-    assert stopped.left() == (runs[0].spec.id,)
-    stopped.close()
+    assert stopped.begun_tasks() == (runs[0].spec.id,)
+    stopped.release()
 
 
 def test_who_looked_for_a_permit_in_vain_is_told_when_there_are_some_again() -> None:
@@ -284,8 +284,8 @@ def test_who_looked_for_a_permit_in_vain_is_told_when_there_are_some_again() -> 
     wire, taker = WorkerWire(asked.theirs, asked.permits), Waiter()
     runs = [run_of(task_id("d", number)) for number in range(3)]
     for run in runs:
-        asked.say(run)
-    asked.catch_up()
+        asked.queue(run)
+    asked.send_queued()
     inbox: deque[Any] = deque()
     while wire.receive(0, inbox):
         pass
@@ -295,11 +295,11 @@ def test_who_looked_for_a_permit_in_vain_is_told_when_there_are_some_again() -> 
     taker.answer = None
     wire.intake.offer(taker)
     assert taker.answer is None
-    asked.catch_up()
+    asked.send_queued()
     assert wire.receive(0, inbox)
     wire.intake.offer(taker)
     assert taker.answer == runs[1]
-    asked.close()
+    asked.release()
 
 
 def test_what_a_worker_said_before_it_died_is_heard_though_it_left_something_unread() -> None:

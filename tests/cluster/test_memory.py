@@ -289,7 +289,7 @@ def test_an_object_larger_than_the_store_fails_at_once_and_states_both_sizes(sma
 @contextmanager
 def no_file_larger_than(size: int) -> Iterator[None]:
     """For the daemon: what a full disk is to whoever writes."""
-    template = psutil.Process(session()._template.pid)
+    template = psutil.Process(session()._fork_server.pid)
     daemons = [child for child in template.children() if child.num_threads() > 2]
     before = [daemon.rlimit(psutil.RLIMIT_FSIZE) for daemon in daemons]
     for daemon in daemons:
@@ -381,7 +381,7 @@ def test_what_a_killed_session_has_spilled_is_swept_by_the_next(tmp_path: Path) 
         "labray.init(backend='cluster', num_cpus=1, object_store_memory=16 << 20,\n"
         "            object_spilling_directory=sys.argv[1])\n"
         "refs = [labray.put(numpy.zeros(4 << 20, numpy.uint8)) for _ in range(8)]\n"
-        "os.kill(labray.session._session._template.pid, signal.SIGKILL)\n"
+        "os.kill(labray.session._session._fork_server.pid, signal.SIGKILL)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], timeout=PATIENCE_S, check=False)

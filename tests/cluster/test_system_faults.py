@@ -33,8 +33,6 @@ import labray
 from labray.backends.cluster.boot.process_start import end_with
 from labray.backends.cluster.client import driver_wire
 from labray.backends.cluster.client.outbox import Outbox
-from labray.backends.cluster.daemon.event_loop import EventLoop
-from labray.backends.cluster.daemon.peer_sockets import complain
 from labray.backends.cluster.daemon.worker_link import WorkerLink
 from labray.backends.cluster.store import trace_spool
 from labray.backends.cluster.store.disk import Disk
@@ -42,7 +40,9 @@ from labray.backends.cluster.store.store_server import _is_lost
 from labray.backends.cluster.store.trace_spool import TraceSpool, read_chunk
 from labray.backends.cluster.wire import file_descriptors, pipe
 from labray.backends.cluster.wire.client_pipe import ClientPipe as ClientEnd
+from labray.backends.cluster.wire.complaints import complain
 from labray.backends.cluster.wire.control_messages import ControlMessage, ControlSender, receive
+from labray.backends.cluster.wire.event_loop import EventLoop
 from labray.backends.cluster.wire.frames import (
     HoldSegment,
     TasksWithdrawn,
@@ -221,7 +221,7 @@ def test_one_message_that_cannot_be_told_does_not_take_others_with_it() -> None:
         outbox.put(word)
     with pytest.raises(OverflowError):
         outbox.flush()
-    outbox.close()
+    outbox.stop()
     assert [word for frame in sent for word in decode_calls(frame)] == [words[0], words[2]]
 
 
@@ -237,10 +237,10 @@ def test_the_thread_that_sends_survives_what_sending_raises() -> None:
 
     outbox = Outbox(lambda frame, fd: int, push, int, int)
     while not sent.is_set():
-        outbox.add(Unpin(()))
+        outbox.post(Unpin(()))
         sent.wait(0.005)
     assert not errors
-    outbox.close()
+    outbox.stop()
 
 
 @pytest.mark.parametrize(
@@ -335,10 +335,10 @@ def test_a_descriptor_travels_with_its_frame_and_one_that_nobody_takes_is_closed
     frame = theirs.receive()  # the first one's is closed by that
     assert frame is not None
     assert decode_calls(frame) == [HoldSegment(1, 1)]
-    taken = theirs.take()
+    taken = theirs.take_descriptor()
     assert os.pread(taken, 3, 0) == b"abc"
     assert not os.get_inheritable(taken)
-    assert theirs.take() == -1
+    assert theirs.take_descriptor() == -1
     os.close(taken)
     ours.close()
     theirs.close()
@@ -369,7 +369,7 @@ def test_a_descriptor_that_finds_no_room_is_missed_and_the_frame_is_not() -> Non
         frame = theirs.receive()
         assert frame is not None
         assert bytes(frame) == b"frame"
-        assert theirs.take() == -1
+        assert theirs.take_descriptor() == -1
         daemon.send(large)
         whole = None
         while whole is None:
@@ -588,9 +588,9 @@ def test_a_trace_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace_spool, "LIMIT_BYTES", 100)
     kept = TraceSpool("n0")
     first = [(1.0, "put", "n0", "a", 1)]
-    assert kept.add(first) == ""
-    assert "at most" in kept.add([(2.0 + n, "put", "n0", "b", 1) for n in range(10)])
-    assert kept.add([(20.0, "put", "n0", "c", 1)]) == ""
+    assert kept.append(first) == ""
+    assert "at most" in kept.append([(2.0 + n, "put", "n0", "b", 1) for n in range(10)])
+    assert kept.append([(20.0, "put", "n0", "c", 1)]) == ""
     chunks = [event for chunk in kept.chunks() for event in read_chunk(chunk)]
     assert chunks[:-1] == first
     assert chunks[-1][:4] == (2.0, "cut", "n0", "n0")
@@ -610,8 +610,8 @@ def test_a_recording_that_was_cut_says_so_when_it_is_read(tmp_path: Path) -> Non
 def test_a_trace_that_cannot_be_read_back_gives_what_can(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = TraceSpool("n0")
     events = [(1.0, "put", "n0", "a", 1)]
-    kept.add(events)
-    kept.add(events)
+    kept.append(events)
+    kept.append(events)
     assert kept._file is not None
     os.truncate(kept._file.fileno(), len(marshal.dumps(events)) + 3)
     told = [event for chunk in kept.chunks() for event in read_chunk(chunk)]
@@ -628,10 +628,10 @@ def test_a_disk_whose_thread_meets_anything_goes_on(tmp_path: Path) -> None:
     def no_room() -> memoryview:
         raise MemoryError
 
-    number = disk.write(memoryview(b"abc"), told.append)
-    disk.read(number, no_room, told.append)
+    number = disk.write_file(memoryview(b"abc"), told.append)
+    disk.read_file(number, no_room, told.append)
     room = bytearray(3)
-    disk.read(number, lambda: memoryview(room), told.append)
+    disk.read_file(number, lambda: memoryview(room), told.append)
     while len(told) < 3:
         loop.turn(PATIENCE_S)
     assert room == b"abc"
@@ -657,12 +657,12 @@ def test_a_disk_whose_thread_cannot_start_tries_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        disk.write(memoryview(b"abc"), told.append)
+        disk.write_file(memoryview(b"abc"), told.append)
     loop.turn(PATIENCE_S)
     assert told[0] is not None
     assert told[0].errno == errno.EAGAIN
     assert not _is_lost(told[0])
-    disk.write(memoryview(b"abc"), told.append)
+    disk.write_file(memoryview(b"abc"), told.append)
     loop.turn(PATIENCE_S)
     assert told[1] is None
     disk._jobs.put((sys.exit, told.append))
@@ -758,9 +758,9 @@ def test_a_worker_that_hangs_before_its_first_word_is_declared_dead(monkeypatch:
         crew = WorkerLinks(EventLoop(), ControlSender(ours), lambda client, message: None)
         crew.start("n0/w0")  # type: ignore[arg-type]
         crew.start("n0/w1")  # type: ignore[arg-type]
-        crew.met("n0/w1", 17, "")
-        assert crew.unheard(5.0) == []
-        assert crew.unheard(5.1) == ["n0/w0"]
+        crew.greeted("n0/w1", 17, "")
+        assert crew.silent_since(5.0) == []
+        assert crew.silent_since(5.1) == ["n0/w0"]
         for client in ("n0/w0", "n0/w1"):
             crew.stop(client, False)  # type: ignore[arg-type]
 
@@ -770,15 +770,15 @@ def test_a_large_run_is_sent_to_its_end_and_what_withdraws_it_comes_after_it() -
     theirs = Pipe(member.theirs)
     task = task_id("d", 0)
     run = RunTask(TaskSpec(task, "task", "f", DRIVER, NodeID("n0"), None, Payload(bytes(5_000_000))), 0)
-    member.say(run)
-    assert not member.catch_up()  # it has begun to leave
+    member.queue(run)
+    assert not member.send_queued()  # it has begun to leave
     assert member.take_back({task}) == (task,)
     heard: list[Any] = []
     while len(heard) < 2:
-        member.catch_up()
+        member.send_queued()
         frame = theirs.receive()
         if frame is not None:
             heard.append(decode_notice(frame))
     assert heard == [run, TasksWithdrawn((task,))]
-    assert member.catch_up()
-    member.close()
+    assert member.send_queued()
+    member.release()

@@ -46,6 +46,14 @@ def begun(ref: Any) -> None:
     ray.wait([ref], timeout=0.3)
 
 
+def await_file(path: Path) -> None:
+    """Until it is there, however slow the machine is."""
+    until = ray.now() + PATIENCE_S
+    while not path.exists():
+        assert ray.now() < until, f"nobody has made {path}"
+        ray.sleep(0.01)
+
+
 def assert_cancelled(*refs: Any) -> None:
     for ref in refs:
         with pytest.raises(TaskCancelledError):
@@ -249,16 +257,21 @@ def test_a_task_interrupted_again_and_again_in_its_calls_loses_no_message() -> N
 # ---------------------------------------------------------------- actors
 
 
-def test_queued_calls_are_dropped_and_of_a_running_one_only_the_value(concurrent: Start) -> None:
+def test_queued_calls_are_dropped_and_of_a_running_one_only_the_value(
+    concurrent: Start, tmp_path: Path
+) -> None:
     concurrent()
+    has_begun, may_end = tmp_path / "begun", tmp_path / "end"
 
     @ray.remote
     class Log:
         def __init__(self) -> None:
             self.lines: list[str] = []
 
-        def write(self, line: str, seconds: float) -> str:
-            ray.sleep(seconds)
+        def write(self, line: str) -> str:
+            if line == "a":
+                has_begun.touch()
+                await_file(may_end)
             self.lines.append(line)
             return line
 
@@ -266,10 +279,11 @@ def test_queued_calls_are_dropped_and_of_a_running_one_only_the_value(concurrent
             return self.lines
 
     log = Log.remote()
-    running, queued, last = (log.write.remote(line, 0.3) for line in "abc")
-    begun(log.read.remote())
+    running, queued, last = (log.write.remote(line) for line in "abc")
+    await_file(has_begun)
     ray.cancel(queued)
     ray.cancel(running)
+    may_end.touch()
     assert_cancelled(queued, running)
     assert ray.get(last, timeout=PATIENCE_S) == "c"
     assert ray.get(log.read.remote(), timeout=PATIENCE_S) == ["a", "c"]

@@ -198,9 +198,9 @@ def frees(world: str) -> None:
 
 def stored_bytes(world: str) -> int:
     if world == "cluster":
-        running().channel._own.settle()  # what is given back is written over by the next that is stored
-        running().channel._shelf.writer.see_to_trimming()
-        writer = running().channel._shelf.writer
+        running().channel._put_cache.settle()  # what is given back is written over by the next that is stored
+        running().channel._store_client.writer.see_to_trimming()
+        writer = running().channel._store_client.writer
         return int(writer._allocator.used) - sum(sum(block.sizes) for block in writer._freed)
     payloads = (running().store if world == "inline" else running().daemons[NodeID("n0")].stores).values()
     return sum(len(payload.data) + sum(map(len, payload.buffers)) for payload in payloads)

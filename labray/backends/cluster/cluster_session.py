@@ -1,4 +1,4 @@
-"""Starting and ending a session on this machine: its directory, its template process, the driver's channel."""
+"""Starting and ending a session on this machine: its directory, its fork server, the driver's channel."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from labray.backends.cluster.boot import monitor_options
-from labray.backends.cluster.boot.process_start import Boot, encode_boot, fill_standard
+from labray.backends.cluster.boot.process_start import fill_standard
 from labray.backends.cluster.boot.session_directories import SessionDirectory
+from labray.backends.cluster.boot.session_parameters import Boot, encode_boot
 from labray.backends.cluster.client.cluster_channel import ClusterChannel
 from labray.backends.cluster.client.driver_wire import DriverWire
 from labray.backends.cluster.client.log_forwarding import LogForwarder
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 BOOT_S = 30.0
 END_S = 5.0
 START_FDS = 24
-"""That a driver needs to start a session, of which half are for a moment only."""
+"""How many descriptors a driver needs to start a session; half of them are for a moment only."""
 PRELOAD = (
     "labray.client.executor",
     "labray.backends.cluster.worker.worker_process",
@@ -84,14 +85,14 @@ class ClusterSession:
         self._control, theirs = socket.socketpair()
         line, far_end = pair()
         self._wire = DriverWire(line, self._control)
-        self._ear = LogForwarder()
-        self._enquiries = StateClient(self._boot, self._control)
+        self._log_forwarder = LogForwarder()
+        self._state_client = StateClient(self._boot, self._control)
         self._named = len(self._boot.nodes)
         try:
-            self._template = _spawn(theirs, far_end, self._ear.theirs)
-            self._ear.begin()
+            self._fork_server = _spawn(theirs, far_end, self._log_forwarder.theirs)
+            self._log_forwarder.begin()
             data = encode_boot(self._boot)
-            with contextlib.suppress(ConnectionError):  # it is dead already: `greet` hears why
+            with contextlib.suppress(ConnectionError):  # it is dead already: `greet` says why
                 self._control.sendall(len(data).to_bytes(8, "little") + data)
             first = self._boot.nodes[0].place
             self._wire.greet(BOOT_S)
@@ -108,23 +109,23 @@ class ClusterSession:
         """All that happened so far, ordered by time. After close: what had happened when it was last asked."""
         if self._closed:
             return list(self._past)
-        self._past = self._enquiries.events()
+        self._past = self._state_client.events()
         return list(self._past)
 
     def held(self) -> Sequence[Held]:
         """What each living place holds, the head's too."""
-        return [held for account in self._enquiries.accounts().values() for held in account.places]
+        return [held for account in self._state_client.accounts().values() for held in account.places]
 
     def processes(self) -> Mapping[str, int]:
-        """The numbers of the living daemons' processes, by node, and of the template that all others come from."""
-        daemons = {place: account.pid for place, account in self._enquiries.accounts().items()}
-        return {**daemons, "template": self._template.pid}
+        """The process numbers of the living daemons, by node, and of the fork server (`template`)."""
+        daemons = {place: account.pid for place, account in self._state_client.accounts().items()}
+        return {**daemons, "template": self._fork_server.pid}
 
     # ------------------------------------------------------------ nodes
 
     @property
     def resources(self) -> Mapping[str, float]:
-        """Of the living nodes together."""
+        """The resources of the living nodes together."""
         totals: dict[str, float] = {}
         for node in self.nodes:
             for name, amount in node["Resources"].items() if node["Alive"] else ():
@@ -133,33 +134,33 @@ class ClusterSession:
 
     @property
     def nodes(self) -> Sequence[Mapping[str, Any]]:
-        """All nodes, lost ones included, as the first one knows them."""
+        """All nodes, lost ones included, as the first node knows them."""
         return [
             describe_node(NodeInfo(NodeID(entry.place), entry.totals), entry.alive)
-            for entry in self._enquiries.roster()
+            for entry in self._state_client.roster()
         ]
 
     def add_node(self, num_cpus: float, resources: Mapping[str, float]) -> str:
-        """Start one more node; its name, once tasks can be sent there."""
+        """Start one more node; returns its name once tasks can be sent there."""
         info = node_info(f"n{self._named}", num_cpus, resources)
         self._named += 1
         totals = msgspec.json.encode(info.totals).decode()
-        self._tell_template(ControlMessage("join", info.place, totals))
-        self._enquiries.await_places({info.place}, True, BOOT_S)
+        self._tell_fork_server(ControlMessage("join", info.place, totals))
+        self._state_client.await_places({info.place}, True, BOOT_S)
         return info.place
 
     def remove_node(self, name: str) -> None:
         """Kill a node and all its processes; the others have been told when this returns."""
         if name == self._boot.nodes[0].place:
             raise ValueError(f"{name} runs the head and the main program's side: it ends with the session.")
-        if not any(entry.place == name and entry.alive for entry in self._enquiries.roster()):
+        if not any(entry.place == name and entry.alive for entry in self._state_client.roster()):
             raise ValueError(f"{name!r} is not a living node.")
-        self._tell_template(ControlMessage("remove", name))
-        self._enquiries.await_places({name}, False, BOOT_S)
+        self._tell_fork_server(ControlMessage("remove", name))
+        self._state_client.await_places({name}, False, BOOT_S)
 
-    def _tell_template(self, errand: ControlMessage) -> None:
+    def _tell_fork_server(self, message: ControlMessage) -> None:
         try:
-            control_messages.send_stream(self._control, errand)
+            control_messages.send_stream(self._control, message)
         except OSError as error:
             raise SessionError("the session has ended: its first process is gone") from error
 
@@ -168,7 +169,7 @@ class ClusterSession:
         with self._closing:
             if self._closed or os.getpid() != self._pid:
                 return
-            self.channel.close(NotInitializedError("this session was shut down: call labray.init() first."))
+            self.channel.end(NotInitializedError("this session was shut down: call labray.init() first."))
             self._end()
             self._closed = True  # interrupted before, it is done again
 
@@ -178,28 +179,28 @@ class ClusterSession:
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)  # close() is not heard while a forked child holds a copy
         self._control.close()
-        template = getattr(self, "_template", None)
-        if template is not None:
-            _await(template)
-        self._ear.close()
+        fork_server = getattr(self, "_fork_server", None)
+        if fork_server is not None:
+            _await(fork_server)
+        self._log_forwarder.finish()
         self._wire.close()
         for directory in self._directories:
             directory.remove()
 
 
-def _await(template: subprocess.Popen[bytes]) -> None:
-    """Its end; by force, if it takes too long. Not with Popen.wait, whose lock an interrupt in it keeps."""
+def _await(fork_server: subprocess.Popen[bytes]) -> None:
+    """Wait for its end; kill it if it takes too long. Not with Popen.wait: an interrupt in it keeps its lock locked."""
     deadline, pause = time.monotonic() + END_S, 0.0005
-    while template.returncode is None:
+    while fork_server.returncode is None:
         try:
-            if os.waitpid(template.pid, os.WNOHANG)[0]:
-                template.returncode = 0
+            if os.waitpid(fork_server.pid, os.WNOHANG)[0]:
+                fork_server.returncode = 0
         except ChildProcessError:  # it was seen to end before
-            template.returncode = 0
+            fork_server.returncode = 0
         if time.monotonic() > deadline:  # the kernel ends its children with it
-            os.kill(template.pid, signal.SIGKILL)
+            os.kill(fork_server.pid, signal.SIGKILL)
             deadline = math.inf
-        if template.returncode is None:
+        if fork_server.returncode is None:
             time.sleep(pause)
             pause = min(2 * pause, 0.02)
 
@@ -209,7 +210,7 @@ def _boot(config: Config) -> tuple[Boot, Sequence[SessionDirectory]]:
     extra = dict(config.extra)
     session = secrets.token_hex(4)
     cluster = config.cluster()
-    watched = monitor_options.read(extra)
+    monitoring = monitor_options.read(extra)
     max_workers = processes("max_workers", extra.get("max_workers"), 1)
     prestart = processes("prestart", extra.get("prestart"), 0)
     store_bytes = store_limits.store_bytes(extra.get("object_store_memory"), config.nodes)
@@ -230,7 +231,7 @@ def _boot(config: Config) -> tuple[Boot, Sequence[SessionDirectory]]:
         prestart=prestart,
         trace=config.trace,
         preload=PRELOAD,
-        watches=watched,
+        monitoring=monitoring,
         store_bytes=store_bytes,
         spill_directory=_spill_directory(directories),
     )
@@ -267,18 +268,16 @@ def _spill_directory(directories: Sequence[SessionDirectory]) -> str:
     return path
 
 
-def _spawn(theirs: socket.socket, line: socket.socket, speech: int) -> subprocess.Popen[bytes]:
+def _spawn(theirs: socket.socket, line: socket.socket, log_fd: int) -> subprocess.Popen[bytes]:
     """A fresh interpreter in a session of its own, so that a Ctrl-C at the terminal reaches the driver alone.
 
-    theirs: its end of the control socket. line: the end of the driver's wire that its daemon will have. speech: where
+    theirs: its end of the control socket. line: the end of the driver's wire that its daemon will have. log_fd: where
     workers write what they print.
     """
-    environment = dict(os.environ)
+    environment = dict(os.environ)  # workers share the cores; and a process with threads cannot be forked
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        environment.setdefault(
-            name, "1"
-        )  # workers share the cores; and a template with threads cannot be forked
-    ends = (theirs.fileno(), line.fileno(), speech)
+        environment.setdefault(name, "1")
+    ends = (theirs.fileno(), line.fileno(), log_fd)
     with theirs, line:
         return subprocess.Popen(
             [sys.executable, *_flags(), "-c", _PROGRAM, *map(str, ends), *map(str, sys.path)],

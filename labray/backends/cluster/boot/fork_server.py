@@ -1,4 +1,4 @@
-"""The process that every daemon and worker of a session is forked from, and the parent that buries them.
+"""The process that every daemon and worker of a session is forked from, and the parent that reaps them.
 
 A fresh single-threaded interpreter, started by the driver; it imports what workers need, holds no zmq context and runs
 no user code, so a fork costs 2 ms instead of a new Python's 110. It watches the driver by pidfd (a pipe would be
@@ -19,9 +19,10 @@ import traceback
 import msgspec
 from msgspec import structs
 
-from labray.backends.cluster.boot import process_start as booting
-from labray.backends.cluster.boot.process_start import Boot, decode_boot, end_with
+from labray.backends.cluster.boot import process_start
+from labray.backends.cluster.boot.process_start import end_with
 from labray.backends.cluster.boot.reaper import GRACE_S, HOOKS_S, ORDERLY_S, Reaper
+from labray.backends.cluster.boot.session_parameters import Boot, decode_boot
 from labray.backends.cluster.wire.control_messages import (
     ControlMessage,
     ControlSender,
@@ -38,19 +39,22 @@ CHILD_DIED, DRIVER_DIED, DRIVER_SPOKE = -1, -2, -3
 
 
 class ForkServer:
-    """daemons: place -> (pid, what we say to it). workers: pid -> (place, client)."""
+    """driver, driver_link: sockets to the driver, and for its daemon. log_fd: where workers write what they print.
 
-    def __init__(self, boot: Boot, driver: socket.socket, line: socket.socket, speech: int) -> None:
+    _daemons: place -> (pid, what is sent to it). _workers: pid -> (place, client).
+    """
+
+    def __init__(self, boot: Boot, driver: socket.socket, driver_link: socket.socket, log_fd: int) -> None:
         self._boot = boot
         self._driver = driver
-        self._speech = speech
+        self._log_fd = log_fd
         self._limits = raise_limit()
-        self._line: socket.socket | None = line  # the driver's wire, until its daemon has it
+        self._driver_link: socket.socket | None = driver_link  # the driver's wire, until its daemon has it
         self._daemons: dict[str, tuple[int, ControlSender]] = {}
         self._workers: dict[int, tuple[str, str]] = {}
         self._pids: dict[str, int] = {}
         self._lost: list[str] = []
-        self._undertaker = Reaper(boot.watches.heartbeat_timeout_s)
+        self._reaper = Reaper(boot.monitoring.heartbeat_timeout_s)
         self._poll = select.poll()
         self._who: dict[int, str | int] = {}
         self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -58,8 +62,8 @@ class ForkServer:
         self._orderly = False  # whether the driver has said that it ends the session
 
     def run(self) -> None:
-        """Until the driver says so, or is dead, or its daemon is."""
-        booting.adopt_orphans()
+        """Serve until the driver ends the session or is dead, or its daemon is dead."""
+        process_start.adopt_orphans()
         try:
             self._driver_fd = os.pidfd_open(self._boot.driver_pid)
         except ProcessLookupError:
@@ -71,7 +75,7 @@ class ForkServer:
         self._watch(self._driver.fileno(), DRIVER_SPOKE)
         for node in self._boot.nodes:
             self._start_daemon(node.place)
-        booting.preload(self._boot.preload)
+        process_start.preload(self._boot.preload)
         while self._turn():
             pass
 
@@ -80,54 +84,54 @@ class ForkServer:
         self._poll.register(fd, select.POLLIN)
 
     def _turn(self) -> bool:
-        """Handle what is there; whether to go on."""
-        ready = self._poll.poll(self._patience())
-        self._undertaker.kill_due()
+        """Handle everything that is ready; whether to go on."""
+        ready = self._poll.poll(self._timeout_ms())
+        self._reaper.kill_due()
         first = self._daemons[self._boot.nodes[0].place][0]  # it hears of the others itself
-        self._undertaker.declare_dead([*self._workers, first])
+        self._reaper.declare_dead([*self._workers, first])
         for fd, _ in ready:
             who = self._who.get(fd)
             if who == CHILD_DIED:
                 os.read(self._bell[0], 4096)
-                if not self._bury():
+                if not self._reap():
                     return False
             elif isinstance(who, str):
-                if not self._serve(who):
+                if not self._read_daemon(who):
                     return False
             elif who == DRIVER_SPOKE:
-                if not self._obey_driver():
+                if not self._read_driver():
                     return False
-            elif who is not None:  # the driver is dead. (None: a daemon buried in this very turn)
+            elif who is not None:  # the driver is dead. (None: a daemon reaped in this very turn)
                 return False
         return True
 
-    def _patience(self) -> int | None:
-        """Milliseconds until something is due. A daemon that does not listen (it is stopped) is tried again then."""
-        due = self._undertaker.until()
+    def _timeout_ms(self) -> int | None:
+        """How many milliseconds until something is due. A daemon that does not read (it is stopped) is tried again."""
+        due = self._reaper.until()
         if not [place for place, (_, out) in self._daemons.items() if not out.flush()]:
             return due
         return AGAIN_MS if due is None else min(due, AGAIN_MS)
 
-    # ------------------------------------------------------------ errands for the driver
+    # ------------------------------------------------------------ what the driver asks for
 
-    def _obey_driver(self) -> bool:
-        """Whether to go on: at the end of what it says, the session ends."""
+    def _read_driver(self) -> bool:
+        """Obey one message of the driver; whether to go on: when it says nothing more, the session ends."""
         try:
-            errand = receive_stream(self._driver)
+            message = receive_stream(self._driver)
         except OSError:
             return False
-        if errand is None or errand.verb == "end":
-            self._orderly = errand is not None
+        if message is None or message.verb == "end":
+            self._orderly = message is not None
             return False
-        if errand.verb == "join":
-            totals = msgspec.json.decode(errand.detail, type=Demand)
-            self._join(NodeInfo(NodeID(errand.subject), totals))
-        elif errand.verb == "remove" and errand.subject in self._daemons:
-            os.kill(self._daemons[errand.subject][0], signal.SIGKILL)  # and is buried like any other
+        if message.verb == "join":
+            totals = msgspec.json.decode(message.detail, type=Demand)
+            self._join(NodeInfo(NodeID(message.subject), totals))
+        elif message.verb == "remove" and message.subject in self._daemons:
+            os.kill(self._daemons[message.subject][0], signal.SIGKILL)  # and is reaped like any other
         return True
 
     def _join(self, info: NodeInfo) -> None:
-        """All others are told before it is born, the first last: whoever hears of it can hear from it."""
+        """Start a daemon. All others are told before, the first one last: whoever hears of it can hear from it."""
         for place, (_, out) in reversed(self._daemons.items()):
             detail = msgspec.json.encode(info.totals).decode()
             assert place != info.place
@@ -137,52 +141,54 @@ class ForkServer:
         try:
             self._start_daemon(info.place)
         except OSError as error:  # no descriptors, no memory, too many processes: the others live on
-            self._lose(info.place, f"it could not be started: {described(error)}")
+            self._tell_of_loss(info.place, f"it could not be started: {described(error)}")
 
-    # ------------------------------------------------------------ errands for daemons
+    # ------------------------------------------------------------ what daemons ask for
 
-    def _serve(self, place: str) -> bool:
+    def _read_daemon(self, place: str) -> bool:
         end = self._daemons[place][1].end
         while (got := receive(end)) is not None:
-            errand, fds = got
-            if errand.verb == "fork":
-                self._start_worker(place, errand.subject, fds)
-            elif errand.verb in {"end", "kill"}:
-                pid = self._pids.pop(errand.subject, None)
+            message, fds = got
+            if message.verb == "fork":
+                self._start_worker(place, message.subject, fds)
+            elif message.verb in {"end", "kill"}:
+                pid = self._pids.pop(message.subject, None)
                 if pid is not None:
-                    self._undertaker.ask(pid, HOOKS_S if errand.verb == "end" else 0.0)
-            elif errand.verb == "late" and errand.subject in self._daemons:
-                self._undertaker.kill(self._daemons[errand.subject][0], errand.detail)
-            elif errand.verb == "late" and errand.subject in self._pids:
-                self._undertaker.kill(self._pids[errand.subject], errand.detail)
-            elif errand.verb == "interrupt" and errand.subject in self._pids:
+                    self._reaper.ask(pid, HOOKS_S if message.verb == "end" else 0.0)
+            elif message.verb == "late" and message.subject in self._daemons:
+                self._reaper.kill(self._daemons[message.subject][0], message.detail)
+            elif message.verb == "late" and message.subject in self._pids:
+                self._reaper.kill(self._pids[message.subject], message.detail)
+            elif message.verb == "interrupt" and message.subject in self._pids:
                 with contextlib.suppress(PermissionError):  # it has become somebody else's
-                    os.kill(self._pids[errand.subject], signal.SIGINT)
-            elif errand.verb == "fatal":
-                self.tell_driver(errand.detail)
+                    os.kill(self._pids[message.subject], signal.SIGINT)
+            elif message.verb == "fatal":
+                self.tell_driver(message.detail)
                 return False
         return True
 
     def tell_driver(self, text: str) -> None:
-        """The last words of a session."""
+        """Tell the driver why the session ends."""
         try:
             self._driver.send(text.encode()[:100_000])
-        except OSError:  # it is gone, or has closed: nobody to tell
+        except OSError:  # it is gone, or has closed its end
             return
 
-    # ------------------------------------------------------------ births
+    # ------------------------------------------------------------ starts
 
     def _start_daemon(self, place: str) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         me = os.getpid()
-        line, self._line = self._line, None
+        driver_link, self._driver_link = self._driver_link, None
         pid = os.fork()
         if pid == 0:
             ours.detach()
-            end_with(lambda: booting.be_daemon(me, self._ends(), self._boot, place, theirs, line))
+            end_with(
+                lambda: process_start.be_daemon(me, self._ends(), self._boot, place, theirs, driver_link)
+            )
         theirs.close()
-        if line is not None:
-            line.close()
+        if driver_link is not None:
+            driver_link.close()
         self._daemons[place] = (pid, ControlSender(ours))
         self._watch(ours.fileno(), place)
 
@@ -200,8 +206,8 @@ class ForkServer:
             return
         if pid == 0:
             end_with(
-                lambda: booting.be_worker(
-                    me, self._ends(), self._boot, place, client, fds, self._speech, self._limits
+                lambda: process_start.be_worker(
+                    me, self._ends(), self._boot, place, client, fds, self._log_fd, self._limits
                 )
             )
         for fd in fds:
@@ -212,13 +218,13 @@ class ForkServer:
         self._pids[client] = pid
 
     def _ends(self) -> list[socket.socket]:
-        """What is ours alone."""
+        """The sockets that no child may keep."""
         return [self._driver, *(out.end for _, out in self._daemons.values())]
 
-    # ------------------------------------------------------------ deaths
+    # ------------------------------------------------------------ ends
 
-    def _bury(self) -> bool:
-        """Reap; tell daemons of their workers; whether the session can go on."""
+    def _reap(self) -> bool:
+        """Reap what has ended and tell daemons of their workers; whether the session can go on."""
         while True:
             try:
                 dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -228,71 +234,66 @@ class ForkServer:
                 return True
             pid = dead.si_pid
             if pid in self._workers:
-                self._undertaker.end(pid)  # what it has started goes with it
+                self._reaper.end(pid)  # what it has started goes with it
             _, status = os.waitpid(pid, 0)
             if pid in self._workers:
-                self._undertaker.leader_reaped(pid)
-                self._bury_worker(pid, status)
-            elif not self._bury_daemon(pid, status):
+                self._reaper.leader_reaped(pid)
+                self._worker_ended(pid, status)
+            elif not self._daemon_ended(pid, status):
                 return False
 
-    def _bury_worker(self, pid: int, status: int) -> None:
+    def _worker_ended(self, pid: int, status: int) -> None:
         place, client = self._workers.pop(pid)
         if self._pids.get(client) == pid:
             del self._pids[client]
         if place in self._daemons:
-            self._daemons[place][1].send(ControlMessage("gone", client, self._undertaker.cause(pid, status)))
+            self._daemons[place][1].send(ControlMessage("gone", client, self._reaper.cause(pid, status)))
 
-    def _bury_daemon(self, pid: int, status: int) -> bool:
+    def _daemon_ended(self, pid: int, status: int) -> bool:
         place = next((p for p, (daemon, _) in self._daemons.items() if daemon == pid), None)
         if place is None:
             return True  # an orphan that we adopted
         if place == self._boot.nodes[0].place:
-            if self._serve(place):  # unless it said itself why
-                self.tell_driver(f"the daemon of {place}, {self._undertaker.cause(pid, status)}")
+            if self._read_daemon(place):  # unless it said itself why
+                self.tell_driver(f"the daemon of {place}, {self._reaper.cause(pid, status)}")
             return False
-        cause = self._undertaker.cause(pid, status)
+        cause = self._reaper.cause(pid, status)
         end = self._daemons.pop(place)[1].end
         del self._who[end.fileno()]
         self._poll.unregister(end)
         end.close()
         for worker, (at, _) in self._workers.items():
             if at == place:
-                self._undertaker.end(worker)
-        self._lose(place, cause)
+                self._reaper.end(worker)
+        self._tell_of_loss(place, cause)
         return True
 
-    def _lose(self, place: str, cause: str) -> None:
+    def _tell_of_loss(self, place: str, cause: str) -> None:
         self._lost.append(place)
         for _, other in self._daemons.values():
             other.send(ControlMessage("lost", place, cause))
 
     def end(self) -> None:
         """End and reap every child, and every orphan that thereby becomes ours; remove the directories."""
-        if (
-            self._orderly
-        ):  # whom to kill was said before: it does not get the time to do what it does at its end
+        if self._orderly:  # those whom daemons want killed do not get the time of an orderly end
             for place in list(self._daemons):
-                self._serve(place)
+                self._read_daemon(place)
         grace_s = ORDERLY_S if self._orderly else GRACE_S
         daemons = [pid for pid, _ in self._daemons.values()]
-        self._undertaker.end_all(daemons, self._workers, self._bell[0], grace_s)
+        self._reaper.end_all(daemons, self._workers, self._bell[0], grace_s)
         for directory in self._boot.directories:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def main(fd: int, line: int, speech: int) -> None:
-    """The life of a template. fd: a socket to the driver, which sends the Boot first. line: for its daemon.
-
-    speech: where workers write what they print.
-    """
+def main(fd: int, driver_link: int, log_fd: int) -> None:
+    """Run a fork server. fd: a socket to the driver, which sends the Boot first. The others are as in ForkServer."""
     driver = socket.socket(fileno=fd)
     with driver.makefile("rb") as file:
         boot = decode_boot(file.read(int.from_bytes(file.read(8), "little")))
-    template = ForkServer(boot, driver, socket.socket(fileno=line), speech)
+    fork_server = ForkServer(boot, driver, socket.socket(fileno=driver_link), log_fd)
     try:
-        template.run()
+        fork_server.run()
     except Exception:  # noqa: BLE001  (whatever it is, it is told, and ends the session)
-        template.tell_driver(f"the process that starts all others failed:\n{traceback.format_exc()}")
+        fork_server.tell_driver(f"the process that starts all others failed:\n{traceback.format_exc()}")
     finally:
-        template.end()
+        fork_server.end()

@@ -1,6 +1,6 @@
-"""What the processes of a session must know to begin, and how a child of the template becomes one of them.
+"""How a child of the fork server becomes a daemon or a worker.
 
-The few kernel calls that this takes and Python does not have are here too.
+The few kernel calls that this takes and that Python does not have are here too.
 """
 
 from __future__ import annotations
@@ -18,52 +18,10 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NoReturn
 
-import msgspec
-from msgspec import Struct
-
-from labray.backends.cluster.boot.monitor_options import MonitorOptions
-from labray.scheduling import NodeInfo
+from labray.backends.cluster.boot.session_parameters import Boot
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
-
-class Boot(Struct, frozen=True):
-    """One session. scheduler: cloudpickled, opened once by each daemon (the one thing a daemon unpickles)."""
-
-    session: str
-    directory: str
-    token: str
-    driver_pid: int
-    nodes: tuple[NodeInfo, ...]
-    head: str
-    scheduler: bytes
-    seed: int
-    strict: bool
-    max_workers: int | None
-    prestart: int | None
-    trace: bool
-    preload: tuple[str, ...]
-    watches: MonitorOptions = MonitorOptions()
-    store_bytes: int = 0  # of each node
-    spill_directory: str = ""
-    lost: tuple[str, ...] = ()  # places that were lost before this daemon began
-
-    @property
-    def driver(self) -> str:
-        return f"{self.nodes[0].place}/driver"
-
-    @property
-    def directories(self) -> tuple[str, str]:
-        """What is removed at the end."""
-        return self.directory, self.spill_directory
-
-    def path(self, place: str) -> str:
-        """The socket of the daemon that a place lives in: the head lives with the first node."""
-        return os.path.join(self.directory, self.nodes[0].place if place == self.head else place)
-
-
-encode_boot = msgspec.msgpack.Encoder().encode
-decode_boot = msgspec.msgpack.Decoder(Boot).decode
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -100,30 +58,30 @@ def be_daemon(
     boot: Boot,
     place: str,
     end: socket.socket,
-    line: socket.socket | None,
+    driver_link: socket.socket | None,
 ) -> None:
-    """The life of a child of the template. ends: the template's own sockets."""
-    _become(parent, ends, [each.fileno() for each in (end, line) if each is not None])
+    """The life of a child of the fork server. ends: the fork server's own sockets."""
+    _become(parent, ends, [each.fileno() for each in (end, driver_link) if each is not None])
     from labray.backends.cluster.daemon.daemon_main import main
 
-    main(boot, place, end, line)
+    main(boot, place, end, driver_link)
 
 
 def be_worker(
     parent: int, ends: Iterable[socket.socket], boot: Boot, place: str, client: str,
-    fds: Sequence[int], speech: int, limits: tuple[int, int],
+    fds: Sequence[int], log_fd: int, limits: tuple[int, int],
 ) -> None:  # fmt: skip
     """The same. fds: of its pipe, and of its permits. limits: of descriptors, as the driver has them."""
     lead_group()
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    _become(parent, ends, [*fds, speech])
+    _become(parent, ends, [*fds, log_fd])
     from labray.backends.cluster.worker.worker_process import serve
 
-    serve(socket.socket(fileno=fds[0]), fds[1], place, client, boot.session, boot.directory, speech)
+    serve(socket.socket(fileno=fds[0]), fds[1], place, client, boot.session, boot.directory, log_fd)
 
 
 def _become(parent: int, ends: Iterable[socket.socket], keep: Collection[int]) -> None:
-    """Let go of all that is the template's, but for what to keep."""
+    """Let go of all that is the fork server's, but for what to keep."""
     die_with(parent)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -169,14 +127,14 @@ def describe_end(status: int) -> str:
 
 
 def end_with(run: Callable[[], object]) -> NoReturn:
-    """Run the child's whole life; never return into the template's stack."""
+    """Run the child's whole life; never return into the fork server's stack."""
     code = 1
     try:
         run()
         code = 0
     except SystemExit as exit:
         code = exit.code if isinstance(exit.code, int) else int(exit.code is not None)
-    except BaseException:  # noqa: BLE001  (the child must not run on as a second template)
+    except BaseException:  # noqa: BLE001  (the child must not run on as a second fork server)
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):  # closed, a broken pipe, or none at all

@@ -1,6 +1,6 @@
 """How processes are ended: first asked (a worker by ASK, others by TERM), and killed when their time is up.
 
-Used by the template alone. A worker leads a process group of its own, so what it has started is ended with it, also
+Used by the fork server alone. A worker leads a process group of its own, so what it has started is ended with it, also
 when it died by itself. Most processes end at the word; nobody waits for the grace that the others are given.
 """
 
@@ -37,7 +37,7 @@ class Reaper:
         self._next_look = 0.0 if self._stopped is None else time.monotonic() + self._stopped.period_s
 
     def until(self) -> int | None:
-        """Milliseconds until something is due."""
+        """How many milliseconds until something is due; None: nothing is."""
         times = [*self._due.values(), *([self._next_look] if self._stopped is not None else [])]
         return max(0, round(1000 * (min(times) - time.monotonic())) + 1) if times else None
 
@@ -83,7 +83,7 @@ class Reaper:
     def cause(self, pid: int, status: int) -> str:
         """It is dead and reaped: why, in words."""
         if self._stopped is not None:
-            self._stopped.forget(pid)
+            self._stopped.drop(pid)
         return f"process {pid} {self._causes.pop(pid, None) or describe_end(status)}"
 
     # ------------------------------------------------------------ the end
@@ -110,9 +110,7 @@ class Reaper:
 
 def _signal(pid: int, number: int) -> bool:
     try:
-        with contextlib.suppress(
-            PermissionError
-        ):  # it has become somebody else's (sudo, in a task), and is there
+        with contextlib.suppress(PermissionError):  # it is there, and another user's (sudo, in a task)
             os.kill(pid, number)
     except ProcessLookupError:
         return False

@@ -24,15 +24,13 @@ class SessionDirectory:
         while True:
             self.path = tempfile.mkdtemp(prefix=f"labray-{os.getpid()}-", dir=parent)
             lock = _lock(self.path)
-            if lock is None or _is_there(
-                self.path, lock
-            ):  # None: a file system without locks, which nobody sweeps
+            if lock is None or _is_there(self.path, lock):  # None: nobody sweeps where there are no locks
                 self._lock = lock
                 return
             os.close(lock)  # another session's sweep came between
 
     def remove(self) -> None:
-        """With all that is in it. Idempotent."""
+        """Remove it with all that is in it. Idempotent."""
         shutil.rmtree(self.path, ignore_errors=True)
         lock, self._lock = self._lock, None
         if lock is not None:

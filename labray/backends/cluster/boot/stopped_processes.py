@@ -29,7 +29,7 @@ class StoppedProcesses:
                 self._beats.heard(str(pid), now)
         return [int(pid) for pid in self._beats.late(now)]
 
-    def forget(self, pid: int) -> None:
+    def drop(self, pid: int) -> None:
         """It is dead, or does not matter now."""
         self._beats.forget(str(pid))
 

@@ -26,15 +26,15 @@ LAST_WORDS_S = 5.0
 SILENT = "the process that starts all others was killed, or hangs"
 
 
-def _last_words(template: socket.socket) -> str:
-    """Why a session has ended. The template says so, ends everything, and then itself: not for ever, if it hangs."""
+def _last_words(fork_server: socket.socket) -> str:
+    """Why a session has ended. The fork server says so, ends everything, and then itself: not for ever, if it hangs."""
     deadline = time.monotonic() + LAST_WORDS_S
     ready = select.poll()
-    ready.register(template, select.POLLIN)
+    ready.register(fork_server, select.POLLIN)
     told = b""
     try:
         while ready.poll(max(0.0, 1000 * (deadline - time.monotonic()))):
-            part = template.recv(1 << 16)
+            part = fork_server.recv(1 << 16)
             if not part:
                 break
             told += part
@@ -45,11 +45,15 @@ def _last_words(template: socket.socket) -> str:
     return told.decode(errors="replace") or SILENT
 
 
-class ClientWire(Protocol):
-    """Carries batches of words. `push` and `receive` are called by one thread at a time each."""
-
-    def queue(self, frame: bytes, fd: int = -1) -> Step:
+class QueueFrame(Protocol):
+    def __call__(self, frame: bytes, fd: int = -1) -> Step:
         """The step that puts a frame behind those that are to be sent. fd: a descriptor that goes with it."""
+
+
+class ClientWire(Protocol):
+    """Carries frames of messages. `push` and `receive` are called by one thread at a time each."""
+
+    queue: QueueFrame
 
     def push(self) -> None:
         """Send them all."""
@@ -75,15 +79,15 @@ class DriverWire:
     Not zmq: its two I/O threads cost four more wakeups for a question and its answer, each up to 50 us across cores.
     """
 
-    def __init__(self, end: socket.socket, template: socket.socket) -> None:
+    def __init__(self, end: socket.socket, fork_server: socket.socket) -> None:
         self._end = ClientPipe(end)
         self.queue = self._end.queue
-        self._template = template
+        self._fork_server = fork_server
         self._bell = WakeupBell()
         self._over: BaseException | None = None
         self._failing = threading.RLock()
         self._writable = ReadyPoll((end.fileno(), select.POLLOUT))
-        fds = end.fileno(), self._bell.fd, template.fileno()
+        fds = end.fileno(), self._bell.fd, fork_server.fileno()
         self._readable = ReadyPoll(*[(fd, select.POLLIN) for fd in fds])
 
     def greet(self, timeout: float) -> None:
@@ -122,14 +126,14 @@ class DriverWire:
         for fd, _ in self._readable.wait(timeout):
             if fd == self._bell.fd:
                 self._bell.hush()
-            elif fd == self._template.fileno():
+            elif fd == self._fork_server.fileno():
                 self._fail()
 
     def _fail(self) -> NoReturn:
-        """The template has something to say, which it does only when the session is over."""
+        """The fork server has something to say, which it does only when the session is over."""
         with self._failing:
             if self._over is None:
-                self._over = SessionError(f"the session has ended: {_last_words(self._template)}")
+                self._over = SessionError(f"the session has ended: {_last_words(self._fork_server)}")
         raise self._over
 
     def interrupt(self, reason: BaseException) -> None:
@@ -141,4 +145,4 @@ class DriverWire:
 
     def close(self) -> None:
         self._end.close()
-        self._bell.close()
+        self._bell.release()

@@ -30,7 +30,7 @@ Received = Callable[["ClientReply"], "tuple[list[ObjectRef[Any]], Step | None]"]
 
 
 class Inbox:
-    """on: what sees to notices that are no answers, and takes them off."""
+    """on: handlers, by type, of notices that are no answers; each takes its notice off the inbox."""
 
     def __init__(self, outbox: Outbox, on: dict[type, Callable[..., None]]) -> None:
         self.notices: deque[Any] = deque()
@@ -42,7 +42,7 @@ class Inbox:
         self._on = on
 
     def see_to_all(self) -> None:
-        """Under the baton."""
+        """Handle all notices that were read. The caller has the baton."""
         notices = self.notices
         while notices:
             try:
@@ -56,7 +56,7 @@ class Inbox:
         return each(call, (first(self.notices, notice), self.notices.popleft))
 
     def _answer(self, notice: ClientReply) -> None:
-        """Its asker has it, or nobody: what it gave goes back when it dies."""
+        """Give an answer to its asker; if nobody asks any more, what it gave goes back when its handles die."""
         request: int = notice.request  # type: ignore[union-attr]
         waiter = self.waiters.get(request)
         handles, counted = self.received(notice)
@@ -80,7 +80,7 @@ class Inbox:
             at_once(*off, *steps, partial(setattr, waiter, "answer", answer), waiter.woken)
 
     def _pins(self, asked: Get, notice: Values) -> list[tuple[Owed | None, Step | None]]:
-        """What is owed for each value that lies in the store: to say when it is not looked at any more."""
+        """For each value in the store, the Unpin that is owed when nobody looks at it any more."""
         if Stored not in [type(value) for value in notice.values]:
             return []
         owed: list[tuple[Owed | None, Step | None]] = []
@@ -90,15 +90,16 @@ class Inbox:
         return owed
 
     def unpinning(self, id: ObjectID) -> tuple[Step, ...]:
+        """The steps that tell the node that one view on an object is gone."""
         return partial(self._outbox.messages.append, Unpin(((id, 1),))), self._outbox.ring
 
     def _returned(self, asked: Any, late: ClientReply) -> tuple[Step, ...]:
-        """Room that nobody will use. (Pins are owed by what holds them, late or not.)"""
+        """The steps that give back room which nobody will use. (A late pin is given back by what holds it.)"""
         word = given_back(asked, late)
         return () if word is None else (partial(self._outbox.messages.append, word), self._outbox.ring)
 
     def see_to_those_who_left(self) -> None:
-        """Questions of those who were interrupted: their node must not wait for them, nor what they hold here."""
+        """Abandon the requests of askers that were interrupted, so that the node does not go on serving them."""
         if not self.left and len(self.late) <= LATE:
             return
         while self.left:

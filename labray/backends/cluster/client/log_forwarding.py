@@ -24,7 +24,7 @@ decode_line = msgspec.msgpack.Decoder(OutputLine).decode
 
 
 class LogDeduplicator:
-    """Which lines to show when. The first of equal ones at once, how often it came again after a while."""
+    """Says which lines to show when: the first of equal ones at once, and after a while how often it was repeated."""
 
     def __init__(self) -> None:
         self._recent: dict[tuple[bool, str, str], list[float | int]] = {}  # when due, repeats, pid
@@ -34,7 +34,7 @@ class LogDeduplicator:
         return bool(self._recent)
 
     def hear(self, line: OutputLine, now: float) -> str | None:
-        """What to show at once."""
+        """Take a line in; returns what to show of it at once, if anything."""
         key = (line.error, line.name, line.text)
         known = self._recent.get(key)
         if known is not None:
@@ -46,7 +46,7 @@ class LogDeduplicator:
         return f"({line.name} pid={line.pid}) {line.text}"
 
     def due(self, now: float) -> list[tuple[bool, str]]:
-        """What has been repeated: whether on stderr, and the words."""
+        """The repeated lines that are due to be shown, each with whether it goes to stderr."""
         shown = []
         for key, known in list(self._recent.items()):
             if known[0] > now:
@@ -66,17 +66,17 @@ class LogForwarder:
         self._fd, self.theirs = os.pipe2(os.O_CLOEXEC)
         self._bell = os.eventfd(0, os.EFD_CLOEXEC)
         self._closed = False
-        self._folder = LogDeduplicator()
+        self._deduplicator = LogDeduplicator()
         self._told = False
         self._thread = threading.Thread(target=self._listen, name="labray-output", daemon=True)
 
     def begin(self) -> None:
-        """Once the workers' end has been handed on."""
+        """Start the thread, once the workers' end of the pipe has been handed on."""
         os.close(self.theirs)
         self._thread.start()
 
-    def close(self) -> None:
-        """Show what is left. Everybody who could write is gone, or does not matter any more."""
+    def finish(self) -> None:
+        """Show what is left and end the thread. Every worker is gone, or does not matter any more."""
         if self._thread.is_alive():
             os.eventfd_write(self._bell, 1)
             self._thread.join()
@@ -92,18 +92,18 @@ class LogForwarder:
         poll.register(self._bell, select.POLLIN)
         rest, open_ = b"", True
         while open_:
-            ready = [fd for fd, _ in poll.poll(1000 * WINDOW_S if self._folder.waiting else None)]
+            ready = [fd for fd, _ in poll.poll(1000 * WINDOW_S if self._deduplicator.waiting else None)]
             if self._fd in ready:
                 data = os.read(self._fd, 1 << 16)
                 open_ = bool(data)
                 rest = self._hear(rest + data)
             elif self._bell in ready:  # and nothing is left to read
                 open_ = False
-            self._show(self._folder.due(time.monotonic()))
-        self._show(self._folder.due(float("inf")))
+            self._show(self._deduplicator.due(time.monotonic()))
+        self._show(self._deduplicator.due(float("inf")))
 
     def _hear(self, data: bytes) -> bytes:
-        """Show whole records; what is left of the last."""
+        """Show the whole records; returns what there is of the next one."""
         at = 0
         while at + SIZE_BYTES <= len(data):
             end = at + SIZE_BYTES + int.from_bytes(data[at : at + SIZE_BYTES], "little")
@@ -111,19 +111,17 @@ class LogForwarder:
                 break
             try:
                 line = decode_line(data[at + SIZE_BYTES : end])
-            except (
-                msgspec.MsgspecError
-            ):  # not from a worker of ours: somebody writes to descriptors he does not know
+            except msgspec.MsgspecError:  # a task has written to a descriptor that it does not know
                 shown = None
             else:
-                shown = self._folder.hear(line, time.monotonic())
+                shown = self._deduplicator.hear(line, time.monotonic())
             if shown is not None:
                 self._show([(line.error, shown)])
             at = end
         return data[at:]
 
     def _show(self, lines: list[tuple[bool, str]]) -> None:
-        """Whatever becomes of it: who stops to listen stops all who print."""
+        """Show lines. No error may end the thread: if nobody read the pipe, all who print would be stopped."""
         for error, text in lines:
             stream = sys.stderr if error else sys.stdout
             try:

@@ -1,6 +1,6 @@
-"""What a client process has to say and has not sent yet, and the thread that sees that it leaves.
+"""The messages that a client process has not sent yet, and the thread that sends what nobody else does.
 
-`add` never waits, since finalizers call it, in whatever thread and state. What is there leaves with the next `flush`,
+`post` never waits, since finalizers call it, in whatever thread and state. What is there leaves with the next `flush`,
 at 64 messages, or within about a millisecond by a thread that sleeps while there is nothing for long. A message is in
 `messages`, then in a frame, then gone, each in one step: whatever is raised in between, it is said, and once.
 """
@@ -64,20 +64,20 @@ class Outbox:
         return len(self.messages)
 
     def put(self, message: ClientRequest | HoldSegment, step: Step | None = None) -> None:
-        """To leave with the next flush, which the caller sees to. step: is taken with it, or neither is done."""
+        """Queue a message; the caller flushes. step: is taken with it, or neither is done."""
         if step is None:
             self.messages.append(message)
         else:
             at_once(step, partial(self.messages.append, message))
 
-    def add(self, message: ClientRequest | HoldSegment, step: Step | None = None) -> None:
-        """To leave soon."""
+    def post(self, message: ClientRequest | HoldSegment, step: Step | None = None) -> None:
+        """Queue a message; it is sent within about a millisecond."""
         self.put(message, step)
         if len(self.messages) < BATCH or not self._try_to_flush():
             self.arm()
 
     def watch(self, dying: Sized, tell: Callable[[], None]) -> None:
-        """Look whether there are dead handles, and tell the node of them: nobody else does while no call is made."""
+        """Let the thread tell the node of dead handles: nobody else does while the program makes no call."""
         self._tell, self._dying = tell, dying
         self.ring()
 
@@ -86,7 +86,7 @@ class Outbox:
             self._send_all()
 
     def hand(self, message: ClientRequest | HoldSegment, step: Step, fd: int) -> None:
-        """Now, with all that is there. fd: a descriptor goes with it (-1: none), and then it goes alone."""
+        """Send it now, with all that is queued. fd: a descriptor that goes with it (-1: none); then it goes alone."""
         if fd < 0:
             self.put(message, step)
         with self._sending:
@@ -96,7 +96,7 @@ class Outbox:
             self._send_all()
 
     def _try_to_flush(self) -> bool:
-        """Unless another thread is at it."""
+        """Send all, unless another thread is sending; whether this one did."""
         mine = False
         try:
             mine = self._sending.acquire(blocking=False)
@@ -118,7 +118,7 @@ class Outbox:
             raise
 
     def _pack(self) -> None:
-        """All that there is to say into a frame; what no frame can hold is dropped, with its error."""
+        """Put all messages into a frame; what cannot be encoded is dropped, and its error raised."""
         messages = self.messages
         while messages:
             (number,) = self._batch
@@ -164,11 +164,11 @@ class Outbox:
                 except Exception as error:  # noqa: BLE001  (who stops to send stops all who wait for an answer)
                     warn(f"a message to the node could not be sent: {type(error).__name__}: {error}")
             self._armed = False
-            if self.messages:  # said while we were about to lie down
+            if self.messages:  # a message came while the thread went to sleep
                 self.arm()
 
     def _sleep(self) -> None:
-        """Until there is something to do."""
+        """Wait until there is something to do."""
         while True:
             with contextlib.suppress(Empty):
                 self._alarm.get(timeout=None if self._dying is None else LOOK_S)
@@ -179,7 +179,7 @@ class Outbox:
     def _is_over(self) -> bool:
         return self._closed
 
-    def close(self) -> None:
+    def stop(self) -> None:
         self._closed = True
         self.ring()
         if threading.current_thread() is not self._flusher:
@@ -187,7 +187,7 @@ class Outbox:
 
 
 def _frames(batch: list[ClientRequest | HoldSegment]) -> tuple[list[bytes], Exception | None]:
-    """One, but if some of it cannot be said: then one each, and the first error."""
+    """One frame with all; if some cannot be encoded, one for each of the others, and the first error."""
     try:
         return [encode(batch)], None
     except (OverflowError, TypeError, ValueError, MemoryError) as error:

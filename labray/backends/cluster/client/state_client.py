@@ -1,7 +1,7 @@
-"""What a driver asks daemons beside its program: who is there, what has happened, and what is held.
+"""What a driver asks daemons beside its program: which nodes there are, what has happened, and what is held.
 
-Over a zmq socket of its own to each daemon, so that a long answer holds up nothing. Who asks a daemon that is lost
-is told so by the first node, and not kept waiting.
+It asks each daemon over a zmq socket of its own, so that a long answer holds up nothing. While it waits for a daemon
+it asks the first node whether that one is lost, so it never waits for a lost one.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from labray.errors import SessionError
 if TYPE_CHECKING:
     import socket
 
-    from labray.backends.cluster.boot.process_start import Boot
+    from labray.backends.cluster.boot.session_parameters import Boot
     from labray.trace import Event
 
 LOOK_MS = 500
 """How often to look whether the daemon that should answer is still there."""
 PAUSE_S = 0.002
 SOCKET_FDS = 16
-"""That a zmq context and a socket need, with some to spare: without them zmq aborts the process."""
+"""How many descriptors a zmq context and a socket need, with some to spare: without them zmq aborts the process."""
 ACCOUNT_S = 15.0
-"""For each node to say what it holds: the probe is asked when something hangs, and must not hang as well."""
+"""How long a node may take to say what it holds: one asks when something hangs, and must not hang as well."""
 
 
 class DaemonLost(Exception):
@@ -47,18 +47,20 @@ class DaemonLost(Exception):
 
 
 class StateClient:
-    """One question at a time. control: readable when the session is over."""
+    """It asks one question at a time. control: is readable when the session is over."""
 
     def __init__(self, boot: Boot, control: socket.socket) -> None:
-        self._boot = boot
+        self._address = boot.path
+        self._token = boot.token
+        self._name = boot.state_client
+        self._first = boot.first
         self._control = control
         self._one = threading.RLock()
-        self._first = boot.nodes[0].place
 
     def roster(self, place: str = "", timeout: float | None = None) -> list[RosterEntry]:
         """The nodes that a daemon (the first one unless told) knows, lost ones included."""
         with self._one:
-            (answer,) = self._ask(place or self._first, ROSTER, 1, timeout)
+            (answer,) = self._request(place or self._first, ROSTER, 1, timeout)
             return decode_roster(answer)
 
     def events(self) -> list[Event]:
@@ -74,9 +76,9 @@ class StateClient:
     def _events_of(self, place: str) -> list[Event]:
         events: list[Event] = []
         try:
-            for chunk in self._ask(place, TRACE, None):
+            for chunk in self._request(place, TRACE, None):
                 events += read_chunk(chunk)
-        except DaemonLost:  # it went while it was telling: what it had told is true
+        except DaemonLost:  # it was lost while it answered: what it had said is true
             return events
         return events
 
@@ -87,14 +89,14 @@ class StateClient:
             for entry in self.roster(timeout=ACCOUNT_S):
                 try:
                     if entry.alive:
-                        (answer,) = self._ask(entry.place, HELD, 1, ACCOUNT_S)
+                        (answer,) = self._request(entry.place, HELD, 1, ACCOUNT_S)
                         found[entry.place] = decode_account(answer)
                 except DaemonLost:
                     continue
         return found
 
     def await_places(self, places: set[str], alive: bool, timeout: float) -> None:
-        """Until the first node knows these to be alive (and they are up), or to be lost. Raises TimeoutError."""
+        """Wait until the first node knows that these are alive (and they are up), or lost. Raises TimeoutError."""
         deadline = time.monotonic() + timeout
         while True:
             roster = self.roster()
@@ -117,14 +119,13 @@ class StateClient:
             for place in places:
                 self.roster(place)
 
-    def _ask(
+    def _request(
         self, place: str, question: bytes, frames: int | None, timeout: float | None = None
     ) -> Iterator[bytes]:
-        """The answer's frames, so many or (None) up to an empty one."""
+        """Yield the frames of the answer: so many, or (None) all before an empty one."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        name, path = f"{self._boot.driver}+trace", self._boot.path(place)
         need(SOCKET_FDS)
-        with zmq.Context() as context, dealer(context, name, self._boot.token, path) as end:
+        with zmq.Context() as context, dealer(context, self._name, self._token, self._address(place)) as end:
             poller = zmq.Poller()
             poller.register(end, zmq.POLLIN)
             poller.register(self._control.fileno(), zmq.POLLIN)
@@ -137,7 +138,7 @@ class StateClient:
                 if not ready:
                     if deadline is not None and time.monotonic() > deadline:
                         raise TimeoutError(f"the daemon of {place} has not answered within {timeout:g} s.")
-                    self._look(place)
+                    self._raise_if_lost(place)
                     continue
                 _, frame = end.recv_multipart()
                 if frames is None and not frame:
@@ -145,6 +146,6 @@ class StateClient:
                 got += 1
                 yield frame
 
-    def _look(self, place: str) -> None:
+    def _raise_if_lost(self, place: str) -> None:
         if place != self._first and any(e.place == place and not e.alive for e in self.roster()):
             raise DaemonLost(place)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from labray.client.uninterrupted import Step
 
 LOOK_S = 0.2
-"""After which who waits for a nudge looks up by itself: whoever should have given it may have been interrupted."""
+"""After so long a waiting thread looks by itself: the thread that should have woken it may have been interrupted."""
 
 
 class Waiter:

@@ -19,11 +19,11 @@ from labray.scheduling import ClusterInfo
 if TYPE_CHECKING:
     import socket
 
-    from labray.backends.cluster.boot.process_start import Boot
+    from labray.backends.cluster.boot.session_parameters import Boot
 
 
 LAST_WORDS_S = 30.0
-"""For the template to hear why a daemon has failed."""
+"""How long the fork server has to hear why a daemon has failed."""
 
 
 def build_nodes(boot: Boot, place: str) -> dict[str, Node]:
@@ -42,22 +42,22 @@ def build_nodes(boot: Boot, place: str) -> dict[str, Node]:
             strict=boot.strict,
             max_workers=boot.max_workers,
             prestart=0 if name == boot.head else boot.prestart,
-            suspect_s=boot.watches.deadlock_warning_s,
+            suspect_s=boot.monitoring.deadlock_warning_s,
             store_bytes=boot.store_bytes,
         )
         for name in mine
     }
 
 
-def main(boot: Boot, place: str, template: socket.socket, line: socket.socket | None) -> None:
-    """The life of a daemon. line: to the driver, of the first one."""
+def main(boot: Boot, place: str, end: socket.socket, driver_link: socket.socket | None) -> None:
+    """The life of a daemon. end, driver_link: sockets to the fork server and (in the first daemon) to the driver."""
     gc.set_threshold(100_000, 50, 100)  # its values have no cycles; a full collection walks every queued task
     try:
-        Daemon(boot, place, template, line, build_nodes(boot, place)).run()
+        Daemon(boot, place, end, driver_link, build_nodes(boot, place)).run()
     except Exception:  # noqa: BLE001  (whatever it is, it is told, and ends the session)
         text = f"the daemon of {place} failed:\n{traceback.format_exc()}"
         with contextlib.suppress(OSError):  # it is gone, or hangs: whoever waits for us sees that we are gone
-            template.settimeout(LAST_WORDS_S)
-            template.send(control_messages.encoded(ControlMessage("fatal", place, text[-100_000:])))
-            while template.recv(1):  # wait to be killed: the template's last look is at what was said
+            end.settimeout(LAST_WORDS_S)
+            end.send(control_messages.encoded(ControlMessage("fatal", place, text[-100_000:])))
+            while end.recv(1):  # wait to be killed: the fork server reads what was said before it kills
                 pass

@@ -1,4 +1,4 @@
-"""The daemon's end of its driver's wire: a socket pair. Only the first daemon of a session has one."""
+"""The daemon's end of the socket pair to its driver. Only the first daemon of a session has one."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from labray.backends.cluster.daemon.peer_sockets import complain
+from labray.backends.cluster.wire.complaints import complain
 from labray.backends.cluster.wire.frames import decode_calls, encode
 from labray.backends.cluster.wire.pipe import Pipe, PipeClosed
 
 if TYPE_CHECKING:
-    from labray.backends.cluster.daemon.event_loop import EventLoop
+    from labray.backends.cluster.wire.event_loop import EventLoop
 
 
 class DriverLink:
-    """What the driver says is given to hear(driver, message), frame by frame; what it is told leaves at `flush`."""
+    """What the driver says is given to on_request(driver, message); what it is told leaves at `send_notices`."""
 
     def __init__(
-        self, loop: EventLoop, end: socket.socket | None, driver: str, hear: Callable[[str, Any], None]
+        self, loop: EventLoop, end: socket.socket | None, driver: str, on_request: Callable[[str, Any], None]
     ) -> None:
         self._loop = loop
         self._pipe = None if end is None else Pipe(end)
         self._driver = driver
-        self._hear = hear
+        self._on_request = on_request
         self._notices: list[Any] = []
         if self._pipe is not None:
             loop.watch(self._pipe.fileno(), self._listen)
 
-    def take(self) -> int:
-        """The descriptor that came with what is heard now; -1 if none did."""
-        return -1 if self._pipe is None else self._pipe.take()
+    def take_descriptor(self) -> int:
+        """The descriptor that came with the request that is being handled; -1 if none did."""
+        return -1 if self._pipe is None else self._pipe.take_descriptor()
 
     def greet(self) -> None:
         """Say that this daemon is up."""
         self._send([])
 
     def notify(self, notice: Any) -> None:
-        """To the driver, at the next flush."""
+        """Let a reply wait for the next `send_notices`."""
         self._notices.append(notice)
 
-    def flush(self) -> None:
+    def send_notices(self) -> None:
         if self._notices:
             notices, self._notices = self._notices, []
             self._send(notices)
@@ -54,7 +54,7 @@ class DriverLink:
         waiting = pipe.waits
         try:
             pipe.send(encode(notices))
-        except PipeClosed:  # the driver is dead, and the template is about to end us
+        except PipeClosed:  # the driver is dead, and the fork server is about to end us
             self._end()
             return
         if pipe.waits and not waiting:
@@ -67,12 +67,12 @@ class DriverLink:
             return True  # `_listen` is told too
 
     def _listen(self) -> None:
-        """One frame a turn: it holds up to 64 words, and workers wait as well."""
+        """Read one frame a turn: it holds up to 64 requests, and workers wait as well."""
         assert self._pipe is not None
         try:
             frame = self._pipe.receive()
             for message in decode_calls(frame) if frame is not None else ():
-                self._hear(self._driver, message)
+                self._on_request(self._driver, message)
         except msgspec.MsgspecError as error:
             complain(f"dropped a frame from {self._driver} that cannot be decoded: {error}")
         except PipeClosed:
@@ -80,6 +80,6 @@ class DriverLink:
 
     def _end(self) -> None:
         if self._pipe is not None:
-            self._loop.forget(self._pipe.fileno())
+            self._loop.unwatch(self._pipe.fileno())
             self._pipe.close()
             self._pipe = None

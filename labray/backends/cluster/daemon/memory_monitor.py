@@ -24,22 +24,22 @@ CGROUPS = (  # limit, usage, and the line of memory.stat that counts what can be
 class MemoryMonitor:
     """Of one node's workers. pids: the processes by client. period_s: how often to look; infinite: never."""
 
-    def __init__(self, watches: MonitorOptions, place: str, pids: Callable[[], Mapping[str, int]]) -> None:
-        self._watches = watches
+    def __init__(self, options: MonitorOptions, place: str, pids: Callable[[], Mapping[str, int]]) -> None:
+        self._options = options
         self._place = place
         self._pids = pids
-        refresh_ms = watches.memory_monitor_refresh_ms
+        refresh_ms = options.memory_monitor_refresh_ms
         self.period_s = refresh_ms / 1000 if refresh_ms else math.inf
 
     def look(self) -> MemoryShort | None:
         """What to tell the node, if there is too little left."""
         try:
-            return self._look()
+            return self._shortage()
         except (psutil.Error, OSError):  # no descriptor for a file in /proc, say: it is looked at again soon
             return None
 
-    def _look(self) -> MemoryShort | None:
-        limit, threshold = self._watches.worker_memory_limit, self._watches.memory_usage_threshold
+    def _shortage(self) -> MemoryShort | None:
+        limit, threshold = self._options.worker_memory_limit, self._options.memory_usage_threshold
         sizes = None
         if limit is not None:
             sizes = own_sizes(self._pids())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class WorkerLink:
-    """theirs, permits: the worker's, until the template has them; the daemon keeps the permits and not the end.
+    """theirs, permits: the worker's, until the fork server has them; the daemon keeps the permits and not the end.
 
     backlog: what has not left. `_sent`, in order: the tasks that were given a permit and of whose end nothing was
     heard; the last of them have not begun: as many as there are permits, out or withheld.
@@ -48,24 +48,24 @@ class WorkerLink:
         self._withheld = 0  # permits until then
         self._call = False  # and that there are must be told too: it may have looked in vain
 
-    def close(self) -> None:
+    def release(self) -> None:
         self.pipe.close()
         self.theirs.close()
         os.close(self.permits)
 
     # ------------------------------------------------------------ out
 
-    def say(self, notice: ClientReply) -> None:
-        """To leave when it catches up."""
+    def queue(self, notice: ClientReply) -> None:
+        """Let a reply wait for the next `send_queued`."""
         self.backlog.append(notice)
         if type(notice) is RunTask:
             self._fresh.append(notice.spec.id)
 
-    def catch_up(self) -> bool:
-        """Send what waits; whether nothing does any more."""
+    def send_queued(self) -> bool:
+        """Send what waits; whether nothing waits any more."""
         try:
             self.full = not self._flush()
-        except PipeClosed:  # it is dead; the template is about to say so
+        except PipeClosed:  # it is dead; the fork server is about to say so
             self.full = False
         return not self.full
 
@@ -102,7 +102,7 @@ class WorkerLink:
     # ------------------------------------------------------------ back
 
     def ended(self, task: TaskID) -> None:
-        """It has said so: nearly always of the first."""
+        """It has said that a task ended; nearly always it is the first."""
         if self._sent and self._sent[0] == task:
             self._sent.popleft()
         elif task in self._sent:
@@ -131,8 +131,8 @@ class WorkerLink:
             )
         return tuple(back)
 
-    def left(self) -> tuple[TaskID, ...]:
-        """It is dead: what it had begun, and not told the end of."""
+    def begun_tasks(self) -> tuple[TaskID, ...]:
+        """It is dead: the tasks that it had begun, without saying that they ended."""
         self._unbegun()
         return tuple(self._sent)
 

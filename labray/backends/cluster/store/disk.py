@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from labray.backends.cluster.daemon.event_loop import EventLoop
+    from labray.backends.cluster.wire.event_loop import EventLoop
 
 CHUNK_BYTES = 8 * 1024 * 1024
 
@@ -40,20 +40,20 @@ class Disk:
     def path(self, number: int) -> str:
         return os.path.join(self._directory, f"{self._name}.{number}")
 
-    def write(self, view: memoryview, then: WhenDone) -> int:
-        """The number of a new file with these bytes in it, once `then` has been called without an error."""
+    def write_file(self, view: memoryview, then: WhenDone) -> int:
+        """Write a new file and return its number, which is valid once `then` was called without an error."""
         self._count += 1
         path = self.path(self._count)
         self._do(lambda: _write(path, view), then)
         return self._count
 
-    def read(self, number: int, room: Callable[[], memoryview], then: WhenDone) -> None:
+    def read_file(self, number: int, room: Callable[[], memoryview], then: WhenDone) -> None:
         """Fill the room, which is made by the thread, with what is in a file."""
         path = self.path(number)
         self._do(lambda: _read(path, room), then)
 
-    def delete(self, number: int) -> None:
-        """After all that was asked for before. A file that has gone already is as good."""
+    def delete_file(self, number: int) -> None:
+        """Delete a file after all jobs before this one. It is no error if it is gone already."""
         path = self.path(number)
         self._do(lambda: os.unlink(path), lambda error: None)
 
@@ -83,7 +83,7 @@ class Disk:
             self.end(then, error)
 
     def end(self, then: WhenDone, error: OSError | None) -> None:
-        """What came of a job is to be heard on the loop."""
+        """Have the loop call `then` with what came of a job."""
         self._done.append((then, error))
         os.eventfd_write(self._bell, 1)
 
@@ -101,9 +101,7 @@ def _write(path: str, view: memoryview) -> None:
         while done < len(view):
             done += os.write(fd, view[done : done + CHUNK_BYTES])
     except OSError:
-        with contextlib.suppress(
-            OSError
-        ):  # it has vanished, or the disk fails at that too: what failed first is told
+        with contextlib.suppress(OSError):  # what failed first is raised
             os.unlink(path)
         raise
     finally:

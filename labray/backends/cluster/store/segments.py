@@ -50,7 +50,7 @@ class AskForRoom(Protocol):
 
 
 class SegmentWriter:
-    """What one process writes. publish(number, fd) returns once the node's daemon holds the segment."""
+    """The segments that one process writes. publish(number, fd) returns once the node's daemon holds the segment."""
 
     def __init__(self, name: str, publish: Callable[[int, int], None], ask: AskForRoom) -> None:
         self._name = name
@@ -95,7 +95,7 @@ class SegmentWriter:
         return block
 
     def room(self, id: ObjectID, sizes: tuple[int, ...]) -> tuple[Block, memoryview]:
-        """A new block, to be filled."""
+        """A new block, which the caller fills."""
         return self._claim(id, sizes, deque())
 
     def free(self, block: Block, keep: bool = True) -> None:
@@ -104,7 +104,7 @@ class SegmentWriter:
         self.see_to_trimming()
 
     def freeing(self, block: Block, keep: bool) -> tuple[Step, ...]:
-        """The steps of that."""
+        """The steps of `free`."""
         freed = partial(self._freed.append, block)
         return (freed,) if keep else (freed, partial(setattr, self, "_trimming", True))
 
@@ -114,7 +114,7 @@ class SegmentWriter:
         self.see_to_trimming()
 
     def see_to_trimming(self) -> None:
-        """If it is wanted, and nobody is writing."""
+        """Trim if that is wanted, and nobody is writing."""
         if not self._trimming or self._is_writing():
             return
         try:
@@ -131,7 +131,7 @@ class SegmentWriter:
         mine: bool = self._lock._is_owned()  # type: ignore[attr-defined]
         return mine
 
-    def close(self) -> None:
+    def let_go(self) -> None:
         """Let go of all memory; nothing is written any more."""
         while self._segments:
             os.close(self._segments.popitem()[1].fd)
@@ -236,7 +236,5 @@ class SegmentHolder:
         fd = self._held.pop(key)
         os.truncate(fd, 0)
         os.close(fd)
-        with contextlib.suppress(
-            FileNotFoundError
-        ):  # the session's directory was removed: nobody finds it any more
+        with contextlib.suppress(FileNotFoundError):  # the session's directory was removed
             os.unlink(link(self._directory, *key))

@@ -54,7 +54,7 @@ class StoreReader:
             offset += aligned(size)
         return Payload(parts[0], tuple(parts[1:]), stored.refs)
 
-    def close(self) -> None:
+    def let_go(self) -> None:
         """Let go of all memory that no view is on."""
         self._maps.clear()
 

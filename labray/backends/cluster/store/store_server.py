@@ -1,18 +1,18 @@
-"""A daemon's part of its node's store: it holds every segment, writes what comes from elsewhere, and owns the disk."""
+"""A daemon's part of its node's store: it holds every segment, writes copies from other nodes, and spills to disk."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from labray.backends.cluster.daemon.peer_sockets import complain
 from labray.backends.cluster.store.allocator import extent
 from labray.backends.cluster.store.disk import Disk
 from labray.backends.cluster.store.segments import SegmentHolder, SegmentWriter
 from labray.backends.cluster.store.shared_memory import NoMemory
 from labray.backends.cluster.store.store_reader import StoreReader
+from labray.backends.cluster.wire.complaints import complain
 from labray.backends.cluster.wire.file_descriptors import EXHAUSTED, OUT, described, refuse_the_last
 from labray.backends.cluster.wire.pipe import SHORT
 from labray.ids import ClientID, NodeID, ObjectID
@@ -31,19 +31,18 @@ from labray.messages import (
 )
 
 if TYPE_CHECKING:
-    from labray.backends.cluster.boot.process_start import Boot
-    from labray.backends.cluster.daemon.event_loop import EventLoop
+    from labray.backends.cluster.wire.event_loop import EventLoop
     from labray.backends.cluster.wire.frames import HoldSegment, PushedCopy
-    from labray.node import Node
 
 
 class StoreServer:
-    """tell(news): to the node, from the loop. ship(effect, data): a copy to another place; None: it cannot be read."""
+    """tell(event): tells the node. ship(effect, data): sends a copy to another place; None: it could not be read."""
 
     def __init__(
         self,
-        boot: Boot,
         place: str,
+        directory: str,
+        spill_directory: str,
         loop: EventLoop,
         tell: Callable[[Any], None],
         ship: Callable[[PushObject, Any], None],
@@ -51,12 +50,12 @@ class StoreServer:
         self._place = place
         self._tell = tell
         self._ship = ship
-        self._segments = SegmentHolder(boot.directory)
-        self._reader = StoreReader(boot.directory)
+        self._segments = SegmentHolder(directory)
+        self._reader = StoreReader(directory)
         self._writer = SegmentWriter(
             place, self._publish, lambda id, size, more, most: most
         )  # the node has granted it
-        self._disk = Disk(loop, boot.spill_directory, place)
+        self._disk = Disk(loop, spill_directory, place)
 
     def _publish(self, number: int, fd: int) -> None:
         self._segments.hold(self._place, number, os.dup(fd))
@@ -64,7 +63,7 @@ class StoreServer:
     # ------------------------------------------------------------ segments of others
 
     def hold(self, client: str, message: HoldSegment, fd: int) -> Granted:
-        """A client has made a segment. fd: -1 if it has not arrived, as we had no room for one more."""
+        """A client has made a segment. fd: -1 if it has not arrived because this process may open no more files."""
         try:
             if fd < 0:
                 raise OSError(*EXHAUSTED)
@@ -79,15 +78,15 @@ class StoreServer:
             return Granted(message.request, 0, ErrorInfo("store_full", text))
         return Granted(message.request, 0)
 
-    def orphaned(self, writer: ClientID, node: Node) -> None:
-        """Whoever wrote these is gone: its segments go with the last block in each that is still of use."""
-        self._segments.orphaned(writer, node.copies.written_by(writer))
+    def orphaned(self, writer: ClientID, blocks: Sequence[Block]) -> None:
+        """The writer of these blocks is gone: each of its segments goes when no block in it is used any more."""
+        self._segments.orphaned(writer, blocks)
 
     def free(self, value: Stored, keep: bool) -> Block | None:
-        """A block is not needed any more. If its writer is another process, that may have to hear of it."""
+        """Free a block. Returns it if its writer is another process that has to be told."""
         block = value.block
         if block.writer == DISK:
-            self._disk.delete(block.segment)
+            self._disk.delete_file(block.segment)
         elif block.writer == self._place:
             self._writer.free(block, keep)
         elif not self._segments.freed(block):
@@ -116,10 +115,10 @@ class StoreServer:
             self._tell(ObjectRestored(effect.id, None, described(error), lost=_is_lost(error)))
             self._ship(effect, None)
 
-        self._disk.read(block.segment, lambda: memoryview(data), read)
+        self._disk.read_file(block.segment, lambda: memoryview(data), read)
 
     def take_in(self, sender: NodeID, shipment: PushedCopy, data: bytes) -> None:
-        """A copy from another place."""
+        """Write a copy that another place has pushed."""
         id = ObjectID(shipment.id)
         try:
             block = self._writer.write_whole(id, data, shipment.block.sizes)
@@ -145,7 +144,7 @@ class StoreServer:
         except OSError as error:
             self._disk.end(written, error)
         else:
-            number = self._disk.write(view, written)
+            number = self._disk.write_file(view, written)
 
     def restore(self, effect: RestoreObject) -> None:
         value = effect.value
@@ -164,7 +163,7 @@ class StoreServer:
                 self._writer.free(block, False)
             self._tell(ObjectRestored(effect.id, None, f"{described(error)}.", lost=_is_lost(error)))
 
-        self._disk.read(value.block.segment, room, read)
+        self._disk.read_file(value.block.segment, room, read)
 
 
 def _is_lost(error: OSError) -> bool:

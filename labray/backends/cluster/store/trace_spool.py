@@ -37,7 +37,7 @@ class TraceSpool:
         self._since = 0.0
         self._why = ""
 
-    def add(self, events: list[Event]) -> str:
+    def append(self, events: list[Event]) -> str:
         """Write these out. What it says is why tracing has just stopped; mostly nothing."""
         if not self._why:
             data = marshal.dumps(events)

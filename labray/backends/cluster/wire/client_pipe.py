@@ -66,8 +66,8 @@ class WakeupBell:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.fd)
 
-    def close(self) -> None:
-        """Idempotent."""
+    def release(self) -> None:
+        """Give its descriptor back. Idempotent."""
         if self.fd >= 0:
             at_once(partial(os.close, self.fd), partial(setattr, self, "fd", -1))
 
@@ -81,9 +81,8 @@ class ClientPipe:
     def __init__(self, end: socket.socket) -> None:
         self.socket = end
         self.frames: dict[int, tuple[bytes, FileIO | None]] = {}
-        self._arrived: dict[
-            int, Any
-        ] = {}  # (size, descriptors, ...) as the socket gave it, of what is in the room
+        # Of the frame in the room: (size, descriptors, ...), as the socket gave it.
+        self._arrived: dict[int, Any] = {}
         self._room = bytearray(LARGEST_FRAME_BYTES)
         self._view = memoryview(self._room)
         self._large: dict[int, int] = {}  # the size of the one that comes in pieces
@@ -113,11 +112,7 @@ class ClientPipe:
                 else:
                     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [file.fileno()]))]
                     at_once(there, partial(end.sendmsg, [frame], rights), gone, file.close)
-            except (
-                LookupError,
-                StopIteration,
-                RuntimeError,
-            ):  # a signal handler called labray, and has sent it
+            except (LookupError, StopIteration, RuntimeError):  # a signal handler has sent it meanwhile
                 continue
             except BlockingIOError:
                 wait()
@@ -170,9 +165,7 @@ class ClientPipe:
             self._arrived.update(zip((next(self._numbers),), got, strict=False))
         except BlockingIOError:
             return False
-        except (
-            ConnectionResetError
-        ):  # told once, if the other end left something unread: what it said is here
+        except ConnectionResetError:  # told once, if the other end left something unread
             return self._fetch()
         except OSError as error:
             return again(error)

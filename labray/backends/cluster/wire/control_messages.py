@@ -1,8 +1,9 @@
-"""What daemons and the template say to each other, over a socket pair that keeps message boundaries.
+"""What daemons and the fork server say to each other, over a socket pair that keeps message boundaries.
 
-Daemon to template: fork (with the worker's end of its pipe, and its permits), kill, interrupt, late (who is declared
-dead), fatal. Template to daemon: gone (a worker), lost or joined (another place). Driver to template, over a stream:
-join or remove (a place). Neither waits for the other, which may be stopped: what finds no room is kept.
+A daemon says: fork (with the worker's end of its pipe, and its permits), end, kill, interrupt, late (who is declared
+dead) and fatal. The fork server says: gone (of a worker), lost or joined (of another place). The driver says to the
+fork server, over a stream: join or remove (a place), and end. Nobody waits for another, who may be stopped: what finds
+no room is kept.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ class ControlSender:
         self.end = end
         self.waiting: deque[tuple[bytes, tuple[int, ...]]] = deque()
 
-    def send(self, errand: ControlMessage, fds: tuple[int, ...] = ()) -> None:
+    def send(self, message: ControlMessage, fds: tuple[int, ...] = ()) -> None:
         """Say it, now or at a later `flush`. Descriptors stay the caller's: they are copied. Raises OSError."""
-        data = encoded(errand)
+        data = encoded(message)
         if not (self.flush() and self._try(data, fds)):
             self.waiting.append((data, tuple([os.dup(fd) for fd in fds])))
 
@@ -85,9 +86,9 @@ def receive(end: socket.socket) -> tuple[ControlMessage, list[int]] | None:
     return (_decode(data), fds) if data else None
 
 
-def send_stream(end: socket.socket, errand: ControlMessage) -> None:
+def send_stream(end: socket.socket, message: ControlMessage) -> None:
     """Over a stream socket. Raises OSError if nobody listens any more."""
-    data = encoded(errand)
+    data = encoded(message)
     end.sendall(len(data).to_bytes(_HEAD_BYTES, "little") + data)
 
 

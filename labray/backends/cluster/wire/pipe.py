@@ -155,7 +155,7 @@ class Pipe:
         for fd in fds:
             os.close(fd)
 
-    def take(self) -> int:
+    def take_descriptor(self) -> int:
         """The descriptor that came with the last frame, from now on the caller's; -1 if there was no room for it."""
         fd, self.passed = self.passed, -1
         return fd

@@ -1,4 +1,4 @@
-"""The zmq sockets between daemons, and of a driver that asks what daemons hold: who they are and how they wait."""
+"""The zmq sockets between daemons, and those with which a driver asks daemons for their state."""
 
 from __future__ import annotations
 

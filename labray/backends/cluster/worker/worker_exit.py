@@ -1,8 +1,8 @@
 """How a worker process ends: what users left for the end is done, as at the end of any Python program.
 
-A worker was forked from the template and must not return into it, so it ends by os._exit. Before that it does by
+A worker was forked from the fork server and must not return into it, so it ends by os._exit. Before that it does by
 hand what Python does: it waits for threads, calls what atexit knows, deletes actors (their `__del__`) and writes the
-buffers of open files. Whoever wants the process gone bounds all that: the template kills it when its time is up.
+buffers of open files. Whoever wants the process gone bounds all that: the fork server kills it when its time is up.
 """
 
 from __future__ import annotations

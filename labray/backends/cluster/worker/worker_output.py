@@ -162,9 +162,7 @@ class WorkerOutput(io.TextIOBase):
         for start in range(0, max(len(line), 1), LONGEST_BYTES // 4):  # a character is at most 4 bytes
             part = line[start : start + LONGEST_BYTES // 4].encode(errors="replace").decode()
             record = _encode(OutputLine(self._error, name, os.getpid(), part))
-            with contextlib.suppress(
-                OSError
-            ):  # the driver has ended, or the task closed what it did not open
+            with contextlib.suppress(OSError):  # the driver has ended, or the task has closed this descriptor
                 os.write(self._fd, len(record).to_bytes(SIZE_BYTES, "little") + record)
 
 

@@ -1,6 +1,6 @@
 """A worker process: takes tasks from its pipe one by one, and answers each.
 
-It is forked from the template, single-threaded and without sockets of its own. When its daemon is gone the pipe ends
+It is forked from the fork server, single-threaded and without sockets of its own. When its daemon is gone the pipe ends
 and so does the worker (worker_exit.py).
 """
 
@@ -89,7 +89,7 @@ class WorkerWire:
 
 
 def serve(
-    end: socket.socket, permits: int, place: str, client: str, session: str, directory: str, speech: int
+    end: socket.socket, permits: int, place: str, client: str, session: str, directory: str, log_fd: int
 ) -> None:
     """Run tasks until the pipe ends."""
     wire = WorkerWire(end, permits)
@@ -102,9 +102,9 @@ def serve(
         wire.push()
         raise
 
-    outputs = WorkerOutput(speech, False), WorkerOutput(speech, True)
+    outputs = WorkerOutput(log_fd, False), WorkerOutput(log_fd, True)
     sys.stdout, sys.stderr = outputs
-    os.set_inheritable(speech, False)
+    os.set_inheritable(log_fd, False)
     channel = ClusterChannel(wire, NodeID(place), client, directory, wire.intake)
     process = Process(channel, session)
     channel.on_answer(process.requests.received)
@@ -147,7 +147,7 @@ def run_one(
     pid: int,
 ) -> None:
     """Take a task, run it and answer. Whatever is raised in between: what is taken is run once, and answered once."""
-    run = channel.take()
+    run = channel.take_task()
     start = time.monotonic()
     if begun and begun[0] is run:
         _fail(channel, executor, run, start, RuntimeError("it was interrupted at its end, and then again"))

@@ -1,4 +1,4 @@
-"""What a daemon waits for: descriptors that can be read or written, and alarms."""
+"""What a daemon waits for: descriptors that can be read or written, and alarms. It knows no node and no message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from time import monotonic
 
 
 class EventLoop:
-    """Descriptors, and who is called when there is something to read or room to write."""
+    """Calls whoever watches a descriptor when there is something to read, or room to write."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -26,7 +26,7 @@ class EventLoop:
         self._writers[fd] = write
         self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT)
 
-    def forget(self, fd: int) -> None:
+    def unwatch(self, fd: int) -> None:
         del self._readers[fd]
         self._writers.pop(fd, None)
         self._epoll.unregister(fd)
