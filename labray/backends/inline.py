@@ -19,6 +19,7 @@ from random import Random
 from typing import Any
 
 from labray import messages as m
+from labray.backends.alarms import is_awaited, quiet_limit
 from labray.backends.contract import Backend, effect_table
 from labray.backends.ctrl_c import Interrupts
 from labray.backends.inline_channel import InlineChannel
@@ -51,7 +52,9 @@ class InlineSession:
         self.began = time.monotonic()
         self.store: dict[ObjectID, m.Payload] = {}
         self.mail: deque[tuple[NodeID, str, Any]] = deque()
-        self.alarms: list[tuple[float, int, NodeID, int]] = []
+        self.alarms: list[tuple[float, int, NodeID, m.SetAlarm]] = []
+        self.awaited_alarms = 0  # of those that wait, the ones that are not set again for ever
+        self.quiet_alarms = 0  # that rang in a row, with nothing between them
         self.delivering, self.depth, self.broken = False, 0, ""
         self.python_limit = sys.getrecursionlimit()
         sys.setrecursionlimit(max(self.python_limit, DEEPEST * FRAMES_A_TASK))
@@ -70,6 +73,7 @@ class InlineSession:
             )
             for place, totals, prestart in ((HEAD, (), 0), (node.place, boundless(node.totals), 1))
         }  # fmt: skip
+        self._quiet_limit = quiet_limit(config.nodes)
         self._obey = effect_table(self)
         self.interrupts = Interrupts(lambda: self.delivering)
         self.channel = InlineChannel(self, ClientID("n0/driver"))
@@ -86,6 +90,7 @@ class InlineSession:
     def deliver(self, to: NodeID, sender: str, message: Any) -> None:
         """Hand a message over, and all that follows from it; in order, never one inside another."""
         self.mail.append((to, sender, message))
+        self.quiet_alarms = 0
         if self.delivering:
             return
         self.delivering = True
@@ -159,7 +164,8 @@ class InlineSession:
         raise AssertionError(f"{effect.id} cannot be restored: {NO_LIMIT}")
 
     def set_alarm(self, place: NodeID, effect: m.SetAlarm) -> None:
-        heappush(self.alarms, (self.now() + effect.after, next(self.numbers), place, effect.token))
+        self.awaited_alarms += is_awaited(effect)
+        heappush(self.alarms, (self.now() + effect.after, next(self.numbers), place, effect))
 
     def warn_user(self, place: NodeID, effect: m.WarnUser) -> None:
         warnings.warn(effect.text, stacklevel=2)
@@ -228,17 +234,25 @@ class InlineSession:
 
     def _ring(self) -> None:
         while self.alarms and self.alarms[0][0] <= self.now():
-            _, _, place, token = heappop(self.alarms)
-            self.deliver(place, "", m.AlarmRang(token))
+            _, _, place, alarm = heappop(self.alarms)
+            awaited = is_awaited(alarm)
+            self.awaited_alarms -= awaited
+            quiet = self.quiet_alarms + (awaited or not self.awaited_alarms)
+            self.deliver(place, "", m.AlarmRang(alarm.token))
+            self.quiet_alarms = quiet
 
     def idle(self, until: float | None) -> None:
-        """Nothing can run now: wait for the next alarm or the caller's time, or say who waits for whom."""
-        if self.alarms:
+        """Nothing can run now: wait for the next alarm or the caller's time, or say who waits for whom.
+
+        Alarms may be set again for ever. When many have rung and nothing came of it, it is a deadlock all the same.
+        """
+        if self.alarms and (until is not None or self.quiet_alarms <= self._quiet_limit):
             due = self.alarms[0][0] + self.began
             time.sleep(max(0.0, min(due, until if until is not None else due) - time.monotonic()))
         elif until is not None:
             time.sleep(max(0.0, until - time.monotonic()))
         else:
+            self.quiet_alarms = 0
             waiting = story(self.places.values())
             raise DeadlockError(f"nothing can happen any more, and the caller waits:\n{waiting}")
 

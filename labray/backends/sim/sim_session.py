@@ -9,6 +9,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from labray import messages as m
+from labray.backends.alarms import quiet_limit
 from labray.backends.sim.clients.client_world import ClientWorld
 from labray.backends.sim.clients.main_program import SimDriver
 from labray.backends.sim.clock.event_queue import EventQueue
@@ -41,7 +42,7 @@ class SimSession:
         plan = Faults() if settings.faults is None else settings.faults
         self.agenda = agenda = EventQueue(settings.max_events)
         self.daemons: dict[NodeID, Daemon] = {}
-        self._supervision = Supervision(agenda, self.every_node, 256 + 64 * (config.nodes + 1), config.trace)
+        self._supervision = Supervision(agenda, self.every_node, quiet_limit(config.nodes), config.trace)
         self._world = ClientWorld(
             agenda, settings.profile, settings.body_costs(), name=f"sim-{next(_sessions)}", seed=config.seed,
             limited=settings.object_store_memory is not None, crashes=TaskCrashes(agenda, plan),

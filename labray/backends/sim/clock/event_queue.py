@@ -56,7 +56,7 @@ class EventQueue(Environment):
         super().__init__()
         self.events = 0
         self.quiet_alarms = 0  # fired since anything but alarms and agents' talk last happened
-        self.own_alarms = 0  # nodes', not agents', still to be fired
+        self.awaited_alarms = 0  # still to be fired; not such as are set again for ever
         self.live = 0  # bodies, sleepers and transfers under way: something will happen
         self._max_events = max_events
         self._check_at = YOUNG_EVERY if max_events is None else min(YOUNG_EVERY, max_events)

@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
+from labray.backends.alarms import is_awaited
 from labray.backends.contract import effect_table
 from labray.backends.sim.clients.simulated_worker import SimWorker
 from labray.backends.sim.store.disk import Disk
 from labray.backends.sim.store.stored_copies import freed
 from labray.ids import HEAD, ClientID, NodeID, ObjectID
 from labray.messages import AgentMessage, AlarmRang, PeerLost, Send, SubmitTask
-from labray.node.node import PIPE_ALARM
 from labray.profiles import MESSAGES
 
 if TYPE_CHECKING:
@@ -213,15 +213,14 @@ class Daemon:
         self.disk.restore(place, effect)
 
     def set_alarm(self, place: NodeID, effect: m.SetAlarm) -> None:
-        # what waits will be looked at; agents, whose tokens are odd, and the clock of the pipes tick for ever
-        own = effect.token % 2 == 0 and effect.token != PIPE_ALARM
-        self._agenda.own_alarms += own
+        awaited = is_awaited(effect)
+        self._agenda.awaited_alarms += awaited
 
         def fire(moment: Any) -> None:
-            self._agenda.own_alarms -= own
+            self._agenda.awaited_alarms -= awaited
             if self.dead:
                 return
-            self._supervision.alarm_fired(own)
+            self._supervision.alarm_fired(awaited)
             self.receive([(place, "", m.AlarmRang(effect.token))])
 
         self._agenda.after(effect.after, fire)

@@ -53,10 +53,10 @@ class Supervision:
         if self._broken is not None:
             raise self._broken
 
-    def alarm_fired(self, own: bool) -> None:
-        """Alarms go on for ever: when nothing else does, it is a deadlock all the same. Agents' do not hurry nodes'."""
+    def alarm_fired(self, awaited: bool) -> None:
+        """Some alarms go on for ever: if nothing else does, it is a deadlock. They count once no other is awaited."""
         agenda = self._agenda
-        agenda.quiet_alarms += own or not agenda.own_alarms
+        agenda.quiet_alarms += awaited or not agenda.awaited_alarms
         if agenda.quiet_alarms > self._quiet_limit and agenda.live == 0:
             agenda.quiet_alarms = 0
             raise self.deadlock()
