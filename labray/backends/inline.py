@@ -22,16 +22,19 @@ from labray import messages as m
 from labray.backends.alarms import is_awaited, quiet_limit
 from labray.backends.contract import Backend, effect_table
 from labray.backends.ctrl_c import Interrupts
-from labray.backends.inline_channel import InlineChannel
-from labray.backends.turns import InlineWorker, Turns, WantedResults
+from labray.backends.inline_channel import InlineChannel, InlineWorld
+from labray.backends.turns import Turns, WantedResults, WorkerInbox
 from labray.client import runtime
+from labray.client.executor import Executor, leaves
 from labray.client.process import Process
 from labray.config import Config, processes
 from labray.errors import DeadlockError, LabraySystemError, SessionError
 from labray.ids import HEAD, ClientID, NodeID, ObjectID, TaskID
 from labray.node import Node
 from labray.node.inspect.story import story
+from labray.node.objects.records import ObjectRecord
 from labray.node.workers.resources import boundless
+from labray.serialization.identities import IdentityTable
 from labray.trace import Event
 
 DEEPEST = 1_000
@@ -42,7 +45,18 @@ ONE_NODE = "there is one node, and so no other to copy a stored object to"
 NO_LIMIT = "the store is Python's memory, which is not limited: nothing has to leave it"
 
 
-class InlineSession:
+class InlineWorker:
+    """A worker, which is nothing but stack frames."""
+
+    def __init__(self, channel: InlineChannel, session: str, interrupts: Interrupts, turns: Turns) -> None:
+        self.channel = channel
+        self.process = Process(channel, session)
+        self.process.known = IdentityTable()
+        self.executor = Executor(self.process, lambda error: leaves(error) or interrupts.caught(error))
+        self.inbox = WorkerInbox(channel.client, turns)
+
+
+class InlineSession(InlineWorld):
     """One node and the head, a queue of messages between them, and workers on the caller's stack."""
 
     def __init__(self, config: Config) -> None:
@@ -119,7 +133,7 @@ class InlineSession:
         worker = self.workers.get(to)
         if isinstance(message, m.RunTask):
             if worker is not None:
-                worker.put(message)
+                worker.inbox.append(message)
         elif isinstance(message, m.Recall | m.Interrupt):
             if worker is not None:
                 self._take_back(to, worker, message)
@@ -130,23 +144,23 @@ class InlineSession:
     def _take_back(self, client: str, worker: InlineWorker, message: m.Recall | m.Interrupt) -> None:
         """What has not begun is taken back at once; what runs ends by force only in the books."""
         at = worker.channel.place
-        back = worker.give_back(message.tasks if isinstance(message, m.Recall) else (message.task,))
+        back = worker.inbox.give_back(message.tasks if isinstance(message, m.Recall) else (message.task,))
         self.mail.append((at, client, m.Recalled(back)))
-        if isinstance(message, m.Interrupt) and message.force and worker.running and not back:
+        if isinstance(message, m.Interrupt) and message.force and worker.inbox.running and not back:
             self._lose(at, ClientID(client), (message.task,))
 
     def _lose(self, place: NodeID, client: ClientID, begun: tuple[TaskID, ...] | None = None) -> None:
         """What runs, on the caller's own stack, goes on, and nobody hears of it. begun: as in WorkerLost."""
-        self.workers.pop(client).gone = True
+        self.workers.pop(client).inbox.gone = True
         self.mail.append((place, "", m.WorkerLost(client, "it was ended", begun)))
 
     def start_worker(self, place: NodeID, effect: m.StartWorker) -> None:
         channel = InlineChannel(self, effect.worker)
-        self.workers[effect.worker] = InlineWorker(channel, self.name, self.turns)
+        self.workers[effect.worker] = InlineWorker(channel, self.name, self.interrupts, self.turns)
         self.mail.append((place, "", m.WorkerStarted(effect.worker)))
 
     def stop_worker(self, place: NodeID, effect: m.StopWorker) -> None:
-        self.workers.pop(effect.worker).gone = True
+        self.workers.pop(effect.worker).inbox.gone = True
 
     def kill_worker(self, place: NodeID, effect: m.KillWorker) -> None:
         self._lose(place, effect.worker)
@@ -183,8 +197,10 @@ class InlineSession:
             )
 
     def is_open(self, task: TaskID) -> bool:
-        """Whether its end is still to come."""
         return task in self.places[self.channel.place].custody.tasks
+
+    def records(self) -> Mapping[ObjectID, ObjectRecord]:
+        return self.places[self.channel.place].objects.records
 
     def step(self, wanted: WantedResults | None = None, fair: bool = False) -> bool:
         """Run one task whose turn has come; whether there was one.
@@ -194,14 +210,16 @@ class InlineSession:
         """
         self._ring()
         if self.depth and not fair:
-            chosen = (wanted.worker() if wanted is not None else None) or self.turns.newest()
+            chosen = (wanted.inbox() if wanted is not None else None) or self.turns.newest()
         else:
             chosen = self.turns.oldest()
         if chosen is None:
             return False
         if self.depth >= DEEPEST:
             raise RecursionError(f'{self.depth} tasks inside one another: too deep for backend="inline".')
-        self._execute(chosen, chosen.take())
+        worker = self.workers[chosen.client]
+        worker.channel.asked = 0
+        self._execute(worker, chosen.begin())
         return True
 
     def _execute(self, worker: InlineWorker, run: m.RunTask) -> None:
@@ -213,10 +231,10 @@ class InlineSession:
         try:
             outcome = worker.executor.run(run)
             if run.spec.kind == "actor":
-                worker.slots = run.spec.slots
+                worker.inbox.slots = run.spec.slots
         except BaseException as error:
             self.workers.pop(channel.client, None)
-            worker.gone = True
+            worker.inbox.gone = True
             lost = m.WorkerLost(channel.client, f"it raised {type(error).__name__}", begun=(run.spec.id,))
             self.deliver(channel.place, "", lost)
             if not isinstance(error, SystemExit):
@@ -229,7 +247,7 @@ class InlineSession:
         finally:
             self.depth -= 1
             worker.process.back_to(outer)
-            worker.rest()
+            worker.inbox.end()
             runtime.switch(before)
 
     def _ring(self) -> None:
