@@ -45,7 +45,7 @@ class SimSession:
         self._supervision = Supervision(agenda, self.every_node, quiet_limit(config.nodes), config.trace)
         self._world = ClientWorld(
             agenda, settings.profile, settings.body_costs(), name=f"sim-{next(_sessions)}", seed=config.seed,
-            limited=settings.object_store_memory is not None, crashes=TaskCrashes(agenda, plan),
+            limited=settings.object_store_memory is not None, crashes=TaskCrashes(plan),
         )  # fmt: skip
         network = Network(agenda, settings.wires())
         links = LinkFaults(agenda, plan)

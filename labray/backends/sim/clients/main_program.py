@@ -14,24 +14,23 @@ from labray.errors import DeadlockError
 from labray.ids import NodeID
 
 if TYPE_CHECKING:
-    from labray.backends.sim.clients.client_world import ClientWorld
-    from labray.backends.sim.control.daemon import Daemon
+    from labray.backends.sim.clients.client_context import ClientContext
     from labray.backends.sim.control.supervision import Supervision
+    from labray.backends.sim.hosts.endpoint import Endpoint
 
 
 class SimDriver(SimClient):
     """The main program. It turns the crank: while it waits, the world runs on its stack."""
 
-    __slots__ = ("_awake", "_stale", "_supervision", "process", "waiting")
+    __slots__ = ("_awake", "_stale", "_supervision", "process")
 
     def __init__(
-        self, world: ClientWorld, client: str, place: NodeID, daemon: Daemon, supervision: Supervision
+        self, world: ClientContext, client: str, place: NodeID, daemon: Endpoint, supervision: Supervision
     ) -> None:
         super().__init__(world, client, place, daemon)
         self._supervision = supervision
         self.process = self._process = world.make_process(self)
         self._awake = False
-        self.waiting = False
         self._stale = 0  # wakings still to come for waits that an exception ended
 
     def receive(self, letters: Sequence[Any]) -> None:
@@ -49,7 +48,7 @@ class SimDriver(SimClient):
 
     def _suspend(self) -> None:
         step, interrupts = self._agenda.step, self._world.interrupts
-        self.waiting = True
+        self._world.driver_waits = True
         try:
             while not self._awake:
                 step()
@@ -66,7 +65,7 @@ class SimDriver(SimClient):
                 self._supervision.broke(error)
             raise
         finally:
-            self.waiting = False
+            self._world.driver_waits = False
         self._awake = False
 
     def _resume(self, moment: Any) -> None:

@@ -19,10 +19,10 @@ from labray.client.requests import LATE, given_back, refs_in
 from labray.ids import NodeID, ObjectID, is_put
 
 if TYPE_CHECKING:
-    from labray.backends.sim.clients.client_world import ClientWorld
+    from labray.backends.sim.clients.client_context import ClientContext
     from labray.backends.sim.clients.execution_slots import ExecutionSlot
     from labray.backends.sim.clock.event_queue import ScheduledEvent
-    from labray.backends.sim.control.daemon import Daemon
+    from labray.backends.sim.hosts.endpoint import Endpoint
     from labray.client.process import Process
     from labray.client.uninterrupted import Step
 
@@ -36,10 +36,10 @@ class SimClient(ABC):
     __slots__ = (
         "_after_s", "_agenda", "_answer", "_asleep_since", "_given_up", "_late", "_own", "_patience_s", "_process",
         "_profile", "_sleeping", "_waits", "_world", "awaiting", "chance", "charges", "client", "creation", "daemon",
-        "debt_s", "host", "looks", "outbox", "place", "running", "shelf", "slot", "unsaid", "used_s", "viewed",
+        "debt_s", "host", "looks", "outbox", "place", "running", "shelf", "slot", "used_s", "viewed",
     )  # fmt: skip
 
-    def __init__(self, world: ClientWorld, client: str, place: NodeID, daemon: Daemon) -> None:
+    def __init__(self, world: ClientContext, client: str, place: NodeID, daemon: Endpoint) -> None:
         self.client = client
         self.place = place
         self.daemon = daemon
@@ -52,7 +52,6 @@ class SimClient(ABC):
         self.looks = 0  # at clocks, with nothing between them
         self.outbox: list[tuple[NodeID, str, Any]] = []
         self._own: dict[ObjectID, None] = {}  # put by this process
-        self.unsaid: list[ObjectID] = []  # stored, and the node has not heard of it
         self.awaiting: int | None = None
         self._answer: m.ClientReply | None = None
         self._world = world
@@ -67,7 +66,9 @@ class SimClient(ABC):
         self._given_up: dict[int, m.ClientRequest] | None = None  # questions whose answers may still come
         self._late: list[Any] = []
         self._process: Process | None = None
-        self.shelf = StoreClient(self, world.limited)
+        self.shelf = StoreClient(
+            client, daemon.copies, self.charges.pages, self.ask if world.limited else None
+        )
         self.slot: ExecutionSlot | None = None  # that which goes on, if there are several
         self.viewed: list[ObjectID] | None = None  # a task's arguments, while they are decoded for it
 
@@ -152,7 +153,7 @@ class SimClient(ABC):
         self.post(m.Deallocate(object_id))
 
     def load(self, object_id: ObjectID, stored: m.Stored, pin: object | None = None) -> m.Payload:
-        payload = self.daemon.stores[object_id]
+        payload = self.daemon.copies.memory[object_id]
         if self.viewed is None:
             self.looks_away((object_id,))
         else:
@@ -166,7 +167,7 @@ class SimClient(ABC):
             self.charges.posts(self._agenda.now + self.debt_s)
 
     def reread(self, object_id: ObjectID) -> m.Payload | None:
-        return self.daemon.stores.get(object_id) if object_id in self._own else None
+        return self.daemon.copies.memory.get(object_id) if object_id in self._own else None
 
     def now(self) -> float:
         """A look at the clock moves it; the more, the longer nothing but such looks comes: a loop that waits ends."""
@@ -252,7 +253,7 @@ class SimClient(ABC):
         """What was posted arrives at the daemon."""
         if self.outbox:
             mail, self.outbox = self.outbox, []
-            if self.unsaid:
+            if self.shelf.untold:
                 self.shelf.told(message for _, _, message in mail)
             self.daemon.receive(mail)
 

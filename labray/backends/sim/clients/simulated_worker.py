@@ -6,35 +6,44 @@ spent when it has run. A modelled task never enters the fiber, and is one event.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from labray import messages as m
-from labray.backends.sim.clients.body_executor import BodyExecutor
 from labray.backends.sim.clients.execution_slots import ExecutionSlot
 from labray.backends.sim.clients.simulated_client import SimClient
 from labray.backends.sim.clock import asyncio_loops
 from labray.backends.sim.store.store_client import placeholder, small_values
 from labray.client import runtime
-from labray.ids import NodeID, TaskID, result_id
+from labray.ids import ClientID, NodeID, TaskID, result_id
 
 if TYPE_CHECKING:
-    from labray.backends.sim.clients.client_world import ClientWorld
-    from labray.backends.sim.control.daemon import Daemon
+    from labray.backends.ctrl_c import Interrupts
+    from labray.backends.sim.clients.client_context import ClientContext
+    from labray.backends.sim.hosts.endpoint import Endpoint
+    from labray.client.executor import Executor
+    from labray.client.process import Process
 
 
 class SimWorker(SimClient):
-    """One worker process. Its fiber is made with its first body and reused for all of them."""
+    """One worker process. Its fiber is made with its first body and reused for all of them.
+
+    make_executor: of what runs its bodies, over its process.
+    """
 
     __slots__ = (
-        "_around_s", "_begun", "_clocked", "_cpu_s", "_entered", "_executor", "_fiber", "_queue", "_since", "_slots",
-        "alive", "in_body", "interrupted",
+        "_around_s", "_begun", "_clocked", "_cpu_s", "_entered", "_executor", "_fiber", "_make_executor", "_queue",
+        "_since", "_slots", "alive", "in_body", "interrupted",
     )  # fmt: skip
 
-    def __init__(self, world: ClientWorld, client: str, place: NodeID, daemon: Daemon) -> None:
+    def __init__(
+        self, world: ClientContext, client: str, place: NodeID, daemon: Endpoint,
+        make_executor: Callable[[Process, SimWorker, Interrupts], Executor],
+    ) -> None:  # fmt: skip
         super().__init__(world, client, place, daemon)
         self._after_s = world.profile.taken_s * world.profile.after_share
         self.alive = True
@@ -42,7 +51,8 @@ class SimWorker(SimClient):
         self._begun = self._around_s = 0.0  # what decodes and encodes is measured as part of the body
         self._since = 0.0  # when the oldest waiting post was posted
         self._fiber: greenlet | None = None
-        self._executor: BodyExecutor  # on the fiber
+        self._executor: Executor  # on the fiber
+        self._make_executor = make_executor
         self._cpu_s = 0.0  # of the running body: measured here, or what the costs say
         self._entered = 0.0
         self._clocked = world.costs.clocked
@@ -66,7 +76,7 @@ class SimWorker(SimClient):
                 elif not letter.force:
                     self._interrupt(letter)
                 elif self._runs(letter):
-                    self._world.worker_lost(self, "what it ran was cancelled by force")
+                    self.lost("what it ran was cancelled by force")
                     return
             elif kind is m.TrimMemory:
                 self.shelf.idle = 0
@@ -128,7 +138,8 @@ class SimWorker(SimClient):
         run = self.running = self._queue.pop(0)
         self.interrupted = False  # it was meant for one whose body had ended
         if self._world.crashes.planned:
-            self._world.crashes.task_begins(self, run)
+            for after_s in self._world.crashes.task_begins(self.client):
+                self._agenda.after(after_s, partial(self._crash, run))
         self._around_s = self.charges.run(run)
         cpu_s, self.debt_s = self.debt_s + taken_s + self._around_s, 0.0
         may_wait = self._world.limited and max(run.spec.model or (0,)) > m.INLINE_LIMIT_BYTES
@@ -213,7 +224,7 @@ class SimWorker(SimClient):
         """The worker's main function, on its fiber."""
         if self._process is None:
             self._process = self._world.make_process(self)
-            self._executor = BodyExecutor(self._process, self, self._world.interrupts)
+            self._executor = self._make_executor(self._process, self, self._world.interrupts)
         process, executor, hub = self._process, self._executor, self._world.hub
         runtime.switch(process)
         while True:
@@ -329,7 +340,11 @@ class SimWorker(SimClient):
 
     def lost(self, reason: str) -> None:
         """It has been killed, or has ended: its node hears of it."""
-        self._world.worker_lost(self, reason)
+        self._world.worker_lost(ClientID(self.client), reason)
+
+    def _crash(self, run: m.RunTask, moment: Any) -> None:
+        if self.alive and any(each is run for each in self.runs()):
+            self.lost("the fault plan killed it")
 
     def begun(self) -> tuple[TaskID, ...]:
         """Those that ended and are not told of yet, and the one that runs."""

@@ -100,4 +100,4 @@ class ProcessNumbers:
         if victim is client:
             victim.exit(f"it sent itself signal {int(number)}")
         reason = f"it was sent signal {int(number)}"
-        world.agenda.after(0.0, lambda moment: world.worker_lost(victim, reason))
+        world.agenda.after(0.0, lambda moment: world.worker_lost(ClientID(name), reason))

@@ -14,9 +14,9 @@ from labray import messages as m
 from labray.backends.alarms import is_awaited
 from labray.backends.contract import effect_table
 from labray.backends.sim.clients.simulated_worker import SimWorker
+from labray.backends.sim.hosts.endpoint import Endpoint, Envelope
 from labray.backends.sim.store.disk import Disk
-from labray.backends.sim.store.stored_copies import freed
-from labray.ids import HEAD, ClientID, NodeID, ObjectID
+from labray.ids import HEAD, ClientID, NodeID
 from labray.messages import AgentMessage, AlarmRang, PeerLost, Send, SubmitTask
 from labray.profiles import MESSAGES
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from labray.backends.sim.network.transport import Transport
     from labray.node import Node
     from labray.profiles import Profile
-
-Envelope = tuple[NodeID, str, Any]
-"""To which of the nodes in this process, from whom, what."""
 
 
 class ControlPlane:
@@ -48,7 +45,7 @@ class ControlPlane:
         self.supervision = supervision
 
 
-class Daemon:
+class Daemon(Endpoint):
     """One process with one node, or two: the head lives with n0."""
 
     def __init__(
@@ -59,15 +56,10 @@ class Daemon:
         template: SimForkServer,
         nodes: dict[NodeID, Node],
     ) -> None:
-        self.name = name
-        self.host = host
+        super().__init__(name, host)
         self._template = template
         self.nodes = nodes
-        self.stores: dict[ObjectID, m.Payload | None] = {}
-        self.twice: dict[ObjectID, int] = {}  # blocks beyond the first with the same value
         self.disk = Disk(plane.agenda, self, plane.disk_Bps)
-        self.dead = False
-        self.deaf_to: dict[NodeID, None] = {}  # places it has been told are dead
         self.misled = False  # word that the head is lost waits in its mail: it still talks to that one
         self.busy = False
         self.busy_s = 0.0
@@ -90,7 +82,6 @@ class Daemon:
         self._obey = effect_table(self)
 
     def receive(self, mail: Iterable[Envelope]) -> None:
-        """Mail arrives; an idle daemon wakes and takes it."""
         if self.dead:
             return
         self._mail.extend(mail)
@@ -100,10 +91,9 @@ class Daemon:
             self._begin(0.0 if self._supervision.booting else self.host.waking_s(asleep_s))
 
     def die(self) -> None:
-        """The process ends in the middle of whatever it does: nothing it has not said is said any more."""
         self.dead = True
         self._mail, self._outgoing, self._deeds = [], {}, []
-        self.stores.clear()
+        self.copies.memory.clear()
 
     def _begin(self, wake_s: float) -> None:
         self.busy = True
@@ -183,8 +173,7 @@ class Daemon:
         def started(moment: Any) -> None:
             if self.dead:
                 return
-            clients = self._clients
-            clients.clients[effect.worker] = SimWorker(clients, effect.worker, place, self)
+            self._clients.add_worker(effect.worker, place, self)
             self.receive([(place, "", m.WorkerStarted(effect.worker))])
 
         if self._supervision.booting:
@@ -204,7 +193,14 @@ class Daemon:
         self._transport.push(place, effect)
 
     def free_copy(self, place: NodeID, effect: m.FreeBlock) -> None:
-        freed(self, self._clients.clients, effect)
+        writer = effect.value.block.writer
+        if writer == m.DISK:
+            self.copies.delete_file(effect.id)
+            return
+        self.copies.remove_block(effect.id)
+        client = self._clients.clients.get(writer)  # type: ignore[call-overload]
+        if client is not None:
+            client.shelf.freed(effect.value.size, effect.keep)
 
     def spill_copy(self, place: NodeID, effect: m.SpillObject) -> None:
         self.disk.spill(place, effect)

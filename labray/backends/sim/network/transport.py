@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.backends.sim.network.fabric import size_of
-from labray.backends.sim.store.stored_copies import placed, shipped
 from labray.ids import NodeID
 
 if TYPE_CHECKING:
     from labray.backends.sim.clock.event_queue import EventQueue
-    from labray.backends.sim.control.daemon import Daemon
     from labray.backends.sim.faults.disturbances import LinkFaults
+    from labray.backends.sim.hosts.endpoint import Endpoint
     from labray.backends.sim.network.fabric import Network
 
 
@@ -24,7 +23,7 @@ class Transport:
     """
 
     def __init__(
-        self, agenda: EventQueue, network: Network, faults: LinkFaults, daemons: Mapping[NodeID, Daemon],
+        self, agenda: EventQueue, network: Network, faults: LinkFaults, daemons: Mapping[NodeID, Endpoint],
         local_Bps: float,
     ) -> None:  # fmt: skip
         self._agenda = agenda
@@ -53,14 +52,14 @@ class Transport:
     def push(self, source: NodeID, effect: m.PushObject) -> None:
         """A stored object from one store to another."""
         origin, target = self._daemons[source], self._daemons[effect.to]
-        payload, copy = shipped(origin, effect)
+        payload, copy = origin.copies.shipped(effect)
         self._agenda.live += 1
 
         def arrive(moment: Any) -> None:
             self._agenda.live -= 1
             if origin.dead or target.dead:
                 return
-            placed(target, effect.id, payload)
+            target.copies.add_block(effect.id, payload)
             target.receive([(effect.to, "", m.ObjectArrived(effect.id, copy, source))])
 
         size = effect.value.size
