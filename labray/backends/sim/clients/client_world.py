@@ -52,7 +52,7 @@ class ClientWorld(ClientContext):
             return None
         active = self.active
         if isinstance(active, SimWorker):
-            return active if active.on_fiber() else None
+            return active if getcurrent() is active.fiber.greenlet else None
         return self.driver if getcurrent() is self.hub else None
 
     def in_body(self) -> bool:

@@ -25,11 +25,11 @@ class SimDriver(SimClient):
     __slots__ = ("_awake", "_stale", "_supervision", "process")
 
     def __init__(
-        self, world: ClientContext, client: str, place: NodeID, daemon: Endpoint, supervision: Supervision
+        self, context: ClientContext, client: str, place: NodeID, daemon: Endpoint, supervision: Supervision
     ) -> None:
-        super().__init__(world, client, place, daemon)
+        super().__init__(context, client, place, daemon, context.profile.answered_s)
         self._supervision = supervision
-        self.process = self._process = world.make_process(self)
+        self.process = self._process = context.make_process(self)
         self._awake = False
         self._stale = 0  # wakings still to come for waits that an exception ended
 
@@ -43,12 +43,12 @@ class SimDriver(SimClient):
                 self._answered(letter)
 
     def check(self) -> None:
-        self._world.check(getcurrent() is self._world.hub)
+        self.context.check(getcurrent() is self.context.hub)
         self._supervision.check_whole()
 
     def _suspend(self) -> None:
-        step, interrupts = self._agenda.step, self._world.interrupts
-        self._world.driver_waits = True
+        step, interrupts = self._agenda.step, self.context.interrupts
+        self.context.driver_waits = True
         try:
             while not self._awake:
                 step()
@@ -65,11 +65,11 @@ class SimDriver(SimClient):
                 self._supervision.broke(error)
             raise
         finally:
-            self._world.driver_waits = False
+            self.context.driver_waits = False
         self._awake = False
 
     def _resume(self, moment: Any) -> None:
-        self._wait_ends()
+        self.cpu.end_wait()
         if self._stale:
             self._stale -= 1
         else:

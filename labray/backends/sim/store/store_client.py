@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.ids import ObjectID
+from labray.ids import ObjectID, TaskID, result_id
 from labray.node.store.node_store import left_behind
 from labray.serialization.buffers import in_place
 from labray.serialization.remote_errors import restore
@@ -68,6 +68,17 @@ class StoreClient:
         self._copies.add_block(id, None if payload is None else _frozen(payload))
         self.untold.append(id)
         return m.Stored(size, m.Block(self._writer, 0, 0, sizes), refs)
+
+    def store_modelled(self, task: TaskID, sizes: tuple[int, ...]) -> tuple[m.Value, ...]:
+        """The values of a modelled task, of these sizes. Raises what the node says if there is no room."""
+        values: list[m.Value] = []
+        for index, size in enumerate(sizes):
+            if size <= m.INLINE_LIMIT_BYTES:
+                values.append(m.Inline(placeholder(size)))
+            else:
+                self._pages.write(size)
+                values.append(self.store(result_id(task, index), None, (size,), ()))
+        return tuple(values)
 
     def take_back(self, id: ObjectID, size: int) -> None:
         """It was stored, and the node will not hear of it."""
