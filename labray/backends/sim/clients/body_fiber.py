@@ -32,7 +32,7 @@ class BodyFiber:
         self.cpu_s = 0.0
         self.greenlet: greenlet | None = None
 
-    def run(self, live: Callable[[], None], process: Process | None) -> bool:
+    def enter(self, live: Callable[[], None], process: Process | None) -> bool:
         """Let it run until its task has ended (True), or waits for something. live: the worker's main function."""
         context = self._context
         if self.greenlet is None:

@@ -34,10 +34,10 @@ class ClientContext(ABC):
     interrupts: Interrupts
 
     def __init__(
-        self, agenda: EventQueue, profile: Profile, costs: Costs, *, name: str, seed: int, limited: bool,
+        self, events: EventQueue, profile: Profile, costs: Costs, *, name: str, seed: int, limited: bool,
         crashes: TaskCrashes,
     ) -> None:  # fmt: skip
-        self.agenda = agenda
+        self.events = events
         self.profile = profile
         self.costs = costs
         self.seed = seed

@@ -21,7 +21,7 @@ class PagesTouched:
     def __init__(self) -> None:
         self.used = self.touched = 0
 
-    def write(self, size: int) -> int:
+    def take_pages(self, size: int) -> int:
         """How much of it goes where nothing has been written before: freed blocks are taken first."""
         self.used += size
         fresh = max(0, self.used - self.touched)
@@ -73,7 +73,7 @@ class ClientCosts:
 
     def writing(self, size: int) -> float:
         """Into the store."""
-        profile, fresh = self._profile, self.pages.write(size)
+        profile, fresh = self._profile, self.pages.take_pages(size)
         return (size - fresh) / profile.codec_Bps + fresh / profile.fresh_Bps
 
     def run(self, run: m.RunTask) -> float:

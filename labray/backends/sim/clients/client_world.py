@@ -82,7 +82,7 @@ class ClientWorld(ClientContext):
                 client.die()
         daemon.die()
 
-    def close(self) -> None:
+    def end_all(self) -> None:
         """End every process. Broken off by an exception it is to be called again."""
         for client in list(self.clients.values()):
             if isinstance(client, SimWorker):

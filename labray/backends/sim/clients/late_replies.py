@@ -32,7 +32,7 @@ class LateReplies:
             if len(expected) > LATE:
                 del expected[next(iter(expected))]
 
-    def give_back(self, process: Process | None, outbox: list[tuple[NodeID, str, Any]]) -> bool:
+    def post_returns(self, process: Process | None, outbox: list[tuple[NodeID, str, Any]]) -> bool:
         """Post what is to be said to the node for the replies that came; whether there was anything."""
         late, self.replies = self.replies, []
         said = len(outbox)

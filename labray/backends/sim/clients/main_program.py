@@ -38,7 +38,7 @@ class SimDriver(SimClient):
             if type(letter) is m.ShowWarning:
                 self._supervision.warn(letter.text)
             elif type(letter) is m.TrimMemory:
-                self.shelf.idle = 0
+                self.store_client.idle = 0
             elif hasattr(letter, "request"):
                 self._answered(letter)
 
@@ -47,7 +47,7 @@ class SimDriver(SimClient):
         self._supervision.check_whole()
 
     def _suspend(self) -> None:
-        step, interrupts = self._agenda.step, self.context.interrupts
+        step, interrupts = self._events.step, self.context.interrupts
         self.context.driver_waits = True
         try:
             while not self._awake:

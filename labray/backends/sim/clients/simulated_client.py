@@ -35,9 +35,31 @@ class SimClient(ABC):
     """One simulated process attached to a node. There are many: with slots, one takes a kilobyte less."""
 
     __slots__ = (
-        "_agenda", "_answer", "_late", "_own", "_patience_s", "_process", "_profile", "_sleeping", "awaiting", "chance",
-        "charges", "client", "context", "cpu", "creation", "daemon", "debt_s", "host", "looks", "outbox", "place",
-        "running", "shelf", "slot", "viewed",
+        "_answer",
+        "_events",
+        "_late",
+        "_own",
+        "_patience_s",
+        "_process",
+        "_profile",
+        "_sleeping",
+        "awaiting",
+        "chance",
+        "client",
+        "context",
+        "costs",
+        "cpu",
+        "creation",
+        "daemon",
+        "debt_s",
+        "host",
+        "looks",
+        "outbox",
+        "place",
+        "running",
+        "slot",
+        "store_client",
+        "viewed",
     )  # fmt: skip
 
     def __init__(
@@ -57,16 +79,16 @@ class SimClient(ABC):
         self.awaiting: int | None = None
         self._answer: m.ClientReply | None = None
         self.context = context
-        self._agenda = context.agenda
+        self._events = context.events
         self._profile = profile = context.profile
         self._patience_s = profile.flush_s + profile.interpreter_s
-        self.cpu = ClientCpu(context.agenda, daemon.host, profile, spent_s * profile.after_share)
-        self.charges = ClientCosts(profile)
+        self.cpu = ClientCpu(context.events, daemon.host, profile, spent_s * profile.after_share)
+        self.costs = ClientCosts(profile)
         self._sleeping: ScheduledEvent | None = None
         self._late = LateReplies(place, client)
         self._process: Process | None = None
-        self.shelf = StoreClient(
-            client, daemon.copies, self.charges.pages, self.ask if context.limited else None
+        self.store_client = StoreClient(
+            client, daemon.copies, self.costs.pages, self.ask if context.limited else None
         )
         self.slot: ExecutionSlot | None = None  # that which goes on, if there are several
         self.viewed: list[ObjectID] | None = None  # a task's arguments, while they are decoded for it
@@ -95,15 +117,15 @@ class SimClient(ABC):
         if step is not None:
             step()
         self.outbox.append((self.place, self.client, message))
-        self.charges.posts(self._agenda.now + self.debt_s)
-        self.charge(self.charges.call(message))
+        self.costs.posts(self._events.now + self.debt_s)
+        self.charge(self.costs.call(message))
 
     def ask(self, message: m.ClientRequest, request: int, timeout: float | None) -> m.ClientReply | None:
         self.check()
         if self._late.replies:
-            self._late.give_back(self._process, self.outbox)
+            self._late.post_returns(self._process, self.outbox)
         self.outbox.append((self.place, self.client, message))
-        self.debt_s += self.charges.call(message)
+        self.debt_s += self.costs.call(message)
         self.looks = 0
         self.awaiting = request
         debt_s, self.debt_s = self.debt_s, 0.0
@@ -111,7 +133,7 @@ class SimClient(ABC):
         timer = None
         if timeout is not None:
             self.cpu.begin_wait()
-            timer = self._agenda.after(
+            timer = self._events.after(
                 debt_s + timeout, self._here(lambda moment: self._expire(moment, request))
             )
         try:
@@ -132,14 +154,14 @@ class SimClient(ABC):
 
     def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
         sizes = (len(payload.data), *(len(buffer) for buffer in payload.buffers))
-        stored = self.shelf.store(object_id, payload, sizes, payload.refs)
+        stored = self.store_client.store(object_id, payload, sizes, payload.refs)
         if is_put(object_id) and not payload.refs:
             self._own[object_id] = None
-        self.charge(self.charges.writing(stored.size))
+        self.charge(self.costs.writing(stored.size))
         return stored
 
     def unstore(self, object_id: ObjectID, stored: m.Stored) -> None:
-        self.shelf.take_back(object_id, stored.size)
+        self.store_client.take_back(object_id, stored.size)
         self.post(m.Deallocate(object_id))
 
     def load(self, object_id: ObjectID, stored: m.Stored, pin: object | None = None) -> m.Payload:
@@ -154,7 +176,7 @@ class SimClient(ABC):
         """What a body asked for counts as seen at once: Python keeps the bytes as long as a view on them lives."""
         for object_id in ids:
             self.outbox.append((self.place, self.client, m.Unpin(((object_id, 1),))))
-            self.charges.posts(self._agenda.now + self.debt_s)
+            self.costs.posts(self._events.now + self.debt_s)
 
     def reread(self, object_id: ObjectID) -> m.Payload | None:
         return self.daemon.copies.memory.get(object_id) if object_id in self._own else None
@@ -165,17 +187,17 @@ class SimClient(ABC):
         self.debt_s += self._profile.clock_s * (self.looks // PATIENT_LOOKS or 1)
         if self.debt_s >= self._profile.flush_s:
             self.settle()
-        return self._agenda.now + self.debt_s
+        return self._events.now + self.debt_s
 
     def sleep(self, seconds: float) -> None:
         self.check()
-        self.charges.works()
+        self.costs.works()
         if seconds > 0.0:
             self.looks = 0
         if self.debt_s or self.outbox:
             self.settle()
         self.cpu.begin_wait()
-        self._sleeping = self._agenda.after(seconds, self._here(self._resume))
+        self._sleeping = self._events.after(seconds, self._here(self._resume))
         try:
             self._suspend()
         finally:
@@ -183,9 +205,9 @@ class SimClient(ABC):
 
     def spend(self, seconds: float) -> None:
         self.check()
-        self.charges.works()
+        self.costs.works()
         self.looks = 0
-        seconds += self.charges.handovers(self._agenda.now + self.debt_s, seconds)
+        seconds += self.costs.handovers(self._events.now + self.debt_s, seconds)
         if self.outbox and (later_s := self.debt_s + seconds - self._patience_s) > 0.0:
             self.debt_s += seconds - later_s  # what was posted leaves in the middle
             self.settle()
@@ -215,15 +237,15 @@ class SimClient(ABC):
 
     def _flush(self, moment: Any) -> None:
         self.cpu.end_wait()
-        self.cpu.asleep_since = self._agenda.now
+        self.cpu.asleep_since = self._events.now
         self.send_posts()
 
     def send_posts(self) -> None:
         """What was posted arrives at the daemon."""
         if self.outbox:
             mail, self.outbox = self.outbox, []
-            if self.shelf.untold:
-                self.shelf.told(message for _, _, message in mail)
+            if self.store_client.untold:
+                self.store_client.told(message for _, _, message in mail)
             self.daemon.receive(mail)
 
     # ------------------------------------------------------------ slots
@@ -255,7 +277,7 @@ class SimClient(ABC):
         if notice.request != self.awaiting:
             self._late.replies.append(notice)
             # what it waits for may need the room that this gives back
-            if self.awaiting is not None and self._late.give_back(self._process, self.outbox):
+            if self.awaiting is not None and self._late.post_returns(self._process, self.outbox):
                 self.cpu.work(self.cpu.waking_s(), self.cpu.woken_s(self._profile.answered_s), self._flush)
             return
         self.awaiting, self._answer = None, notice

@@ -71,7 +71,7 @@ class SimWorker(SimClient):
                 elif self._interrupt(letter):
                     return
             elif kind is m.TrimMemory:
-                self.shelf.idle = 0
+                self.store_client.idle = 0
             elif hasattr(letter, "request"):
                 if self._slots:
                     self._turn_to_who_asked(letter.request)
@@ -85,7 +85,7 @@ class SimWorker(SimClient):
             self._wake()
 
     def _wake(self) -> None:
-        asleep_s = self._agenda.now - self.cpu.asleep_since
+        asleep_s = self._events.now - self.cpu.asleep_since
         self._next(self.host.waking_s(asleep_s), self._profile.woken_s(self._profile.taken_s, asleep_s))
 
     def _give_back(self, tasks: Sequence[TaskID]) -> m.Recalled:
@@ -102,7 +102,7 @@ class SimWorker(SimClient):
         if run is None or (run.spec.id, run.attempt) != (notice.task, notice.attempt):
             return False
         if notice.force:
-            self.lost("what it ran was cancelled by force")
+            self.report_lost("what it ran was cancelled by force")
             return True
         if run.spec.model is not None:
             return False
@@ -115,7 +115,7 @@ class SimWorker(SimClient):
             self._sleeping = None
         else:
             return False
-        self._agenda.after(0.0, self._here(self._resume))
+        self._events.after(0.0, self._here(self._resume))
         return False
 
     # ------------------------------------------------------------ one run after the other
@@ -123,22 +123,22 @@ class SimWorker(SimClient):
     def _next(self, wake_s: float, taken_s: float = 0.0) -> None:
         """Nothing runs: begin what waits, or send what is left to say. For waking: elapsed, and CPU."""
         if self._late.replies:
-            self._late.give_back(self._process, self.outbox)
-        now = self._agenda.now
+            self._late.post_returns(self._process, self.outbox)
+        now = self._events.now
         if not self._queue:
             self.cpu.asleep_since = now
             self.send_posts()
             return
         if self.outbox:
-            self.charges.posts(now)  # they wait for company, and the thread that flushes is up
+            self.costs.posts(now)  # they wait for company, and the thread that flushes is up
             if now - self._since >= self._profile.flush_s:
                 self.send_posts()
         run = self.running = self._queue.pop(0)
         self.interrupted = False  # it was meant for one whose body had ended
         if self.context.crashes.planned:
             for after_s in self.context.crashes.task_begins(self.client):
-                self._agenda.after(after_s, partial(self._crash, run))
-        self._around_s = self.charges.run(run)
+                self._events.after(after_s, partial(self._crash, run))
+        self._around_s = self.costs.run(run)
         cpu_s, self.debt_s = self.debt_s + taken_s + self._around_s, 0.0
         may_wait = self.context.limited and max(run.spec.model or (0,)) > m.INLINE_LIMIT_BYTES
         if run.spec.model is None or may_wait:
@@ -159,7 +159,7 @@ class SimWorker(SimClient):
         assert run is not None
         values, spec = self.model_values(run), run.spec
         self._hand_in(
-            m.Finished(spec.id, run.attempt, values, self._begun, self._agenda.now, self.fiber.cpu_s)
+            m.Finished(spec.id, run.attempt, values, self._begun, self._events.now, self.fiber.cpu_s)
         )
         self._next(0.0)
 
@@ -167,7 +167,7 @@ class SimWorker(SimClient):
         """What a modelled task gives out. In a limited store, large values may have to wait: then on the fiber."""
         sizes = run.spec.model or ()
         try:
-            return small_values(sizes) or self.shelf.store_modelled(run.spec.id, sizes)
+            return small_values(sizes) or self.store_client.store_modelled(run.spec.id, sizes)
         finally:
             for ref, value in zip(run.spec.deps, run.args, strict=False):
                 if type(value) is m.Stored:
@@ -175,7 +175,7 @@ class SimWorker(SimClient):
 
     def _hand_in(self, finished: m.Finished) -> None:
         if not self.outbox:
-            self._since = self._agenda.now
+            self._since = self._events.now
         self.outbox.append((self.place, self.client, finished))
         self.running = None
 
@@ -187,10 +187,10 @@ class SimWorker(SimClient):
         if not self.alive:
             return
         try:
-            ended = self.fiber.run(self._live, self._process)
+            ended = self.fiber.enter(self._live, self._process)
         except KeyboardInterrupt:
             self.cpu.begin_wait()
-            self._agenda.after(0.0, lambda moment: self._exited("it was interrupted"))
+            self._events.after(0.0, lambda moment: self._exited("it was interrupted"))
             raise
         if ended and self.alive:
             self._next(0.0)
@@ -205,7 +205,7 @@ class SimWorker(SimClient):
         while True:
             run = self.running
             assert run is not None
-            self.fiber.cpu_s, self._begun = 0.0, self._agenda.now - self._around_s / self.host.speed
+            self.fiber.cpu_s, self._begun = 0.0, self._events.now - self._around_s / self.host.speed
             try:
                 outcome = executor.run(run)
                 self._spend_body(run)
@@ -213,7 +213,7 @@ class SimWorker(SimClient):
                 self.exit(f"its task raised SystemExit({error.code!r})")
                 return
             finished = m.Finished(
-                run.spec.id, run.attempt, outcome.values, self._begun, self._agenda.now, self.fiber.cpu_s,
+                run.spec.id, run.attempt, outcome.values, self._begun, self._events.now, self.fiber.cpu_s,
                 outcome.kept, outcome.retry,
             )  # fmt: skip
             if outcome.given is not None:
@@ -295,20 +295,20 @@ class SimWorker(SimClient):
             self.settle()  # what it said before it died was said
         self.alive = False
         self.cpu.begin_wait()
-        self._agenda.after(0.0, lambda moment: self._exited(reason))
+        self._events.after(0.0, lambda moment: self._exited(reason))
         self._suspend()
 
     def _exited(self, reason: str) -> None:
         self.cpu.end_wait()
-        self.lost(reason)
+        self.report_lost(reason)
 
-    def lost(self, reason: str) -> None:
+    def report_lost(self, reason: str) -> None:
         """It has been killed, or has ended: its node hears of it."""
         self.context.worker_lost(ClientID(self.client), reason)
 
     def _crash(self, run: m.RunTask, moment: Any) -> None:
         if self.alive and any(each is run for each in self.runs()):
-            self.lost("the fault plan killed it")
+            self.report_lost("the fault plan killed it")
 
     def begun(self) -> tuple[TaskID, ...]:
         """Those that ended and are not told of yet, and the one that runs."""
@@ -320,7 +320,7 @@ class SimWorker(SimClient):
         self.alive = False
         self._queue.clear()
         self.outbox = []
-        self.shelf.lost()
+        self.store_client.drop_untold()
         while self.cpu.waits:
             self.cpu.end_wait()
         for slot in self._slots:

@@ -34,10 +34,10 @@ class ControlPlane:
     """What all daemons of a simulation need of it. disk_Bps: how fast each of them spills and restores."""
 
     def __init__(
-        self, agenda: EventQueue, profile: Profile, disk_Bps: float, clients: ClientWorld, transport: Transport,
+        self, events: EventQueue, profile: Profile, disk_Bps: float, clients: ClientWorld, transport: Transport,
         supervision: Supervision,
     ) -> None:  # fmt: skip
-        self.agenda = agenda
+        self.events = events
         self.profile = profile
         self.disk_Bps = disk_Bps
         self.clients = clients
@@ -59,7 +59,7 @@ class Daemon(Endpoint):
         super().__init__(name, host)
         self._template = template
         self.nodes = nodes
-        self.disk = Disk(plane.agenda, self, plane.disk_Bps)
+        self.disk = Disk(plane.events, self, plane.disk_Bps)
         self.misled = False  # word that the head is lost waits in its mail: it still talks to that one
         self.busy = False
         self.busy_s = 0.0
@@ -67,7 +67,7 @@ class Daemon(Endpoint):
         self._clients = plane.clients
         self._transport = plane.transport
         self._supervision = plane.supervision
-        self._agenda = plane.agenda
+        self._events = plane.events
         self._mail: list[Envelope] = []
         self._batch: list[Envelope] = []  # of that, what is being handled
         self._outgoing: dict[tuple[NodeID, str], list[Any]] = {}  # what to say when the batch is served
@@ -86,7 +86,7 @@ class Daemon(Endpoint):
             return
         self._mail.extend(mail)
         if not self.busy and self._mail:
-            asleep_s = self._agenda.now - self._idle_since
+            asleep_s = self._events.now - self._idle_since
             self._owed_s = max(0.0, self._owed_s - asleep_s)
             self._begin(0.0 if self._supervision.booting else self.host.waking_s(asleep_s))
 
@@ -103,7 +103,7 @@ class Daemon(Endpoint):
         else:
             mail, self._mail = waiting, []
         self._batch, deeds = mail, self._deeds
-        now, nodes, service = self._agenda.now, self.nodes, self._service
+        now, nodes, service = self._events.now, self.nodes, self._service
         cost_s, quiet = 0.0, True
         for to, sender, message in mail:
             kind = type(message)
@@ -120,10 +120,10 @@ class Daemon(Endpoint):
                     deeds.append((to, effect))
         self.handled += len(mail)
         if not quiet:
-            self._agenda.quiet_alarms = 0
+            self._events.quiet_alarms = 0
         for node in nodes.values():
             if node.log:
-                self._supervision.write(node.take_log())
+                self._supervision.record(node.take_log())
         if self._supervision.booting:
             self.host.work(0.0, 0.0, self._end)
             return
@@ -155,7 +155,7 @@ class Daemon(Endpoint):
         if self._mail:
             self._begin(0.0)
         else:
-            self.busy, self._idle_since = False, self._agenda.now
+            self.busy, self._idle_since = False, self._events.now
 
     # ------------------------------------------------------------ effects
 
@@ -177,7 +177,7 @@ class Daemon(Endpoint):
             self.receive([(place, "", m.WorkerStarted(effect.worker))])
 
         if self._supervision.booting:
-            self._agenda.after(0.0, started)
+            self._events.after(0.0, started)
         else:
             self._template.fork(started)
 
@@ -187,7 +187,7 @@ class Daemon(Endpoint):
     def kill_worker(self, place: NodeID, effect: m.KillWorker) -> None:
         client = self._clients.clients.get(effect.worker)
         if isinstance(client, SimWorker):
-            client.lost("it was ended")
+            client.report_lost("it was ended")
 
     def push_copy(self, place: NodeID, effect: m.PushObject) -> None:
         self._transport.push(place, effect)
@@ -200,7 +200,7 @@ class Daemon(Endpoint):
         self.copies.remove_block(effect.id)
         client = self._clients.clients.get(writer)  # type: ignore[call-overload]
         if client is not None:
-            client.shelf.freed(effect.value.size, effect.keep)
+            client.store_client.freed(effect.value.size, effect.keep)
 
     def spill_copy(self, place: NodeID, effect: m.SpillObject) -> None:
         self.disk.spill(place, effect)
@@ -210,16 +210,16 @@ class Daemon(Endpoint):
 
     def set_alarm(self, place: NodeID, effect: m.SetAlarm) -> None:
         awaited = is_awaited(effect)
-        self._agenda.awaited_alarms += awaited
+        self._events.awaited_alarms += awaited
 
         def fire(moment: Any) -> None:
-            self._agenda.awaited_alarms -= awaited
+            self._events.awaited_alarms -= awaited
             if self.dead:
                 return
             self._supervision.alarm_fired(awaited)
             self.receive([(place, "", m.AlarmRang(effect.token))])
 
-        self._agenda.after(effect.after, fire)
+        self._events.after(effect.after, fire)
 
     def warn_user(self, place: NodeID, effect: m.WarnUser) -> None:
         self._supervision.warn(effect.text)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class LinkFaults:
     """Holds messages up. planned: whether it may; else there is no need to ask."""
 
-    def __init__(self, agenda: EventQueue, faults: Faults) -> None:
+    def __init__(self, events: EventQueue, faults: Faults) -> None:
         self.planned = False
-        self._agenda = agenda
+        self._events = events
         self._faults = faults
         self._sent = 0
 
@@ -29,7 +29,7 @@ class LinkFaults:
 
     def leaves(self, source: NodeID, to: NodeID) -> float:
         """When a message sent now can leave at the earliest."""
-        faults, now = self._faults, self._agenda.now
+        faults, now = self._faults, self._events.now
         a, b = name_of(source), name_of(to)
         if faults.delays:
             self._sent += 1

@@ -42,8 +42,8 @@ class Topology:
         self._config = config
         self._settings = settings
         self._plane = plane
-        agenda, cores = plane.agenda, settings.host_cores
-        self._shared = None if cores is None else SharedHost(agenda, cores, settings.profile)
+        events, cores = plane.events, settings.host_cores
+        self._shared = None if cores is None else SharedHost(events, cores, settings.profile)
         self._template = None if self._shared is None else SimForkServer(self._shared, settings.profile)
         for info in self.cluster.nodes:
             with_head = info is self.cluster.nodes[0] and settings.head == "n0"
@@ -121,10 +121,10 @@ class Topology:
             return self._shared
         speed = settings.speeds.get(name, 1.0)
         if faults is None or not slow:
-            return DedicatedHost(self._plane.agenda, settings.profile, speed)
+            return DedicatedHost(self._plane.events, settings.profile, speed)
         times = sorted({at for fault in slow for at in (fault.starts, fault.ends) if at < FOREVER})
         changes = [(at, faults.speed(name, at)) for at in times]
-        return VaryingHost(self._plane.agenda, settings.profile, speed, changes)
+        return VaryingHost(self._plane.events, settings.profile, speed, changes)
 
     def _node(self, place: NodeID, totals: m.Demand) -> Node:
         config = self._config

@@ -23,10 +23,10 @@ class Transport:
     """
 
     def __init__(
-        self, agenda: EventQueue, network: Network, faults: LinkFaults, daemons: Mapping[NodeID, Endpoint],
+        self, events: EventQueue, network: Network, faults: LinkFaults, daemons: Mapping[NodeID, Endpoint],
         local_Bps: float,
     ) -> None:  # fmt: skip
-        self._agenda = agenda
+        self._events = events
         self._network = network
         self._faults = faults
         self._daemons = daemons
@@ -39,24 +39,24 @@ class Transport:
         leaves = self._faults.leaves(origin.name, target.name) if self._faults.planned else 0.0
         # what agents say to each other does not count as something happening
         alive = any(type(letter) is not m.AgentMessage for letter in letters)
-        self._agenda.live += alive
+        self._events.live += alive
 
         def arrive(moment: Any) -> None:
-            self._agenda.live -= alive
+            self._events.live -= alive
             if not origin.dead or origin.name not in target.deaf_to:
                 target.receive(mail)
 
         route = None if origin.host is target.host else (origin.name, target.name)
-        self._network.send((source, to), route, size_of(letters), arrive, leaves)
+        self._network.send_letters((source, to), route, size_of(letters), arrive, leaves)
 
     def push(self, source: NodeID, effect: m.PushObject) -> None:
         """A stored object from one store to another."""
         origin, target = self._daemons[source], self._daemons[effect.to]
         payload, copy = origin.copies.shipped(effect)
-        self._agenda.live += 1
+        self._events.live += 1
 
         def arrive(moment: Any) -> None:
-            self._agenda.live -= 1
+            self._events.live -= 1
             if origin.dead or target.dead:
                 return
             target.copies.add_block(effect.id, payload)

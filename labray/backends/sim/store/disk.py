@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Disk:
     """Of one node: files are written and read one after the other, at so many bytes per second."""
 
-    def __init__(self, agenda: EventQueue, daemon: Endpoint, speed_Bps: float) -> None:
-        self._agenda = agenda
+    def __init__(self, events: EventQueue, daemon: Endpoint, speed_Bps: float) -> None:
+        self._events = events
         self._daemon = daemon
         self._speed_Bps = speed_Bps
         self._free_at = 0.0
@@ -43,13 +43,13 @@ class Disk:
         self._do(place, value.size, read)
 
     def _do(self, place: NodeID, size: int, done: Any) -> None:
-        agenda = self._agenda
-        self._free_at = max(self._free_at, agenda.now) + size / self._speed_Bps
-        agenda.live += 1
+        events = self._events
+        self._free_at = max(self._free_at, events.now) + size / self._speed_Bps
+        events.live += 1
 
         def end(moment: Any) -> None:
-            agenda.live -= 1
+            events.live -= 1
             if not self._daemon.dead:
                 self._daemon.receive([(place, "", done())])
 
-        agenda.after(self._free_at - agenda.now, end)
+        events.after(self._free_at - events.now, end)

@@ -76,7 +76,7 @@ class StoreClient:
             if size <= m.INLINE_LIMIT_BYTES:
                 values.append(m.Inline(placeholder(size)))
             else:
-                self._pages.write(size)
+                self._pages.take_pages(size)
                 values.append(self.store(result_id(task, index), None, (size,), ()))
         return tuple(values)
 
@@ -102,7 +102,7 @@ class StoreClient:
         }
         self.untold = [id for id in self.untold if id not in said]
 
-    def lost(self) -> None:
+    def drop_untold(self) -> None:
         """The client died: what it had stored and not told goes with it."""
         for id in self.untold:
             self._copies.remove_block(id)
