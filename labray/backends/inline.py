@@ -38,7 +38,7 @@ from labray.serialization.identities import IdentityTable
 from labray.trace import Event
 
 DEEPEST = 1_000
-"""Tasks that wait inside one another."""
+"""How many tasks may wait inside one another, each on the stack of the one that waits for it."""
 FRAMES_A_TASK = 30
 
 ONE_NODE = "there is one node, and so no other to copy a stored object to"
@@ -125,7 +125,7 @@ class InlineSession(InlineWorld):
     # ------------------------------------------------------------ effects
 
     def send(self, place: NodeID, effect: m.Send) -> None:
-        """A client is told at once, and is no part of the queue: what it says to that comes later all the same."""
+        """Clients are told at once, without the queue: what they say to it is handled later all the same."""
         to, message = effect.to, effect.message
         if to in self.places:
             self.mail.append((NodeID(to), place, message))
@@ -142,7 +142,7 @@ class InlineSession(InlineWorld):
             channel.replies[message.request] = message
 
     def _take_back(self, client: str, worker: InlineWorker, message: m.Recall | m.Interrupt) -> None:
-        """What has not begun is taken back at once; what runs ends by force only in the books."""
+        """Take back what has not begun. A task that runs cannot be stopped: by force the node only hears of its end."""
         at = worker.channel.place
         back = worker.inbox.give_back(message.tasks if isinstance(message, m.Recall) else (message.task,))
         self.mail.append((at, client, m.Recalled(back)))
@@ -150,7 +150,7 @@ class InlineSession(InlineWorld):
             self._lose(at, ClientID(client), (message.task,))
 
     def _lose(self, place: NodeID, client: ClientID, begun: tuple[TaskID, ...] | None = None) -> None:
-        """What runs, on the caller's own stack, goes on, and nobody hears of it. begun: as in WorkerLost."""
+        """A task that runs there, on the caller's own stack, goes on unheard. begun: as in WorkerLost."""
         self.workers.pop(client).inbox.gone = True
         self.mail.append((place, "", m.WorkerLost(client, "it was ended", begun)))
 

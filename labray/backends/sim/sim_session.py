@@ -70,7 +70,7 @@ class SimSession:
             self._watchdog.start()
 
     def _boot(self) -> None:
-        """Workers that are started beforehand are there at time 0, for nothing."""
+        """Start the workers that are there before the program begins: at time 0, and for nothing."""
         for place, daemon in self.daemons.items():
             daemon.receive([(place, "", m.Booted())])
         driver = self.driver
@@ -135,11 +135,11 @@ class SimSession:
         return list(self._supervision.log)  # one world, one clock: it was written in order
 
     def held(self) -> Sequence[Held]:
-        """What each place holds, the head's too."""
+        """What each node holds, and the head."""
         return [held(node) for node in self.every_node()]
 
     def validate(self) -> None:
-        """Every node's invariants hold."""
+        """Check the invariants of every node."""
         for node in self.every_node():
             node.validate()
 

@@ -95,7 +95,7 @@ class SimClient(ABC):
 
     @abstractmethod
     def receive(self, letters: Sequence[Any]) -> None:
-        """Notices of the node arrive."""
+        """Replies of the node arrive."""
 
     @abstractmethod
     def _suspend(self) -> None:
@@ -273,7 +273,7 @@ class SimClient(ABC):
     # ------------------------------------------------------------ answers
 
     def _answered(self, notice: Any) -> None:
-        """A notice that answers a request; late ones wait for the next call, or until it waits or is idle."""
+        """A reply has come. A late one waits for the next call, or until the client waits or is idle."""
         if notice.request != self.awaiting:
             self._late.replies.append(notice)
             # what it waits for may need the room that this gives back

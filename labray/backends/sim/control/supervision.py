@@ -34,7 +34,7 @@ class Supervision:
         self._broken: BaseException | None = None
 
     def record(self, log: list[Event]) -> None:
-        """Into the trace, if one is kept."""
+        """Put events into the trace, if one is kept."""
         if self._traced:
             self.log += log
 
@@ -62,6 +62,6 @@ class Supervision:
             raise self.deadlock()
 
     def deadlock(self) -> DeadlockError:
-        """Who waits for what."""
+        """The error that says who waits for what."""
         since = f"nothing can happen any more at t={self._events.now:.6f} s and the driver still waits:"
         return DeadlockError(f"{since}\n{story(self._nodes())}")

@@ -67,7 +67,7 @@ class FaultInjector:
             self._events.after(death.back, partial(self._return, death.node))
 
     def kill(self, node: str) -> bool:
-        """Its processes stop now, and the others hear of it later; False if it is dead already."""
+        """Stop the processes of a node now; the others hear of it later. False if it is dead already."""
         name = name_of(node)
         daemon = self.living.get(name)
         if daemon is None:
@@ -125,7 +125,7 @@ class FaultInjector:
         self.living[name_of(info.place)] = daemon
 
     def _return_head(self, moment: Any) -> None:
-        """It has the same name as before: so all must know first that it was lost."""
+        """A new head has the name of the old one: so all must know first that that was lost."""
         self._lives[HEAD] += 1
         for later, tell in list(self._untold.values()):
             later.cancel()

@@ -31,7 +31,7 @@ class ValidatedNode(Node):
 
 
 class Topology:
-    """Who lives where. daemons: by place, the dead ones too; the head's is that of n0 unless it has its own."""
+    """Knows which node lives where. daemons: by node, the dead ones too; the head's is n0's unless it has its own."""
 
     def __init__(
         self, config: Config, settings: Settings, daemons: dict[NodeID, Daemon], plane: ControlPlane
@@ -80,7 +80,7 @@ class Topology:
         return self._raise(info, ())
 
     def _living(self) -> Iterator[NodeInfo]:
-        """And what is about to: it has no daemon yet."""
+        """The nodes that live, and those that are about to: they have no daemon yet."""
         for info in self.roster:
             daemon = self.daemons.get(info.place)
             if daemon is None or not daemon.dead:
@@ -91,11 +91,11 @@ class Topology:
         return any(info.place == name for info in self._living())
 
     def describe(self) -> list[dict[str, Any]]:
-        """For nodes(), the dead ones too."""
+        """What nodes() tells, of the dead ones too."""
         return [describe_node(info, not self.daemons[info.place].dead) for info in self.roster]
 
     def resources(self) -> dict[str, float]:
-        """Of all that live together; what is zero is not there."""
+        """The resources of all nodes that live, by name; a resource of which there is none is left out."""
         totals: dict[str, float] = {}
         for info in self._living():
             for name, units in info.totals:

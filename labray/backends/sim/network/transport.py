@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Transport:
-    """Letters and stored objects. local_Bps: how fast processes of one host copy.
+    """Carries messages and stored objects. local_Bps: how fast processes of one host copy.
 
     What a dead daemon had sent still arrives, unless the receiver has been told of that death.
     """
@@ -33,7 +33,7 @@ class Transport:
         self._local_Bps = local_Bps
 
     def carry(self, source: NodeID, to: NodeID, letters: Sequence[Any]) -> None:
-        """Letters from one place to another."""
+        """Carry messages from one node to another."""
         origin, target = self._daemons[source], self._daemons[to]
         mail = [(to, source, letter) for letter in letters]
         leaves = self._faults.leaves(origin.name, target.name) if self._faults.planned else 0.0
@@ -50,7 +50,7 @@ class Transport:
         self._network.send_letters((source, to), route, size_of(letters), arrive, leaves)
 
     def push(self, source: NodeID, effect: m.PushObject) -> None:
-        """A stored object from one store to another."""
+        """Copy a stored object from one store to another."""
         origin, target = self._daemons[source], self._daemons[effect.to]
         payload, copy = origin.copies.shipped(effect)
         self._events.live += 1

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Disk:
-    """Of one node: files are written and read one after the other, at so many bytes per second."""
+    """One node's disk, which writes and reads files one after the other, at so many bytes per second."""
 
     def __init__(self, events: EventQueue, daemon: Endpoint, speed_Bps: float) -> None:
         self._events = events
