@@ -28,6 +28,7 @@ HOT = (
     "labray/node/**/*.py",
     "labray/scheduling/*.py",
     "labray/schedulers/**/*.py",
+    "labray/backends/alarms.py",
     "labray/backends/sim/**/*.py",
     "labray/backends/cluster/daemon/worker_links.py",
     "labray/backends/cluster/daemon/daemon.py",

@@ -46,11 +46,11 @@ def timing(name: str, size: int) -> Timing:
     options = {"num_cpus": CORES, "max_workers": MOST_WORKERS, "trace": False}
     with labray.init("sim", nodes=case.nodes, scheduler=case.scheduler, **options):
         world = cast(SimSession, session.running())
-        stood, idle_MiB, events = time.process_time(), peak_MiB(), world.agenda.events
+        stood, idle_MiB, events = time.process_time(), peak_MiB(), world.events.passed
         messages = world.messages()
         tasks = case.program(size)
         ended, virtual_s = time.process_time(), labray.now()
-        events, messages = world.agenda.events - events, world.messages() - messages
+        events, messages = world.events.passed - events, world.messages() - messages
     cpu_s = time.process_time()
     return Timing(
         name, case.nodes, tasks, cpu_s, stood - before, tasks / cpu_s, (ended - stood) / tasks * 1e6,

@@ -74,7 +74,7 @@ class Killer:
         self.daemons: dict[str, Daemon] = {}
         self.error: BaseException | None = None
         self._rng = Random(0)
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._stopped: dict[int, bool] = {}  # descriptors, and whether they are only for this
         self._running = False
@@ -111,7 +111,7 @@ class Killer:
         """Let all processes run and replace lost nodes, then wait. Raises what went wrong in the thread."""
         with self._turn:
             self._running = False
-            self._agenda.clear()
+            self._events.clear()
             for fd in list(self._stopped):
                 self._continue(fd)
             self._replace()
@@ -140,20 +140,20 @@ class Killer:
     def _live(self) -> None:
         with self._turn:
             while not self._over:
-                due = self._agenda[0][0] - time.monotonic() if self._running and self._agenda else None
+                due = self._events[0][0] - time.monotonic() if self._running and self._events else None
                 if due is None or due > 0:
                     self._turn.wait(due)
                     continue
-                _, _, act = heapq.heappop(self._agenda)
+                _, _, act = heapq.heappop(self._events)
                 try:
                     act()
                 except Exception as error:  # noqa: BLE001  (told by `pause`)
                     self.error = self.error or error
-                    self._agenda.clear()
+                    self._events.clear()
 
     def _at(self, after: float, act: Callable[[], None]) -> None:
         self._count += 1
-        heapq.heappush(self._agenda, (time.monotonic() + after, self._count, act))
+        heapq.heappush(self._events, (time.monotonic() + after, self._count, act))
 
     def _repeat(self, kind: str, rate: float, act: Callable[[], bool]) -> None:
         def once() -> None:

@@ -67,19 +67,19 @@ def cases(scale: Scale) -> Iterator[Case]:
 
 def times(flows: Sequence[tuple[int, int, int]], wires: NetworkSpec) -> list[float]:
     """When each of these flows, begun at 0, has arrived."""
-    agenda = EventQueue(None)
-    network = Network(agenda, wires)
+    events = EventQueue(None)
+    network = Network(events, wires)
     arrived = [0.0] * len(flows)
 
     def begin(at: int, source: int, to: int, size: int) -> None:
         def arrive(moment: object) -> None:
-            arrived[at] = agenda.now
+            arrived[at] = events.now
 
         network.push((f"n{source}", f"n{to}"), size, arrive)
 
     for at, (source, to, size) in enumerate(flows):
         begin(at, source, to, size)
-    agenda.run()
+    events.run()
     return arrived
 
 
@@ -98,8 +98,8 @@ def _rings() -> Iterator[Case]:
 
 def ring_of_flows(nodes: int, part: int, latency_s: float, overhead_s: float) -> float:
     """2 (n-1) steps; in each, every node sends a part to the next and then works on what it got."""
-    agenda = EventQueue(None)
-    network = Network(agenda, NetworkSpec(latency_s=latency_s, bandwidth_Bps=LINK_BPS))
+    events = EventQueue(None)
+    network = Network(events, NetworkSpec(latency_s=latency_s, bandwidth_Bps=LINK_BPS))
 
     def step(node: int, left: int) -> None:
         def worked(moment: object) -> None:
@@ -107,14 +107,14 @@ def ring_of_flows(nodes: int, part: int, latency_s: float, overhead_s: float) ->
                 step((node + 1) % nodes, left - 1)
 
         def arrived(moment: object) -> None:
-            agenda.after(overhead_s, worked)
+            events.after(overhead_s, worked)
 
         network.push((f"n{node}", f"n{(node + 1) % nodes}"), part, arrived)
 
     for node in range(nodes):
         step(node, 2 * (nodes - 1))
-    agenda.run()
-    return float(agenda.now)
+    events.run()
+    return float(events.now)
 
 
 def ring_of_tasks(nodes: int, part: int, overhead_s: float) -> float:

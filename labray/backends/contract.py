@@ -4,7 +4,7 @@
 A world starts nodes and carries what they say. It supplies
 * to the program a `Session`, which may also be `Elastic`, `Probed` and `Validated`;
 * to each process that runs users' code a `Channel` (labray/client/runtime.py), with the world's clock;
-* to each node the inputs that answer its effects (labray/messages.py says which), and calls with the world's time.
+* to each node the inputs that answer its effects (labray/messages says which), and calls with the world's time.
 It obeys every effect of a node by one method, which it finds by the effect's type: `effect_table`.
 """
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class EffectHandler(Protocol):
-    """Obeys the effects of the nodes in one process. place: which of them asks. Nothing here may call a node."""
+    """Obeys the effects of the nodes in one process. place: the node that asks. No method may call a node."""
 
     def send(self, place: NodeID, effect: m.Send) -> None:
-        """Deliver to another place or to a client of this one; between two ends, once and in order."""
+        """Deliver to another node or to a client of this one: once, and in order between two ends."""
 
     def start_worker(self, place: NodeID, effect: m.StartWorker) -> None:
         """Start a worker process. WorkerStarted answers, or WorkerLost if it cannot be started."""
@@ -43,16 +43,16 @@ class EffectHandler(Protocol):
         """Kill a worker process. WorkerLost answers, and says what it had begun."""
 
     def push_copy(self, place: NodeID, effect: m.PushObject) -> None:
-        """Copy a stored object to another place's store. Arrived answers, at that place."""
+        """Copy a stored object to another node's store. ObjectArrived answers there."""
 
     def free_copy(self, place: NodeID, effect: m.FreeBlock) -> None:
         """Let go of a stored copy, in memory or on disk. Nothing answers."""
 
     def spill_copy(self, place: NodeID, effect: m.SpillObject) -> None:
-        """Write a stored object to disk. Spilled answers."""
+        """Write a stored object to disk. ObjectSpilled answers."""
 
     def restore_copy(self, place: NodeID, effect: m.RestoreObject) -> None:
-        """Read a spilled object back into memory. Restored answers."""
+        """Read a spilled object back into memory. ObjectRestored answers."""
 
     def set_alarm(self, place: NodeID, effect: m.SetAlarm) -> None:
         """After so many seconds of the world's time, AlarmRang answers."""
@@ -91,7 +91,7 @@ class Session(Protocol):
 
     @property
     def resources(self) -> Mapping[str, float]:
-        """Of the whole cluster."""
+        """The resources of the whole cluster, by name."""
 
     @property
     def nodes(self) -> Sequence[Mapping[str, Any]]: ...
@@ -108,10 +108,10 @@ class Elastic(Protocol):
     """A session whose world can gain and lose nodes while it runs."""
 
     def add_node(self, num_cpus: float, resources: Mapping[str, float]) -> str:
-        """Its name, once tasks can be sent there."""
+        """Start a node. Returns its name, once tasks can be sent there."""
 
     def remove_node(self, name: str) -> None:
-        """As if it had been killed; the others have been told when this returns."""
+        """End a node as if it had been killed; the others have been told when this returns."""
 
 
 @runtime_checkable
@@ -119,7 +119,7 @@ class Probed(Protocol):
     """A session that can be asked what is held, for tests."""
 
     def held(self) -> Sequence[Held]:
-        """What each living place holds, the head's too."""
+        """What each node that lives holds, and the head."""
 
 
 @runtime_checkable

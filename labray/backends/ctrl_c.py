@@ -15,7 +15,7 @@ from labray.errors import LabraySystemError
 
 
 class Interrupts:
-    """SIGINT, taken from Python's own handler for the length of a session. deferring: whether it must wait now."""
+    """Takes SIGINT from Python's own handler for as long as a session lasts. deferring: whether it must wait now."""
 
     def __init__(self, deferring: Callable[[], bool]) -> None:
         self.pending = False
@@ -30,7 +30,7 @@ class Interrupts:
 
     @property
     def ours(self) -> bool:
-        """Whether the signal comes here."""
+        """Whether this session gets the signal: not if the program has a handler of its own."""
         return self._before is not None
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
@@ -47,7 +47,7 @@ class Interrupts:
         return self.rang and issubclass(type(error), KeyboardInterrupt)
 
     def check(self, in_body: bool = False) -> None:
-        """Between two events: raise what waited, in a body's call or in the main program's."""
+        """Called between two events: raise the Ctrl-C that waited, in a body's call or in the main program's."""
         if self.pending:
             self.pending, self.rang = False, in_body
             raise KeyboardInterrupt

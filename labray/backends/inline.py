@@ -19,29 +19,44 @@ from random import Random
 from typing import Any
 
 from labray import messages as m
+from labray.backends.alarms import is_awaited, quiet_limit
 from labray.backends.contract import Backend, effect_table
 from labray.backends.ctrl_c import Interrupts
-from labray.backends.inline_channel import InlineChannel
-from labray.backends.turns import InlineWorker, Turns, WantedResults
+from labray.backends.inline_channel import InlineChannel, InlineWorld
+from labray.backends.turns import Turns, WantedResults, WorkerInbox
 from labray.client import runtime
+from labray.client.executor import Executor, leaves
 from labray.client.process import Process
 from labray.config import Config, processes
 from labray.errors import DeadlockError, LabraySystemError, SessionError
 from labray.ids import HEAD, ClientID, NodeID, ObjectID, TaskID
 from labray.node import Node
 from labray.node.inspect.story import story
+from labray.node.objects.records import ObjectRecord
 from labray.node.workers.resources import boundless
+from labray.serialization.identities import IdentityTable
 from labray.trace import Event
 
 DEEPEST = 1_000
-"""Tasks that wait inside one another."""
+"""How many tasks may wait inside one another, each on the stack of the one that waits for it."""
 FRAMES_A_TASK = 30
 
 ONE_NODE = "there is one node, and so no other to copy a stored object to"
 NO_LIMIT = "the store is Python's memory, which is not limited: nothing has to leave it"
 
 
-class InlineSession:
+class InlineWorker:
+    """A worker, which is nothing but stack frames."""
+
+    def __init__(self, channel: InlineChannel, session: str, interrupts: Interrupts, turns: Turns) -> None:
+        self.channel = channel
+        self.process = Process(channel, session)
+        self.process.known = IdentityTable()
+        self.executor = Executor(self.process, lambda error: leaves(error) or interrupts.caught(error))
+        self.inbox = WorkerInbox(channel.client, turns)
+
+
+class InlineSession(InlineWorld):
     """One node and the head, a queue of messages between them, and workers on the caller's stack."""
 
     def __init__(self, config: Config) -> None:
@@ -51,7 +66,9 @@ class InlineSession:
         self.began = time.monotonic()
         self.store: dict[ObjectID, m.Payload] = {}
         self.mail: deque[tuple[NodeID, str, Any]] = deque()
-        self.alarms: list[tuple[float, int, NodeID, int]] = []
+        self.alarms: list[tuple[float, int, NodeID, m.SetAlarm]] = []
+        self.awaited_alarms = 0  # of those that wait, the ones that are not set again for ever
+        self.quiet_alarms = 0  # that rang in a row, with nothing between them
         self.delivering, self.depth, self.broken = False, 0, ""
         self.python_limit = sys.getrecursionlimit()
         sys.setrecursionlimit(max(self.python_limit, DEEPEST * FRAMES_A_TASK))
@@ -70,6 +87,7 @@ class InlineSession:
             )
             for place, totals, prestart in ((HEAD, (), 0), (node.place, boundless(node.totals), 1))
         }  # fmt: skip
+        self._quiet_limit = quiet_limit(config.nodes)
         self._obey = effect_table(self)
         self.interrupts = Interrupts(lambda: self.delivering)
         self.channel = InlineChannel(self, ClientID("n0/driver"))
@@ -86,6 +104,7 @@ class InlineSession:
     def deliver(self, to: NodeID, sender: str, message: Any) -> None:
         """Hand a message over, and all that follows from it; in order, never one inside another."""
         self.mail.append((to, sender, message))
+        self.quiet_alarms = 0
         if self.delivering:
             return
         self.delivering = True
@@ -106,7 +125,7 @@ class InlineSession:
     # ------------------------------------------------------------ effects
 
     def send(self, place: NodeID, effect: m.Send) -> None:
-        """A client is told at once, and is no part of the queue: what it says to that comes later all the same."""
+        """Clients are told at once, without the queue: what they say to it is handled later all the same."""
         to, message = effect.to, effect.message
         if to in self.places:
             self.mail.append((NodeID(to), place, message))
@@ -114,7 +133,7 @@ class InlineSession:
         worker = self.workers.get(to)
         if isinstance(message, m.RunTask):
             if worker is not None:
-                worker.put(message)
+                worker.inbox.append(message)
         elif isinstance(message, m.Recall | m.Interrupt):
             if worker is not None:
                 self._take_back(to, worker, message)
@@ -123,25 +142,25 @@ class InlineSession:
             channel.replies[message.request] = message
 
     def _take_back(self, client: str, worker: InlineWorker, message: m.Recall | m.Interrupt) -> None:
-        """What has not begun is taken back at once; what runs ends by force only in the books."""
+        """Take back what has not begun. A task that runs cannot be stopped: by force the node only hears of its end."""
         at = worker.channel.place
-        back = worker.give_back(message.tasks if isinstance(message, m.Recall) else (message.task,))
+        back = worker.inbox.give_back(message.tasks if isinstance(message, m.Recall) else (message.task,))
         self.mail.append((at, client, m.Recalled(back)))
-        if isinstance(message, m.Interrupt) and message.force and worker.running and not back:
+        if isinstance(message, m.Interrupt) and message.force and worker.inbox.running and not back:
             self._lose(at, ClientID(client), (message.task,))
 
     def _lose(self, place: NodeID, client: ClientID, begun: tuple[TaskID, ...] | None = None) -> None:
-        """What runs, on the caller's own stack, goes on, and nobody hears of it. begun: as in WorkerLost."""
-        self.workers.pop(client).gone = True
+        """A task that runs there, on the caller's own stack, goes on unheard. begun: as in WorkerLost."""
+        self.workers.pop(client).inbox.gone = True
         self.mail.append((place, "", m.WorkerLost(client, "it was ended", begun)))
 
     def start_worker(self, place: NodeID, effect: m.StartWorker) -> None:
         channel = InlineChannel(self, effect.worker)
-        self.workers[effect.worker] = InlineWorker(channel, self.name, self.turns)
+        self.workers[effect.worker] = InlineWorker(channel, self.name, self.interrupts, self.turns)
         self.mail.append((place, "", m.WorkerStarted(effect.worker)))
 
     def stop_worker(self, place: NodeID, effect: m.StopWorker) -> None:
-        self.workers.pop(effect.worker).gone = True
+        self.workers.pop(effect.worker).inbox.gone = True
 
     def kill_worker(self, place: NodeID, effect: m.KillWorker) -> None:
         self._lose(place, effect.worker)
@@ -159,7 +178,8 @@ class InlineSession:
         raise AssertionError(f"{effect.id} cannot be restored: {NO_LIMIT}")
 
     def set_alarm(self, place: NodeID, effect: m.SetAlarm) -> None:
-        heappush(self.alarms, (self.now() + effect.after, next(self.numbers), place, effect.token))
+        self.awaited_alarms += is_awaited(effect)
+        heappush(self.alarms, (self.now() + effect.after, next(self.numbers), place, effect))
 
     def warn_user(self, place: NodeID, effect: m.WarnUser) -> None:
         warnings.warn(effect.text, stacklevel=2)
@@ -177,8 +197,10 @@ class InlineSession:
             )
 
     def is_open(self, task: TaskID) -> bool:
-        """Whether its end is still to come."""
         return task in self.places[self.channel.place].custody.tasks
+
+    def records(self) -> Mapping[ObjectID, ObjectRecord]:
+        return self.places[self.channel.place].objects.records
 
     def step(self, wanted: WantedResults | None = None, fair: bool = False) -> bool:
         """Run one task whose turn has come; whether there was one.
@@ -188,14 +210,16 @@ class InlineSession:
         """
         self._ring()
         if self.depth and not fair:
-            chosen = (wanted.worker() if wanted is not None else None) or self.turns.newest()
+            chosen = (wanted.inbox() if wanted is not None else None) or self.turns.newest()
         else:
             chosen = self.turns.oldest()
         if chosen is None:
             return False
         if self.depth >= DEEPEST:
             raise RecursionError(f'{self.depth} tasks inside one another: too deep for backend="inline".')
-        self._execute(chosen, chosen.take())
+        worker = self.workers[chosen.client]
+        worker.channel.asked = 0
+        self._execute(worker, chosen.begin())
         return True
 
     def _execute(self, worker: InlineWorker, run: m.RunTask) -> None:
@@ -207,10 +231,10 @@ class InlineSession:
         try:
             outcome = worker.executor.run(run)
             if run.spec.kind == "actor":
-                worker.slots = run.spec.slots
+                worker.inbox.slots = run.spec.slots
         except BaseException as error:
             self.workers.pop(channel.client, None)
-            worker.gone = True
+            worker.inbox.gone = True
             lost = m.WorkerLost(channel.client, f"it raised {type(error).__name__}", begun=(run.spec.id,))
             self.deliver(channel.place, "", lost)
             if not isinstance(error, SystemExit):
@@ -223,22 +247,30 @@ class InlineSession:
         finally:
             self.depth -= 1
             worker.process.back_to(outer)
-            worker.rest()
+            worker.inbox.end()
             runtime.switch(before)
 
     def _ring(self) -> None:
         while self.alarms and self.alarms[0][0] <= self.now():
-            _, _, place, token = heappop(self.alarms)
-            self.deliver(place, "", m.AlarmRang(token))
+            _, _, place, alarm = heappop(self.alarms)
+            awaited = is_awaited(alarm)
+            self.awaited_alarms -= awaited
+            quiet = self.quiet_alarms + (awaited or not self.awaited_alarms)
+            self.deliver(place, "", m.AlarmRang(alarm.token))
+            self.quiet_alarms = quiet
 
     def idle(self, until: float | None) -> None:
-        """Nothing can run now: wait for the next alarm or the caller's time, or say who waits for whom."""
-        if self.alarms:
+        """Nothing can run now: wait for the next alarm or the caller's time, or say who waits for whom.
+
+        Alarms may be set again for ever. When many have rung and nothing came of it, it is a deadlock all the same.
+        """
+        if self.alarms and (until is not None or self.quiet_alarms <= self._quiet_limit):
             due = self.alarms[0][0] + self.began
             time.sleep(max(0.0, min(due, until if until is not None else due) - time.monotonic()))
         elif until is not None:
             time.sleep(max(0.0, until - time.monotonic()))
         else:
+            self.quiet_alarms = 0
             waiting = story(self.places.values())
             raise DeadlockError(f"nothing can happen any more, and the caller waits:\n{waiting}")
 

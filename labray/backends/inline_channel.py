@@ -3,30 +3,67 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.backends.turns import WantedResults, enough, existing
-from labray.ids import ClientID, NodeID, ObjectID
+from labray.backends.turns import Turns, WantedResults, enough, existing
+from labray.ids import ClientID, NodeID, ObjectID, TaskID
 from labray.serialization import codec
 
 if TYPE_CHECKING:
-    from labray.backends.inline import InlineSession
     from labray.client.uninterrupted import Step
+    from labray.node.objects.records import ObjectRecord
 
 PATIENCE = 32
 """After so many calls a task is taken to be polling for what others must do first: the oldest of them runs."""
 
 
+class InlineWorld(ABC):
+    """What a client's wire calls. turns: of all workers. store: the values that are too large to travel."""
+
+    turns: Turns
+    store: dict[ObjectID, m.Payload]
+
+    @abstractmethod
+    def now(self) -> float:
+        """Seconds since the session began."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise if the session has ended, or another thread than its own calls."""
+
+    @abstractmethod
+    def deliver(self, to: NodeID, sender: str, message: Any) -> None:
+        """Hand a message over, and all that follows from it; in order, never one inside another."""
+
+    @abstractmethod
+    def step(self, wanted: WantedResults | None = None, fair: bool = False) -> bool:
+        """Run one task whose turn has come; whether there was one."""
+
+    @abstractmethod
+    def idle(self, until: float | None) -> None:
+        """Nothing can run now: wait for the next alarm or the caller's time, or say who waits for whom."""
+
+    @abstractmethod
+    def is_open(self, task: TaskID) -> bool:
+        """Whether the end of a task is still to come."""
+
+    @abstractmethod
+    def records(self) -> Mapping[ObjectID, ObjectRecord]:
+        """What the node knows of objects."""
+
+
 class InlineChannel:
     """The wire of one client: a function call."""
 
-    def __init__(self, world: InlineSession, client: ClientID) -> None:
+    def __init__(self, world: InlineWorld, client: ClientID) -> None:
         self.world = world
         self.place = NodeID("n0")
         self.client = client
         self.replies: dict[int, m.ClientReply] = {}
-        self.asked = 0  # by the task that runs
+        self.asked = 0  # questions that the task that runs has put
 
     def post(self, message: m.ClientRequest, step: Step | None = None) -> None:
         self.world.check()
@@ -62,7 +99,7 @@ class InlineChannel:
         results one by one, that is half a million times. The node is told all the same, for the trace.
         """
         world = self.world
-        records = world.places[world.channel.place].objects.records
+        records = world.records()
         left, spare = list(message.refs[::-1]), len(message.refs) - message.count
         while not enough(records, left, spare):
             if (until is not None and time.monotonic() >= until) or not world.step(wanted):

@@ -1,4 +1,4 @@
-"""Whose turn it is on the backend `inline`: workers that are stack frames, and which of them goes on.
+"""Whose turn it is on the backend `inline`: what each worker was sent, and which of them goes on.
 
 A worker can begin what is first in its inbox while one of its slots is free. Whoever is to begin is found without a
 look at all the others: a program may have thousands of tasks that wait.
@@ -12,14 +12,10 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
-from labray.client.executor import Executor, leaves
-from labray.client.process import Process
-from labray.ids import ObjectID, TaskID, creator
+from labray.ids import ClientID, ObjectID, TaskID, creator
 from labray.messages import Ref, RunTask
-from labray.serialization.identities import IdentityTable
 
 if TYPE_CHECKING:
-    from labray.backends.inline_channel import InlineChannel
     from labray.node.objects.records import ObjectRecord
 
 
@@ -49,51 +45,46 @@ def enough(records: Mapping[ObjectID, ObjectRecord], left: list[Ref], spare: int
     return True
 
 
-class InlineWorker:
-    """A worker: what it was sent, and how often it is somewhere on the stack, of as many slots as it has."""
+class WorkerInbox:
+    """What a worker was sent, and how often it is somewhere on the stack, of as many slots as it has."""
 
-    def __init__(self, channel: InlineChannel, session: str, turns: Turns) -> None:
-        self.channel = channel
-        self.process = Process(channel, session)
-        self.process.known = IdentityTable()
-        interrupts = channel.world.interrupts
-        self.executor = Executor(self.process, lambda error: leaves(error) or interrupts.caught(error))
-        self.inbox: deque[RunTask] = deque()
-        self.since = 0  # when the first in the inbox got there, in turns
+    def __init__(self, client: ClientID, turns: Turns) -> None:
+        self.client = client
+        self.queued: deque[RunTask] = deque()
+        self.since = 0  # when the first in the queue got there, in turns
         self.running, self.slots = 0, 1
         self.gone = False
         self._turns = turns
 
-    def put(self, run: RunTask) -> None:
-        """It was sent this."""
-        self.inbox.append(run)
-        if len(self.inbox) == 1:
-            self.since = self._turns.next()
+    def append(self, run: RunTask) -> None:
+        """The worker was sent this task."""
+        self.queued.append(run)
+        if len(self.queued) == 1:
+            self.since = self._turns.number()
             self._turns.look(self)
 
-    def take(self) -> RunTask:
-        """The next; the one behind it must wait for those that came before now."""
-        self.channel.asked = 0
-        run = self.inbox.popleft()
+    def begin(self) -> RunTask:
+        """The next task, which runs now; the one behind it must wait for those that came before now."""
+        run = self.queued.popleft()
         self._turns.heads.pop(run.spec.id, None)
         self.running += 1
-        self.since = self._turns.next()
+        self.since = self._turns.number()
         self._turns.look(self)
         return run
 
-    def rest(self) -> None:
-        """It has ended a task."""
+    def end(self) -> None:
+        """The worker has ended a task."""
         self.running -= 1
         self._turns.look(self)
 
     @property
     def can_begin(self) -> bool:
-        return bool(self.inbox) and self.running < self.slots and not self.gone
+        return bool(self.queued) and self.running < self.slots and not self.gone
 
     def give_back(self, wanted: Sequence[TaskID]) -> tuple[TaskID, ...]:
         """Take these out of what has not begun."""
-        back = tuple(run.spec.id for run in self.inbox if run.spec.id in wanted)
-        self.inbox = deque(run for run in self.inbox if run.spec.id not in wanted)
+        back = tuple(run.spec.id for run in self.queued if run.spec.id in wanted)
+        self.queued = deque(run for run in self.queued if run.spec.id not in wanted)
         for task in back:
             self._turns.heads.pop(task, None)
         self._turns.look(self)
@@ -101,39 +92,39 @@ class InlineWorker:
 
 
 class Turns:
-    """heads: what can begin now, and where."""
+    """Finds who begins next. heads: the tasks that can begin now, and the inbox that each is first of."""
 
     def __init__(self) -> None:
-        self.heads: dict[TaskID, InlineWorker] = {}
+        self.heads: dict[TaskID, WorkerInbox] = {}
         self._count = count(1)
-        self._oldest: list[
-            tuple[int, int, InlineWorker]
-        ] = []  # heaps: since when, a number, who; some out of date
-        self._newest: list[tuple[int, int, InlineWorker]] = []
+        # heaps of (since when, a number that breaks ties, whose); some entries are out of date
+        self._oldest: list[tuple[int, int, WorkerInbox]] = []
+        self._newest: list[tuple[int, int, WorkerInbox]] = []
 
-    def next(self) -> int:
+    def number(self) -> int:
+        """A number for this moment, larger than all before."""
         return next(self._count)
 
-    def look(self, worker: InlineWorker) -> None:
-        """It may be able to begin something now."""
-        if worker.can_begin:
-            self.heads[worker.inbox[0].spec.id] = worker
-            heappush(self._oldest, (worker.since, id(worker), worker))
-            heappush(self._newest, (-worker.since, id(worker), worker))
+    def look(self, inbox: WorkerInbox) -> None:
+        """Its worker may be able to begin something now."""
+        if inbox.can_begin:
+            self.heads[inbox.queued[0].spec.id] = inbox
+            heappush(self._oldest, (inbox.since, id(inbox), inbox))
+            heappush(self._newest, (-inbox.since, id(inbox), inbox))
 
-    def oldest(self) -> InlineWorker | None:
-        """Who has waited for the longest time."""
+    def oldest(self) -> WorkerInbox | None:
+        """The inbox whose first task has waited for the longest time."""
         return self._first(self._oldest)
 
-    def newest(self) -> InlineWorker | None:
-        """Who has come last."""
+    def newest(self) -> WorkerInbox | None:
+        """The inbox whose first task came last."""
         return self._first(self._newest)
 
-    def _first(self, heap: list[tuple[int, int, InlineWorker]]) -> InlineWorker | None:
+    def _first(self, heap: list[tuple[int, int, WorkerInbox]]) -> WorkerInbox | None:
         while heap:
-            since, _, worker = heap[0]
-            if worker.can_begin and worker.since == abs(since):
-                return worker
+            since, _, inbox = heap[0]
+            if inbox.can_begin and inbox.since == abs(since):
+                return inbox
             heappop(heap)
         return None
 
@@ -147,13 +138,13 @@ class WantedResults:
         self._is_open = is_open
         self._at = 0  # those before it are over
 
-    def worker(self) -> InlineWorker | None:
-        """One that can begin such a task now."""
+    def inbox(self) -> WorkerInbox | None:
+        """One whose worker can begin such a task now."""
         refs, heads = self._refs, self._turns.heads
         while self._at < len(refs) and not self._is_open(creator(refs[self._at].id)):
             self._at += 1
         for at in range(self._at, len(refs)):
-            worker = heads.get(creator(refs[at].id))
-            if worker is not None and not worker.gone:
-                return worker
+            inbox = heads.get(creator(refs[at].id))
+            if inbox is not None and not inbox.gone:
+                return inbox
         return None

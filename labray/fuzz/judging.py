@@ -202,8 +202,8 @@ def _stores_are_empty(node: Any, world: Any) -> None:
         ("claims", storage.fetches),
         ("on their way out", storage.leaving()),
         ("on their way back", storage.restoring),
-        ("in memory", daemon and daemon.stores),
-        ("on disk", daemon and daemon.disk.files),
+        ("in memory", daemon and daemon.copies.memory),
+        ("on disk", daemon and daemon.copies.files),
     ):
         if left:
             raise Wrong(f"the store of {node.place} still has {what}: {left}")

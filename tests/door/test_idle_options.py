@@ -54,7 +54,7 @@ def left(**options: Any) -> tuple[str, object]:
             except (LabrayError, DeadlockError) as error:
                 how = type(error).__name__
             world: Any = session.running()
-            watched = type(next(iter(world.machines.nodes()))), world._watchdog is None
+            watched = type(next(iter(world.topology.nodes()))), world._watchdog is None
             return how, (trace.digest(run.trace()), watched)
 
 

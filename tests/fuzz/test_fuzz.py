@@ -544,7 +544,7 @@ def test_a_ref_that_was_lost_on_its_way_with_who_passed_it_on_is_not_counted():
 def test_a_block_that_is_left_in_a_store_is_found():
     world = lends_without_need({"n2": None})
     del world.every_node()[0].objects.records["d-0.0"]
-    world.daemons["n1"].stores["d-1.0"] = None
+    world.daemons["n1"].copies.memory["d-1.0"] = None
     with pytest.raises(Wrong, match="n1 still has in memory"):
         nothing_left(world)
 

@@ -316,7 +316,7 @@ def test_a_task_lets_go_of_its_arguments_when_its_body_has_ended(monkeypatch):
 
     def listens(self, mail):
         mail = list(mail)
-        told.extend(session.running().agenda.now for _, _, word in mail if type(word) is Unpin)
+        told.extend(session.running().events.now for _, _, word in mail if type(word) is Unpin)
         receive(self, mail)
 
     monkeypatch.setattr(Daemon, "receive", listens)

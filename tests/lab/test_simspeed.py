@@ -43,9 +43,9 @@ def counts(scheduler: Scheduler, nodes: int, tasks: int = TASKS) -> tuple[float,
     """Events and messages of each task, when the cluster stands and knows how long one takes."""
     with ray.init("sim", nodes=nodes, num_cpus=4, scheduler=scheduler, trace=False):
         flood(40)
-        events, messages = world().agenda.events, world().messages()
+        events, messages = world().events.passed, world().messages()
         flood(tasks)
-        return (world().agenda.events - events) / tasks, (world().messages() - messages) / tasks
+        return (world().events.passed - events) / tasks, (world().messages() - messages) / tasks
 
 
 def calls(tasks: int) -> int:
@@ -88,9 +88,9 @@ def test_nodes_that_idle_are_no_events(policy: Scheduler) -> None:
 
     def events(nodes: int) -> int:
         with ray.init("sim", nodes=nodes, num_cpus=2, scheduler=policy, trace=False):
-            stood = world().agenda.events
+            stood = world().events.passed
             ray.sleep(2.0)
-            return world().agenda.events - stood
+            return world().events.passed - stood
 
     assert events(30) == events(3) <= 2
 

@@ -178,11 +178,11 @@ def test_a_node_at_half_speed_takes_twice_as_long_while_it_is_slow():
 
 
 def test_a_speed_that_changes_is_integrated_over():
-    agenda, ends = EventQueue(None), []
-    host = VaryingHost(agenda, FREE, 2.0, [(1.0, 0.5), (3.0, 0.0625), (11.0, 1.0)])
+    events, ends = EventQueue(None), []
+    host = VaryingHost(events, FREE, 2.0, [(1.0, 0.5), (3.0, 0.0625), (11.0, 1.0)])
     for cpu in (2.0, 4.0, 5.0, 7.0):
-        host.work(0.0, cpu, lambda moment: ends.append(agenda.now))
-    agenda.run()
+        host.work(0.0, cpu, lambda moment: ends.append(events.now))
+    events.run()
     assert ends == [1.0, 3.0, 11.0, 12.0]
 
 

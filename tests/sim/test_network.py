@@ -22,11 +22,11 @@ SIMGRID = NetworkSpec(bandwidth_Bps=125 * MB, latency_s=100e-6)
 
 def arrivals(flows, wires=SIMGRID):
     """When objects pushed at time 0 arrive; flows: (from, to, bytes)."""
-    agenda, at = EventQueue(None), {}
-    network = Network(agenda, wires)
+    events, at = EventQueue(None), {}
+    network = Network(events, wires)
     for index, (source, to, size) in enumerate(flows):
-        network.push((source, to), size, lambda moment, i=index: at.setdefault(i, agenda.now))
-    agenda.run()
+        network.push((source, to), size, lambda moment, i=index: at.setdefault(i, events.now))
+    events.run()
     return [at[index] for index in range(len(flows))]
 
 
@@ -121,7 +121,7 @@ def test_a_gate_lets_in_whoever_came_first_of_those_that_may_come(steps, limit, 
             waiting.append((source, number))
             gate.enter((source, "z"), number, None)
         elif inside:
-            gate.left(inside.popleft())
+            gate.transfer_ended(inside.popleft())
             present.pop(0)
         while len(present) < limit:
             may = [one for one in waiting if present.count(one[0]) < limit_from]
@@ -134,23 +134,23 @@ def test_a_gate_lets_in_whoever_came_first_of_those_that_may_come(steps, limit, 
 
 
 def test_a_cut_link_holds_a_flow_up_and_a_narrow_one_slows_it():
-    agenda, at = EventQueue(None), []
-    network = Network(agenda, NetworkSpec(bandwidth_Bps=125 * MB, latency_s=0.0))
-    network.push(("0", "1"), 125 * MB, lambda moment: at.append(agenda.now))
-    agenda.after(0.5, lambda moment: network.narrow(("0", "1"), 0.0))
-    agenda.after(2.5, lambda moment: network.narrow(("0", "1"), 0.5))
-    agenda.after(3.0, lambda moment: network.narrow(("0", "1"), 1.0))
-    agenda.run()
+    events, at = EventQueue(None), []
+    network = Network(events, NetworkSpec(bandwidth_Bps=125 * MB, latency_s=0.0))
+    network.push(("0", "1"), 125 * MB, lambda moment: at.append(events.now))
+    events.after(0.5, lambda moment: network.narrow(("0", "1"), 0.0))
+    events.after(2.5, lambda moment: network.narrow(("0", "1"), 0.5))
+    events.after(3.0, lambda moment: network.narrow(("0", "1"), 1.0))
+    events.run()
     assert at == approx(3.25)
 
 
 def test_flows_of_a_dead_node_give_their_room_to_the_others():
-    agenda, at = EventQueue(None), {}
-    network = Network(agenda, NetworkSpec(bandwidth_Bps=125 * MB, latency_s=0.0))
+    events, at = EventQueue(None), {}
+    network = Network(events, NetworkSpec(bandwidth_Bps=125 * MB, latency_s=0.0))
     for source in "01":
-        network.push((source, "2"), 125 * MB, lambda moment, s=source: at.setdefault(s, agenda.now))
-    agenda.after(1.0, lambda moment: network.forget("0"))
-    agenda.run()
+        network.push((source, "2"), 125 * MB, lambda moment, s=source: at.setdefault(s, events.now))
+    events.after(1.0, lambda moment: network.drop_flows("0"))
+    events.run()
     assert at == {
         "0": 1.0,
         "1": pytest.approx(1.5),
@@ -225,15 +225,15 @@ def test_no_flow_can_grow_without_shrinking_one_that_is_no_larger(case):
 def test_every_flow_ends_and_carries_all_its_bytes(flows):
     """Against a plain simulation that recomputes all rates of all flows at every change."""
     flows = [(f"{a}", f"{b}", round(at, 2), size) for a, b, at, size in flows if a != b]
-    agenda, ours = EventQueue(None), {}
-    network = Network(agenda, NetworkSpec(bandwidth_Bps=MB, latency_s=0.0))
+    events, ours = EventQueue(None), {}
+    network = Network(events, NetworkSpec(bandwidth_Bps=MB, latency_s=0.0))
     for index, (a, b, at, size) in enumerate(flows):
 
         def push(moment, index=index, route=(a, b), size=size):
-            network.push(route, size, lambda moment: ours.setdefault(index, agenda.now))
+            network.push(route, size, lambda moment: ours.setdefault(index, events.now))
 
-        agenda.after(at, push)
-    agenda.run()
+        events.after(at, push)
+    events.run()
     assert ours == pytest.approx(plainly(flows), rel=1e-6, abs=1e-6)
 
 

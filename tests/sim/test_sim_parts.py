@@ -1,4 +1,4 @@
-"""The simulated world's parts by themselves: agenda, hosts, network, costs."""
+"""The simulated world's parts by themselves: event queue, hosts, network, costs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from labray.messages import Payload, TaskSpec
 
 def ends_of(host_of, pieces):
     """When pieces of work (start, cpu) end."""
-    agenda = EventQueue(None)
-    host, ends = host_of(agenda), {}
+    events = EventQueue(None)
+    host, ends = host_of(events), {}
     for index, (start, cpu) in enumerate(pieces):
-        agenda.after(
-            start, lambda m, i=index, c=cpu: host.work(0.0, c, lambda m: ends.setdefault(i, agenda.now))
+        events.after(
+            start, lambda m, i=index, c=cpu: host.work(0.0, c, lambda m: ends.setdefault(i, events.now))
         )
-    agenda.run()
+    events.run()
     return [ends[i] for i in range(len(pieces))]
 
 
@@ -54,81 +54,81 @@ def test_who_comes_later_takes_turns_with_those_that_run():
 
 
 def test_who_wakes_drives_out_whoever_has_run_longest_and_that_one_goes_on_afterwards():
-    agenda, ends = EventQueue(None), {}
-    host = SharedHost(agenda, 2, Profile(busy_wake_s=0.001, slice_s=10.0))
+    events, ends = EventQueue(None), {}
+    host = SharedHost(events, 2, Profile(busy_wake_s=0.001, slice_s=10.0))
     for name, at, cpu in (("long", 0.0, 1.0), ("later", 0.1, 1.0)):
-        agenda.after(at, lambda m, n=name, c=cpu: host.work(0.0, c, lambda m: ends.setdefault(n, agenda.now)))
-    agenda.after(
+        events.after(at, lambda m, n=name, c=cpu: host.work(0.0, c, lambda m: ends.setdefault(n, events.now)))
+    events.after(
         0.5,
-        lambda m: host.work(host.waking_s(0.0), 0.01, lambda m: ends.setdefault("woken", agenda.now)),
+        lambda m: host.work(host.waking_s(0.0), 0.01, lambda m: ends.setdefault("woken", events.now)),
     )
-    agenda.run()
+    events.run()
     assert ends == pytest.approx({"woken": 0.511, "long": 1.011, "later": 1.1})
 
 
 def test_who_goes_on_at_once_keeps_its_core_though_others_wait():
-    agenda, ends = EventQueue(None), {}
-    host = SharedHost(agenda, 1, replace(FREE, slice_s=10.0))
+    events, ends = EventQueue(None), {}
+    host = SharedHost(events, 1, replace(FREE, slice_s=10.0))
 
     def first(moment):
-        host.work(0.0, 1.0, lambda m: ends.setdefault("first", agenda.now))
+        host.work(0.0, 1.0, lambda m: ends.setdefault("first", events.now))
 
     host.work(0.0, 1.0, first)
-    host.work(0.0, 1.0, lambda m: ends.setdefault("waits", agenda.now))
-    agenda.run()
+    host.work(0.0, 1.0, lambda m: ends.setdefault("waits", events.now))
+    events.run()
     assert ends == pytest.approx({"first": 2.0, "waits": 3.0})
 
 
 def test_a_process_that_falls_asleep_takes_its_core_a_little_longer():
-    agenda, ends = EventQueue(None), []
-    host = SharedHost(agenda, 1, replace(FREE, slice_s=10.0))
-    host.work(0.0, 1.0, lambda m: ends.append(agenda.now), after_s=0.5)
-    host.work(0.0, 1.0, lambda m: ends.append(agenda.now))
-    agenda.run()
+    events, ends = EventQueue(None), []
+    host = SharedHost(events, 1, replace(FREE, slice_s=10.0))
+    host.work(0.0, 1.0, lambda m: ends.append(events.now), after_s=0.5)
+    host.work(0.0, 1.0, lambda m: ends.append(events.now))
+    events.run()
     assert ends == pytest.approx([1.0, 2.5])
 
 
 def test_a_core_wakes_the_slower_the_longer_it_has_rested():
-    agenda, took = EventQueue(None), []
-    host = SharedHost(agenda, 1, replace(FREE, wake_s=0.0, deep_wake_s=100e-6, deep_after_s=200e-6))
+    events, took = EventQueue(None), []
+    host = SharedHost(events, 1, replace(FREE, wake_s=0.0, deep_wake_s=100e-6, deep_after_s=200e-6))
 
     def wake(moment=None):
         took.append(host.waking_s(0.0))
         host.work(took[-1], 0.0, lambda m: None)
 
     for at in (0.0, 1.0, 1.0 + 180e-6, 1.0 + 330e-6, 2.0):
-        agenda.after(at, wake)
-    agenda.run()
+        events.after(at, wake)
+    events.run()
     assert took == pytest.approx([100e-6, 100e-6, 0.0, 50e-6, 100e-6])
 
 
 def test_workers_are_forked_one_after_the_other_and_start_side_by_side():
-    agenda, born = EventQueue(None), []
+    events, born = EventQueue(None), []
     profile = replace(FREE, fork_s=1.0, worker_start_s=3.0)
-    template = SimForkServer(DedicatedHost(agenda, profile), profile)
+    template = SimForkServer(DedicatedHost(events, profile), profile)
     for _ in range(3):
-        template.fork(lambda moment: born.append(agenda.now))
-    agenda.run()
+        template.fork(lambda moment: born.append(events.now))
+    events.run()
     assert born == [4.0, 5.0, 6.0]
 
 
 def test_pages_are_fresh_where_nothing_was_written_and_freed_ones_are_taken_first():
     pages = PagesTouched()
-    assert [pages.write(10), pages.write(10)] == [10, 10]
+    assert [pages.take_pages(10), pages.take_pages(10)] == [10, 10]
     pages.free(10, keep=True)
-    assert [pages.write(5), pages.write(10)] == [0, 5]
+    assert [pages.take_pages(5), pages.take_pages(10)] == [0, 5]
 
 
 def test_a_body_loses_time_to_the_flushing_thread_while_that_is_up():
-    charges = ClientCosts(replace(FREE, flush_s=1e-3, interpreter_s=5e-3, handover_s=1e-3, linger=3))
-    assert charges.handovers(0.0, 1.0) == 0.0
-    charges.posts(0.0)
-    assert charges.handovers(0.0, 13e-3) == pytest.approx(3e-3)  # twice meanwhile, and then at once
-    assert charges.handovers(14e-3, 1.0) == 0.0
-    charges.posts(2.0)
-    assert charges.handovers(2.0, 1.0) == pytest.approx(3e-3)
-    charges.posts(4.0)
-    assert charges.handovers(4.0, 0.5e-3) == pytest.approx(0.5e-3)  # as likely as not it wants it by then
+    costs = ClientCosts(replace(FREE, flush_s=1e-3, interpreter_s=5e-3, handover_s=1e-3, linger=3))
+    assert costs.handovers(0.0, 1.0) == 0.0
+    costs.posts(0.0)
+    assert costs.handovers(0.0, 13e-3) == pytest.approx(3e-3)  # twice meanwhile, and then at once
+    assert costs.handovers(14e-3, 1.0) == 0.0
+    costs.posts(2.0)
+    assert costs.handovers(2.0, 1.0) == pytest.approx(3e-3)
+    costs.posts(4.0)
+    assert costs.handovers(4.0, 0.5e-3) == pytest.approx(0.5e-3)  # as likely as not it wants it by then
 
 
 def test_a_shared_host_does_not_stall_on_rounding_late_in_time():
@@ -142,30 +142,30 @@ def test_a_faster_host_takes_less_time():
 
 
 def test_messages_between_two_places_stay_in_order():
-    agenda, arrived = EventQueue(None), []
-    network = Network(agenda, NetworkSpec(latency_s=1e-3, bandwidth_Bps=1e6))
-    network.send(("a", "b"), ("a", "b"), 10_000, lambda m: arrived.append(("large", agenda.now)))
-    network.send(("a", "b"), ("a", "b"), 10, lambda m: arrived.append(("small", agenda.now)))
-    agenda.run()
+    events, arrived = EventQueue(None), []
+    network = Network(events, NetworkSpec(latency_s=1e-3, bandwidth_Bps=1e6))
+    network.send_letters(("a", "b"), ("a", "b"), 10_000, lambda m: arrived.append(("large", events.now)))
+    network.send_letters(("a", "b"), ("a", "b"), 10, lambda m: arrived.append(("small", events.now)))
+    events.run()
     assert arrived == [("large", pytest.approx(0.011)), ("small", pytest.approx(0.011))]
 
 
 def test_an_endless_loop_in_virtual_time_meets_the_event_cap():
-    agenda = EventQueue(1000)
+    events = EventQueue(1000)
 
     def again(moment):
-        agenda.after(1.0, again)
+        events.after(1.0, again)
 
     again(None)
     with pytest.raises(DeadlockError, match="max_events=1000"):
-        agenda.run()
+        events.run()
 
 
 def test_a_cancelled_moment_passes_without_effect():
-    agenda, called = EventQueue(None), []
-    agenda.after(1.0, called.append).cancel()
-    agenda.run()
-    assert (called, agenda.now) == ([], 1.0)
+    events, called = EventQueue(None), []
+    events.after(1.0, called.append).cancel()
+    events.run()
+    assert (called, events.now) == ([], 1.0)
 
 
 def spec(task: str, cost: float | None = None, name: str = "f") -> TaskSpec:

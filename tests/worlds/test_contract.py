@@ -202,7 +202,9 @@ def stored_bytes(world: str) -> int:
         running().channel._store_client.writer.see_to_trimming()
         writer = running().channel._store_client.writer
         return int(writer._allocator.used) - sum(sum(block.sizes) for block in writer._freed)
-    payloads = (running().store if world == "inline" else running().daemons[NodeID("n0")].stores).values()
+    payloads = (
+        running().store if world == "inline" else running().daemons[NodeID("n0")].copies.memory
+    ).values()
     return sum(len(payload.data) + sum(map(len, payload.buffers)) for payload in payloads)
 
 
@@ -216,7 +218,7 @@ def spills(world: str) -> None:
 def on_disk(world: str) -> Sequence[Any]:
     if world == "cluster":
         return os.listdir(running()._boot.spill_directory)
-    return list(running().daemons[NodeID("n0")].disk.files)
+    return list(running().daemons[NodeID("n0")].copies.files)
 
 
 def restores(world: str) -> None:
@@ -374,7 +376,7 @@ def test_a_new_backend_is_a_module_and_one_line(counting, name):
     ray.init(counting, scheduler=BottomUp())
     assert ray.cluster_resources()["CPU"] == 3
     assert programs.run(name, ray, 0.005) == programs.load(name).EXPECTED
-    assert running().said["Run"] > 0
+    assert running().said["RunTask"] > 0
 
 
 def test_the_registry_checks_what_a_new_backend_takes(counting):

@@ -157,6 +157,17 @@ def test_the_simulator_names_the_cycle(circle: Any, scheduler: str, nodes: int) 
         assert word in text
 
 
+@pytest.mark.parametrize("circle", CIRCLES)
+def test_the_inline_world_names_the_cycle_too(circle: Any) -> None:
+    """Who waits is on its one stack: the error is of the innermost, and reaches the main program through the others."""
+    labray.init("inline", num_cpus=4)
+    ref, said = circle()
+    with pytest.raises(DeadlockError, match="nothing can happen any more") as caught:
+        labray.get(ref)
+    for word in said:
+        assert word in str(caught.value)
+
+
 def test_an_actor_whose_task_needs_the_cpu_that_the_actor_holds_is_a_cycle() -> None:
     labray.init("sim", num_cpus=1)
 
@@ -253,7 +264,7 @@ def told_while(wait: Any, of: str = "as long as they live") -> list[str]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("nodes", [1, 2])
-@pytest.mark.parametrize("circle", [on_itself, two_actors, three_actors])
+@pytest.mark.parametrize("circle", [on_itself, two_actors, an_actor_that_calls_itself, three_actors])
 def test_the_cluster_warns_once_and_names_the_cycle(circle: Any, nodes: int) -> None:
     labray.init("cluster", nodes=nodes, num_cpus=2, deadlock_warning_s=0.2)
     ref, said = circle()

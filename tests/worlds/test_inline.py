@@ -13,7 +13,7 @@ from msgspec import structs
 import labray as ray
 from labray import session
 from labray.client import runtime
-from labray.errors import LabraySystemError, SessionError
+from labray.errors import DeadlockError, GetTimeoutError, LabraySystemError, SessionError
 
 
 @pytest.fixture
@@ -159,3 +159,27 @@ def test_a_call_may_wait_for_another_of_its_actor_that_has_a_second_slot(inline:
         ref = pair.ask.remote(pair)
         answer, before, after = ray.get(ref)
         assert before == after == ref.task_id() != answer
+
+
+@ray.remote
+class Caller:
+    def wait_for_own_call(self, own: Any) -> Any:
+        return ray.get(own.answer.remote())
+
+    def wait_a_little(self, own: Any) -> str:
+        try:
+            return str(ray.get(own.answer.remote(), timeout=0.05))
+        except GetTimeoutError:
+            return "too late"
+
+    def answer(self) -> int:
+        return 2
+
+
+def test_an_actor_that_waits_for_a_call_queued_behind_its_own_is_told_of_the_deadlock(inline: None) -> None:
+    """The node set the alarm of its pipes again for ever, and so there was always one more to wait for."""
+    caller = Caller.remote()
+    with pytest.raises(DeadlockError, match=r"(?s)Caller.answer.*waits for its turn behind Caller.wait"):
+        ray.get(caller.wait_for_own_call.remote(caller))
+    assert ray.get(caller.answer.remote()) == 2
+    assert ray.get(caller.wait_a_little.remote(caller)) == "too late"

@@ -9,6 +9,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from labray import messages as m
+from labray.backends.alarms import quiet_limit
 from labray.backends.sim.clients.client_world import ClientWorld
 from labray.backends.sim.clients.main_program import SimDriver
 from labray.backends.sim.clock.event_queue import EventQueue
@@ -39,27 +40,27 @@ class SimSession:
 
     def __init__(self, config: Config, settings: Settings) -> None:
         plan = Faults() if settings.faults is None else settings.faults
-        self.agenda = agenda = EventQueue(settings.max_events)
+        self.events = events = EventQueue(settings.max_events)
         self.daemons: dict[NodeID, Daemon] = {}
-        self._supervision = Supervision(agenda, self.every_node, 256 + 64 * (config.nodes + 1), config.trace)
+        self._supervision = Supervision(events, self.every_node, quiet_limit(config.nodes), config.trace)
         self._world = ClientWorld(
-            agenda, settings.profile, settings.body_costs(), name=f"sim-{next(_sessions)}", seed=config.seed,
-            limited=settings.object_store_memory is not None, crashes=TaskCrashes(agenda, plan),
+            events, settings.profile, settings.body_costs(), name=f"sim-{next(_sessions)}", seed=config.seed,
+            limited=settings.object_store_memory is not None, crashes=TaskCrashes(plan),
         )  # fmt: skip
-        network = Network(agenda, settings.wires())
-        links = LinkFaults(agenda, plan)
-        transport = Transport(agenda, network, links, self.daemons, settings.profile.local_Bps)
+        network = Network(events, settings.wires())
+        links = LinkFaults(events, plan)
+        transport = Transport(events, network, links, self.daemons, settings.profile.local_Bps)
         plane = ControlPlane(
-            agenda, settings.profile, settings.disk_Bps, self._world, transport, self._supervision
+            events, settings.profile, settings.disk_Bps, self._world, transport, self._supervision
         )
-        self.machines = Topology(config, settings, self.daemons, plane)
-        first = self.machines.cluster.nodes[0].place
+        self.topology = Topology(config, settings, self.daemons, plane)
+        first = self.topology.cluster.nodes[0].place
         self.driver = SimDriver(self._world, f"{first}/driver", first, self.daemons[first], self._supervision)
         self._world.begin(self.driver)
         self.runtime = self.driver.process
         self._boot()
-        self._fate = FaultInjector(agenda, plan, self._world, self.machines, network)
-        self._fate.begin()
+        self._injector = FaultInjector(events, plan, self._world, self.topology, network)
+        self._injector.begin()
         links.begin()
         self._virtual = Virtualization(self._world, self._orphaned)
         self._world.take_interrupts()
@@ -69,13 +70,13 @@ class SimSession:
             self._watchdog.start()
 
     def _boot(self) -> None:
-        """Workers that are started beforehand are there at time 0, for nothing."""
+        """Start the workers that are there before the program begins: at time 0, and for nothing."""
         for place, daemon in self.daemons.items():
             daemon.receive([(place, "", m.Booted())])
         driver = self.driver
         driver.daemon.receive([(driver.place, "", m.ClientJoined(ClientID(driver.client)))])
-        while self.agenda.peek() <= 0.0:
-            self.agenda.step()
+        while self.events.peek() <= 0.0:
+            self.events.step()
         self._supervision.booting = False
 
     def _orphaned(self) -> None:
@@ -97,7 +98,7 @@ class SimSession:
 
     def every_node(self) -> list[Node]:
         """The nodes and the head, in the order of their processes."""
-        return self.machines.nodes()
+        return self.topology.nodes()
 
     def messages(self) -> int:
         """How many all nodes have handled so far."""
@@ -107,17 +108,17 @@ class SimSession:
 
     @property
     def resources(self) -> Mapping[str, float]:
-        return self.machines.resources()
+        return self.topology.resources()
 
     @property
     def nodes(self) -> Sequence[Mapping[str, Any]]:
-        return self.machines.describe()
+        return self.topology.describe()
 
     def add_node(self, num_cpus: float, resources: Mapping[str, float]) -> str:
         """A new machine, here and now: in virtual time it takes none to start."""
         self._check()
-        info = self.machines.named(num_cpus, resources)
-        self._fate.join(info)
+        info = self.topology.named(num_cpus, resources)
+        self._injector.join(info)
         return info.place
 
     def remove_node(self, name: str) -> None:
@@ -125,20 +126,20 @@ class SimSession:
         self._check()
         if self.driver.daemon.name == name:
             raise ValueError(f"{name} runs the head and the main program's side: it ends with the session.")
-        if not self.machines.lives(name):
+        if not self.topology.lives(name):
             raise ValueError(f"{name!r} is not a living node.")
-        self._fate.kill(name)
-        self.driver.sleep(self._fate.told_after_s)
+        self._injector.kill(name)
+        self.driver.sleep(self._injector.told_after_s)
 
     def trace(self) -> Sequence[Event]:
-        return list(self._supervision.events)  # one world, one clock: it was written in order
+        return list(self._supervision.log)  # one world, one clock: it was written in order
 
     def held(self) -> Sequence[Held]:
-        """What each place holds, the head's too."""
+        """What each node holds, and the head."""
         return [held(node) for node in self.every_node()]
 
     def validate(self) -> None:
-        """Every node's invariants hold."""
+        """Check the invariants of every node."""
         for node in self.every_node():
             node.validate()
 
@@ -154,6 +155,6 @@ class SimSession:
             self._watchdog.stop()
         self._virtual.take_off()
         self._world.interrupts.take_off()
-        self._world.close()
+        self._world.end_all()
         self._virtual.collect_again()
         self._world.closed = True

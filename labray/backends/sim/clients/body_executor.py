@@ -55,7 +55,7 @@ class BodyExecutor(Executor):
             if run.spec.slots > 1:
                 self._worker.widen(run.spec.slots)
         arguments: list[ObjectID] = []
-        if not self._worker.limited:
+        if not self._worker.context.limited:
             self._worker.viewed = arguments
         try:
             return super()._perform(run)

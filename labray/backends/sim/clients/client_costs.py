@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class PagesTouched:
-    """Of one writer's part of a store: how much is written, and how much has ever been. Bytes."""
+    """Counts the bytes that one writer has in use in its part of a store, and those that it has ever touched."""
 
     __slots__ = ("touched", "used")
 
     def __init__(self) -> None:
         self.used = self.touched = 0
 
-    def write(self, size: int) -> int:
-        """How much of it goes where nothing has been written before: freed blocks are taken first."""
+    def take_pages(self, size: int) -> int:
+        """Returns how much of it goes where nothing has been written before: freed blocks are taken first."""
         self.used += size
         fresh = max(0, self.used - self.touched)
         self.touched += fresh
@@ -36,7 +36,7 @@ class PagesTouched:
 
 
 class ClientCosts:
-    """Of one client. It has a thread that sends what was posted, and that needs the interpreter like the body."""
+    """What one client is charged. Its thread that sends what was posted needs the interpreter like the body."""
 
     __slots__ = ("_imported", "_polls", "_profile", "_up_until", "pages")
 
@@ -48,7 +48,7 @@ class ClientCosts:
         self.pages = PagesTouched()
 
     def works(self) -> None:
-        """It does something else than to poll."""
+        """The client does something else than to poll."""
         self._polls = 0
 
     def posts(self, now: float) -> None:
@@ -72,12 +72,12 @@ class ClientCosts:
         return turns * profile.handover_s
 
     def writing(self, size: int) -> float:
-        """Into the store."""
-        profile, fresh = self._profile, self.pages.write(size)
+        """What it costs to write so many bytes into the store."""
+        profile, fresh = self._profile, self.pages.take_pages(size)
         return (size - fresh) / profile.codec_Bps + fresh / profile.fresh_Bps
 
     def run(self, run: m.RunTask) -> float:
-        """A worker's, around a body. With the first code that comes along, all that a new process has to copy."""
+        """What a worker does around a body. With the first code comes all that a new process has to copy."""
         profile = self._profile
         cost = profile.task_s
         if len(run.spec.args.data) >= LEAST_WEIGHED_BYTES:
@@ -93,7 +93,7 @@ class ClientCosts:
         return cost
 
     def call(self, message: m.ClientRequest) -> float:
-        """A system call."""
+        """What it costs to make a request of the node."""
         profile = self._profile
         if isinstance(message, m.SubmitTask):
             refs, size = len(message.spec.deps), grains(len(message.spec.args.data))

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from greenlet import greenlet
-
     from labray import messages as m
+    from labray.backends.sim.clients.body_fiber import BodyFiber
     from labray.backends.sim.clock.event_queue import ScheduledEvent
     from labray.ids import ObjectID
 
@@ -21,11 +20,11 @@ class ExecutionSlot:
     """One of a worker's. The fields mean what they do there (clients.py, simulated_worker.py)."""
 
     __slots__ = (
-        "answer", "around_s", "awaiting", "begun", "cpu_s", "debt_s", "entered", "fiber", "in_body", "interrupted",
-        "looks", "running", "sleeping", "viewed",
+        "answer", "around_s", "awaiting", "begun", "debt_s", "fiber", "in_body", "interrupted", "looks", "running",
+        "sleeping", "viewed",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, fiber: BodyFiber) -> None:
         self.running: m.RunTask | None = None
         self.awaiting: int | None = None
         self.answer: m.ClientReply | None = None
@@ -33,6 +32,6 @@ class ExecutionSlot:
         self.viewed: list[ObjectID] | None = None
         self.looks = 0
         self.debt_s = 0.0
-        self.fiber: greenlet | None = None
-        self.begun = self.around_s = self.cpu_s = self.entered = 0.0
+        self.fiber = fiber
+        self.begun = self.around_s = 0.0
         self.in_body = self.interrupted = False

@@ -14,24 +14,23 @@ from labray.errors import DeadlockError
 from labray.ids import NodeID
 
 if TYPE_CHECKING:
-    from labray.backends.sim.clients.client_world import ClientWorld
-    from labray.backends.sim.control.daemon import Daemon
+    from labray.backends.sim.clients.client_context import ClientContext
     from labray.backends.sim.control.supervision import Supervision
+    from labray.backends.sim.hosts.endpoint import Endpoint
 
 
 class SimDriver(SimClient):
     """The main program. It turns the crank: while it waits, the world runs on its stack."""
 
-    __slots__ = ("_awake", "_stale", "_supervision", "process", "waiting")
+    __slots__ = ("_awake", "_stale", "_supervision", "process")
 
     def __init__(
-        self, world: ClientWorld, client: str, place: NodeID, daemon: Daemon, supervision: Supervision
+        self, context: ClientContext, client: str, place: NodeID, daemon: Endpoint, supervision: Supervision
     ) -> None:
-        super().__init__(world, client, place, daemon)
+        super().__init__(context, client, place, daemon, context.profile.answered_s)
         self._supervision = supervision
-        self.process = self._process = world.make_process(self)
+        self.process = self._process = context.make_process(self)
         self._awake = False
-        self.waiting = False
         self._stale = 0  # wakings still to come for waits that an exception ended
 
     def receive(self, letters: Sequence[Any]) -> None:
@@ -39,17 +38,17 @@ class SimDriver(SimClient):
             if type(letter) is m.ShowWarning:
                 self._supervision.warn(letter.text)
             elif type(letter) is m.TrimMemory:
-                self.shelf.idle = 0
+                self.store_client.idle = 0
             elif hasattr(letter, "request"):
                 self._answered(letter)
 
     def check(self) -> None:
-        self._world.check(getcurrent() is self._world.hub)
+        self.context.check(getcurrent() is self.context.hub)
         self._supervision.check_whole()
 
     def _suspend(self) -> None:
-        step, interrupts = self._agenda.step, self._world.interrupts
-        self.waiting = True
+        step, interrupts = self._events.step, self.context.interrupts
+        self.context.driver_waits = True
         try:
             while not self._awake:
                 step()
@@ -66,11 +65,11 @@ class SimDriver(SimClient):
                 self._supervision.broke(error)
             raise
         finally:
-            self.waiting = False
+            self.context.driver_waits = False
         self._awake = False
 
     def _resume(self, moment: Any) -> None:
-        self._wait_ends()
+        self.cpu.end_wait()
         if self._stale:
             self._stale -= 1
         else:

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
 from labray.backends.sim.clients.client_costs import ClientCosts
+from labray.backends.sim.clients.client_cpu import ClientCpu
+from labray.backends.sim.clients.late_replies import LateReplies
 from labray.backends.sim.store.store_client import NOTHING, StoreClient
-from labray.client.requests import LATE, given_back, refs_in
 from labray.ids import NodeID, ObjectID, is_put
 
 if TYPE_CHECKING:
-    from labray.backends.sim.clients.client_world import ClientWorld
+    from labray.backends.sim.clients.client_context import ClientContext
     from labray.backends.sim.clients.execution_slots import ExecutionSlot
     from labray.backends.sim.clock.event_queue import ScheduledEvent
-    from labray.backends.sim.control.daemon import Daemon
+    from labray.backends.sim.hosts.endpoint import Endpoint
     from labray.client.process import Process
     from labray.client.uninterrupted import Step
 
@@ -34,56 +35,67 @@ class SimClient(ABC):
     """One simulated process attached to a node. There are many: with slots, one takes a kilobyte less."""
 
     __slots__ = (
-        "_after_s", "_agenda", "_answer", "_asleep_since", "_given_up", "_late", "_own", "_patience_s", "_process",
-        "_profile", "_sleeping", "_waits", "_world", "awaiting", "chance", "charges", "client", "creation", "daemon",
-        "debt_s", "host", "looks", "outbox", "place", "running", "shelf", "slot", "unsaid", "used_s", "viewed",
+        "_answer",
+        "_events",
+        "_late",
+        "_own",
+        "_patience_s",
+        "_process",
+        "_profile",
+        "_sleeping",
+        "awaiting",
+        "chance",
+        "client",
+        "context",
+        "costs",
+        "cpu",
+        "creation",
+        "daemon",
+        "debt_s",
+        "host",
+        "looks",
+        "outbox",
+        "place",
+        "running",
+        "slot",
+        "store_client",
+        "viewed",
     )  # fmt: skip
 
-    def __init__(self, world: ClientWorld, client: str, place: NodeID, daemon: Daemon) -> None:
+    def __init__(
+        self, context: ClientContext, client: str, place: NodeID, daemon: Endpoint, spent_s: float
+    ) -> None:
         self.client = client
         self.place = place
         self.daemon = daemon
         self.host = daemon.host
         self.debt_s = 0.0
-        self.used_s = 0.0  # of CPU time, but for what it owes
         self.running: m.RunTask | None = None
         self.creation: m.RunTask | None = None  # of the actor that lives here
         self.chance: Any = None  # its generators (randomness.py), once it has drawn
         self.looks = 0  # at clocks, with nothing between them
         self.outbox: list[tuple[NodeID, str, Any]] = []
         self._own: dict[ObjectID, None] = {}  # put by this process
-        self.unsaid: list[ObjectID] = []  # stored, and the node has not heard of it
         self.awaiting: int | None = None
         self._answer: m.ClientReply | None = None
-        self._world = world
-        self._agenda = world.agenda
-        self._profile = world.profile
-        self._patience_s = world.profile.flush_s + world.profile.interpreter_s
-        self._asleep_since = 0.0
-        self._after_s = world.profile.answered_s * world.profile.after_share
-        self.charges = ClientCosts(world.profile)
-        self._waits = 0
+        self.context = context
+        self._events = context.events
+        self._profile = profile = context.profile
+        self._patience_s = profile.flush_s + profile.interpreter_s
+        self.cpu = ClientCpu(context.events, daemon.host, profile, spent_s * profile.after_share)
+        self.costs = ClientCosts(profile)
         self._sleeping: ScheduledEvent | None = None
-        self._given_up: dict[int, m.ClientRequest] | None = None  # questions whose answers may still come
-        self._late: list[Any] = []
+        self._late = LateReplies(place, client)
         self._process: Process | None = None
-        self.shelf = StoreClient(self, world.limited)
+        self.store_client = StoreClient(
+            client, daemon.copies, self.costs.pages, self.ask if context.limited else None
+        )
         self.slot: ExecutionSlot | None = None  # that which goes on, if there are several
         self.viewed: list[ObjectID] | None = None  # a task's arguments, while they are decoded for it
 
-    @property
-    def limited(self) -> bool:
-        """Whether its store has a capacity."""
-        return self._world.limited
-
-    @property
-    def seed(self) -> int:
-        """Of what its bodies draw."""
-        return self._world.seed
-
     @abstractmethod
     def receive(self, letters: Sequence[Any]) -> None:
-        """Notices of the node arrive."""
+        """Replies of the node arrive."""
 
     @abstractmethod
     def _suspend(self) -> None:
@@ -105,54 +117,55 @@ class SimClient(ABC):
         if step is not None:
             step()
         self.outbox.append((self.place, self.client, message))
-        self.charges.posts(self._agenda.now + self.debt_s)
-        self.charge(self.charges.call(message))
+        self.costs.posts(self._events.now + self.debt_s)
+        self.charge(self.costs.call(message))
 
     def ask(self, message: m.ClientRequest, request: int, timeout: float | None) -> m.ClientReply | None:
         self.check()
-        if self._late:
-            self._give_back_late()
+        if self._late.replies:
+            self._late.post_returns(self._process, self.outbox)
         self.outbox.append((self.place, self.client, message))
-        self.debt_s += self.charges.call(message)
+        self.debt_s += self.costs.call(message)
         self.looks = 0
-        self._expect(request)
+        self.awaiting = request
         debt_s, self.debt_s = self.debt_s, 0.0
-        self._work(0.0, debt_s, self._flush)
+        self.cpu.work(0.0, debt_s, self._flush)
         timer = None
         if timeout is not None:
-            self._wait_begins()
-            timer = self._agenda.after(
+            self.cpu.begin_wait()
+            timer = self._events.after(
                 debt_s + timeout, self._here(lambda moment: self._expire(moment, request))
             )
         try:
             self._suspend()
         except BaseException:
-            self._give_up(request, message)
+            self._late.expect(request, message)
             if self._answer is not None:
-                self._late.append(self._answer)
+                self._late.replies.append(self._answer)
+                self._answer = None
             raise
         if timer is not None and self._answer is not None:
             timer.cancel()
-            self._wait_ends()
+            self.cpu.end_wait()
         answer, self._answer = self._answer, None
         if answer is None:
-            self._give_up(request, message)
+            self._late.expect(request, message)
         return answer
 
     def store(self, object_id: ObjectID, payload: m.Payload) -> m.Stored:
         sizes = (len(payload.data), *(len(buffer) for buffer in payload.buffers))
-        stored = self.shelf.store(object_id, payload, sizes, payload.refs)
+        stored = self.store_client.store(object_id, payload, sizes, payload.refs)
         if is_put(object_id) and not payload.refs:
             self._own[object_id] = None
-        self.charge(self.charges.writing(stored.size))
+        self.charge(self.costs.writing(stored.size))
         return stored
 
     def unstore(self, object_id: ObjectID, stored: m.Stored) -> None:
-        self.shelf.take_back(object_id, stored.size)
+        self.store_client.take_back(object_id, stored.size)
         self.post(m.Deallocate(object_id))
 
     def load(self, object_id: ObjectID, stored: m.Stored, pin: object | None = None) -> m.Payload:
-        payload = self.daemon.stores[object_id]
+        payload = self.daemon.copies.memory[object_id]
         if self.viewed is None:
             self.looks_away((object_id,))
         else:
@@ -163,10 +176,10 @@ class SimClient(ABC):
         """What a body asked for counts as seen at once: Python keeps the bytes as long as a view on them lives."""
         for object_id in ids:
             self.outbox.append((self.place, self.client, m.Unpin(((object_id, 1),))))
-            self.charges.posts(self._agenda.now + self.debt_s)
+            self.costs.posts(self._events.now + self.debt_s)
 
     def reread(self, object_id: ObjectID) -> m.Payload | None:
-        return self.daemon.stores.get(object_id) if object_id in self._own else None
+        return self.daemon.copies.memory.get(object_id) if object_id in self._own else None
 
     def now(self) -> float:
         """A look at the clock moves it; the more, the longer nothing but such looks comes: a loop that waits ends."""
@@ -174,17 +187,17 @@ class SimClient(ABC):
         self.debt_s += self._profile.clock_s * (self.looks // PATIENT_LOOKS or 1)
         if self.debt_s >= self._profile.flush_s:
             self.settle()
-        return self._agenda.now + self.debt_s
+        return self._events.now + self.debt_s
 
     def sleep(self, seconds: float) -> None:
         self.check()
-        self.charges.works()
+        self.costs.works()
         if seconds > 0.0:
             self.looks = 0
         if self.debt_s or self.outbox:
             self.settle()
-        self._wait_begins()
-        self._sleeping = self._agenda.after(seconds, self._here(self._resume))
+        self.cpu.begin_wait()
+        self._sleeping = self._events.after(seconds, self._here(self._resume))
         try:
             self._suspend()
         finally:
@@ -192,9 +205,9 @@ class SimClient(ABC):
 
     def spend(self, seconds: float) -> None:
         self.check()
-        self.charges.works()
+        self.costs.works()
         self.looks = 0
-        seconds += self.charges.handovers(self._agenda.now + self.debt_s, seconds)
+        seconds += self.costs.handovers(self._events.now + self.debt_s, seconds)
         if self.outbox and (later_s := self.debt_s + seconds - self._patience_s) > 0.0:
             self.debt_s += seconds - later_s  # what was posted leaves in the middle
             self.settle()
@@ -212,48 +225,27 @@ class SimClient(ABC):
     def settle(self) -> None:
         """Pay, send what was posted, and go on."""
         debt_s, self.debt_s = self.debt_s, 0.0
-        self._work(0.0, debt_s, self._settled)
+        self.cpu.work(0.0, debt_s, self._settled)
         self._suspend()
 
     def _settled(self, moment: Any) -> None:
         self._flush(moment)
-        self._wait_begins()
+        self.cpu.begin_wait()
         self._resume(moment)
 
-    def _wake_s(self) -> float:
-        return self.host.waking_s(self._agenda.now - self._asleep_since)
-
-    def woken_s(self, cpu_s: float) -> float:
-        return self._profile.woken_s(cpu_s, self._agenda.now - self._asleep_since)
-
-    # What a client waits for will happen, so it keeps the world alive; each wait ends in _resume, _flush or _expire.
-
-    def _wait_begins(self) -> None:
-        self._waits += 1
-        self._agenda.live += 1
-
-    def _wait_ends(self) -> None:
-        if self._waits:  # the waits of a dead process no longer count
-            self._waits -= 1
-            self._agenda.live -= 1
-
-    def _work(self, delay_s: float, cpu_s: float, call: Callable[[Any], None]) -> None:
-        self.used_s += cpu_s
-        self._waits += 1
-        self._agenda.live += 1
-        self.host.work(delay_s, cpu_s, call if self.slot is None else self._here(call), self._after_s)
+    # Each wait, of work or of an answer, ends in _resume, _flush or _expire.
 
     def _flush(self, moment: Any) -> None:
-        self._wait_ends()
-        self._asleep_since = self._agenda.now
+        self.cpu.end_wait()
+        self.cpu.asleep_since = self._events.now
         self.send_posts()
 
     def send_posts(self) -> None:
         """What was posted arrives at the daemon."""
         if self.outbox:
             mail, self.outbox = self.outbox, []
-            if self.unsaid:
-                self.shelf.told(message for _, _, message in mail)
+            if self.store_client.untold:
+                self.store_client.told(message for _, _, message in mail)
             self.daemon.receive(mail)
 
     # ------------------------------------------------------------ slots
@@ -280,52 +272,22 @@ class SimClient(ABC):
 
     # ------------------------------------------------------------ answers
 
-    def _expect(self, request: int) -> None:
-        self.awaiting, self._answer = request, None
-
     def _answered(self, notice: Any) -> None:
-        """A notice that answers a request; late ones wait for the next call, or until it waits or is idle."""
+        """A reply has come. A late one waits for the next call, or until the client waits or is idle."""
         if notice.request != self.awaiting:
-            self._late.append(notice)
-            if self.awaiting is not None and self._give_back_late():  # what it waits for may need that room
-                self._work(self._wake_s(), self.woken_s(self._profile.answered_s), self._flush)
+            self._late.replies.append(notice)
+            # what it waits for may need the room that this gives back
+            if self.awaiting is not None and self._late.post_returns(self._process, self.outbox):
+                self.cpu.work(self.cpu.waking_s(), self.cpu.woken_s(self._profile.answered_s), self._flush)
             return
         self.awaiting, self._answer = None, notice
         values = len(notice.values) if type(notice) is m.Values else 1
-        cpu_s = self.woken_s(self._profile.answered_s) + values * self._profile.answer_s
-        self._work(self._wake_s(), cpu_s, self._resume)
-
-    def _give_back_late(self) -> bool:
-        """What came with answers that nobody waited for any more; whether there was anything."""
-        if not self._late:
-            return False
-        late, self._late = self._late, []
-        said, process = len(self.outbox), self._process
-        if process is None:
-            return False
-        for notice in late:
-            word = given_back((self._given_up or {}).pop(notice.request, None), notice)
-            if word is not None:
-                self.outbox.append((self.place, self.client, word))
-            process.handles.give(refs_in(notice))
-        process.handles.drop(self._drop)
-        return len(self.outbox) > said
-
-    def _drop(self, message: m.DropRefs, step: Step) -> None:
-        step()
-        self.outbox.append((self.place, self.client, message))
-
-    def _give_up(self, request: int, asked: m.ClientRequest) -> None:
-        """Nobody waits for this answer any more. If it comes all the same, what it gives goes back."""
-        if type(asked) is m.Get or type(asked) is m.Allocate:
-            given_up = self._given_up = self._given_up or {}
-            given_up[request] = asked
-            if len(given_up) > LATE:
-                del given_up[next(iter(given_up))]
+        cpu_s = self.cpu.woken_s(self._profile.answered_s) + values * self._profile.answer_s
+        self.cpu.work(self.cpu.waking_s(), cpu_s, self._resume)
 
     def _expire(self, moment: Any, request: int) -> None:
         if self.awaiting != request:  # the answer is on its way
-            self._wait_ends()
+            self.cpu.end_wait()
             return
         self.awaiting = None
         self._resume(moment)

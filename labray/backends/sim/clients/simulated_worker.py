@@ -6,46 +6,51 @@ spent when it has run. A modelled task never enters the fiber, and is one event.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from time import thread_time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent
 
 from labray import messages as m
-from labray.backends.sim.clients.body_executor import BodyExecutor
+from labray.backends.sim.clients.body_fiber import BodyFiber
 from labray.backends.sim.clients.execution_slots import ExecutionSlot
 from labray.backends.sim.clients.simulated_client import SimClient
-from labray.backends.sim.clock import asyncio_loops
-from labray.backends.sim.store.store_client import placeholder, small_values
+from labray.backends.sim.store.store_client import small_values
 from labray.client import runtime
-from labray.ids import NodeID, TaskID, result_id
+from labray.ids import ClientID, NodeID, TaskID
 
 if TYPE_CHECKING:
-    from labray.backends.sim.clients.client_world import ClientWorld
-    from labray.backends.sim.control.daemon import Daemon
+    from labray.backends.ctrl_c import Interrupts
+    from labray.backends.sim.clients.client_context import ClientContext
+    from labray.backends.sim.hosts.endpoint import Endpoint
+    from labray.client.executor import Executor
+    from labray.client.process import Process
 
 
 class SimWorker(SimClient):
-    """One worker process. Its fiber is made with its first body and reused for all of them."""
+    """One worker process. Its fiber is made with its first body and reused for all of them.
+
+    make_executor: of what runs its bodies, over its process.
+    """
 
     __slots__ = (
-        "_around_s", "_begun", "_clocked", "_cpu_s", "_entered", "_executor", "_fiber", "_queue", "_since", "_slots",
-        "alive", "in_body", "interrupted",
+        "_around_s", "_begun", "_executor", "_make_executor", "_queue", "_since", "_slots", "alive", "fiber",
+        "in_body", "interrupted",
     )  # fmt: skip
 
-    def __init__(self, world: ClientWorld, client: str, place: NodeID, daemon: Daemon) -> None:
-        super().__init__(world, client, place, daemon)
-        self._after_s = world.profile.taken_s * world.profile.after_share
+    def __init__(
+        self, context: ClientContext, client: str, place: NodeID, daemon: Endpoint,
+        make_executor: Callable[[Process, SimWorker, Interrupts], Executor],
+    ) -> None:  # fmt: skip
+        super().__init__(context, client, place, daemon, context.profile.taken_s)
         self.alive = True
         self._queue: list[m.RunTask] = []
         self._begun = self._around_s = 0.0  # what decodes and encodes is measured as part of the body
         self._since = 0.0  # when the oldest waiting post was posted
-        self._fiber: greenlet | None = None
-        self._executor: BodyExecutor  # on the fiber
-        self._cpu_s = 0.0  # of the running body: measured here, or what the costs say
-        self._entered = 0.0
-        self._clocked = world.costs.clocked
+        self.fiber = BodyFiber(context, self)
+        self._executor: Executor  # on the fiber
+        self._make_executor = make_executor
         self.interrupted = False  # the running task is cancelled, and has not heard yet
         self.in_body = False
         self._slots: list[ExecutionSlot] = []  # of an actor that runs several calls at once
@@ -59,17 +64,14 @@ class SimWorker(SimClient):
             if kind is m.RunTask:
                 self._queue.append(letter)
             elif kind is m.Recall:
-                back.append(self._give_back(letter))
+                back.append(self._give_back(letter.tasks))
             elif kind is m.Interrupt:
                 if any(run.spec.id == letter.task for run in self._queue):
-                    back.append(self._give_back(m.Recall((letter.task,))))
-                elif not letter.force:
-                    self._interrupt(letter)
-                elif self._runs(letter):
-                    self._world.worker_lost(self, "what it ran was cancelled by force")
+                    back.append(self._give_back((letter.task,)))
+                elif self._interrupt(letter):
                     return
             elif kind is m.TrimMemory:
-                self.shelf.idle = 0
+                self.store_client.idle = 0
             elif hasattr(letter, "request"):
                 if self._slots:
                     self._turn_to_who_asked(letter.request)
@@ -83,143 +85,127 @@ class SimWorker(SimClient):
             self._wake()
 
     def _wake(self) -> None:
-        asleep_s = self._agenda.now - self._asleep_since
+        asleep_s = self._events.now - self.cpu.asleep_since
         self._next(self.host.waking_s(asleep_s), self._profile.woken_s(self._profile.taken_s, asleep_s))
 
-    def _give_back(self, recall: m.Recall) -> m.Recalled:
-        back = tuple(run.spec.id for run in self._queue if run.spec.id in recall.tasks)
+    def _give_back(self, tasks: Sequence[TaskID]) -> m.Recalled:
+        back = tuple(run.spec.id for run in self._queue if run.spec.id in tasks)
         self._queue = [run for run in self._queue if run.spec.id not in back]
         return m.Recalled(back)
 
-    def _runs(self, notice: m.Interrupt) -> bool:
-        run = self.running
-        return run is not None and (run.spec.id, run.attempt) == (notice.task, notice.attempt)
+    def _interrupt(self, notice: m.Interrupt) -> bool:
+        """Of a cancelled task: it wakes at once from a wait or a sleep; what it computes, it computes to its end.
 
-    def _interrupt(self, notice: m.Interrupt) -> None:
-        """Of a cancelled task: it wakes at once from a wait or a sleep; what it computes, it computes to its end."""
-        if not self._runs(notice) or (self.running is not None and self.running.spec.model is not None):
-            return
+        By force the process is ended with it, and this returns True.
+        """
+        run = self.running
+        if run is None or (run.spec.id, run.attempt) != (notice.task, notice.attempt):
+            return False
+        if notice.force:
+            self.report_lost("what it ran was cancelled by force")
+            return True
+        if run.spec.model is not None:
+            return False
         self.interrupted = True
         if self.awaiting is not None and self.in_body:  # not when it asks for room for its result
             self.awaiting = None
-            self._wait_begins()
+            self.cpu.begin_wait()
         elif self._sleeping is not None:
             self._sleeping.cancel()  # its waking is this one, and the only one
             self._sleeping = None
         else:
-            return
-        self._agenda.after(0.0, self._here(self._resume))
+            return False
+        self._events.after(0.0, self._here(self._resume))
+        return False
 
     # ------------------------------------------------------------ one run after the other
 
     def _next(self, wake_s: float, taken_s: float = 0.0) -> None:
         """Nothing runs: begin what waits, or send what is left to say. For waking: elapsed, and CPU."""
-        if self._late:
-            self._give_back_late()
-        now = self._agenda.now
+        if self._late.replies:
+            self._late.post_returns(self._process, self.outbox)
+        now = self._events.now
         if not self._queue:
-            self._asleep_since = now
+            self.cpu.asleep_since = now
             self.send_posts()
             return
         if self.outbox:
-            self.charges.posts(now)  # they wait for company, and the thread that flushes is up
+            self.costs.posts(now)  # they wait for company, and the thread that flushes is up
             if now - self._since >= self._profile.flush_s:
                 self.send_posts()
         run = self.running = self._queue.pop(0)
         self.interrupted = False  # it was meant for one whose body had ended
-        if self._world.crashes.planned:
-            self._world.crashes.task_begins(self, run)
-        self._around_s = self.charges.run(run)
+        if self.context.crashes.planned:
+            for after_s in self.context.crashes.task_begins(self.client):
+                self._events.after(after_s, partial(self._crash, run))
+        self._around_s = self.costs.run(run)
         cpu_s, self.debt_s = self.debt_s + taken_s + self._around_s, 0.0
-        may_wait = self._world.limited and max(run.spec.model or (0,)) > m.INLINE_LIMIT_BYTES
+        may_wait = self.context.limited and max(run.spec.model or (0,)) > m.INLINE_LIMIT_BYTES
         if run.spec.model is None or may_wait:
-            self._work(wake_s, cpu_s, self._enter)
+            self.cpu.work(wake_s, cpu_s, self._resume)
             return
-        body_s = self._world.costs.seconds(run.spec, run.attempt, 0.0)
+        body_s = self.context.costs.seconds(run.spec, run.attempt, 0.0)
         if self.outbox and body_s >= self._patience_s:
             self.send_posts()  # it would wait behind a long task
-        self._cpu_s = body_s
+        self.fiber.cpu_s = body_s
         self._begun = now + wake_s + cpu_s - self._around_s
-        self._work(wake_s, cpu_s + body_s, self._modelled)
+        self.cpu.work(wake_s, cpu_s + body_s, self._modelled)
 
     def _modelled(self, moment: Any) -> None:
-        self._wait_ends()
+        self.cpu.end_wait()
         if not self.alive:
             return
         run = self.running
         assert run is not None
         values, spec = self.model_values(run), run.spec
-        self._hand_in(m.Finished(spec.id, run.attempt, values, self._begun, self._agenda.now, self._cpu_s))
+        self._hand_in(
+            m.Finished(spec.id, run.attempt, values, self._begun, self._events.now, self.fiber.cpu_s)
+        )
         self._next(0.0)
-
-    def _unpin(self, run: m.RunTask) -> None:
-        for ref, value in zip(run.spec.deps, run.args, strict=False):
-            if type(value) is m.Stored:
-                self.outbox.append((self.place, self.client, m.Unpin(((ref.id, 1),))))
 
     def model_values(self, run: m.RunTask) -> tuple[m.Value, ...]:
         """What a modelled task gives out. In a limited store, large values may have to wait: then on the fiber."""
         sizes = run.spec.model or ()
         try:
-            return small_values(sizes) or tuple(
-                [self._model_value(run.spec, index, size) for index, size in enumerate(sizes)]
-            )
+            return small_values(sizes) or self.store_client.store_modelled(run.spec.id, sizes)
         finally:
-            if run.args:
-                self._unpin(run)
-
-    def _model_value(self, spec: m.TaskSpec, index: int, size: int) -> m.Value:
-        if size <= m.INLINE_LIMIT_BYTES:
-            return m.Inline(placeholder(size))
-        self.charges.pages.write(size)
-        return self.shelf.store(result_id(spec.id, index), None, (size,), ())
+            for ref, value in zip(run.spec.deps, run.args, strict=False):
+                if type(value) is m.Stored:
+                    self.outbox.append((self.place, self.client, m.Unpin(((ref.id, 1),))))
 
     def _hand_in(self, finished: m.Finished) -> None:
         if not self.outbox:
-            self._since = self._agenda.now
+            self._since = self._events.now
         self.outbox.append((self.place, self.client, finished))
         self.running = None
 
     # ------------------------------------------------------------ the fiber
 
-    def _enter(self, moment: Any) -> None:
+    def _resume(self, moment: Any) -> None:
         """As an event: the fiber goes on, until it blocks or its body has ended."""
-        self._wait_ends()
+        self.cpu.end_wait()
         if not self.alive:
             return
-        if self._fiber is None:
-            self._fiber = greenlet(self._live, self._world.hub)
-        if self._switch() and self.alive:
-            self._next(0.0)
-
-    def _switch(self) -> bool:
-        """Let the fiber run until its task has ended (True), or waits for something."""
-        assert self._fiber is not None
-        world = self._world
-        before, speaker, world.active = runtime.switch(self._process), world.active, self
-        if self._clocked:
-            self._entered = thread_time()
         try:
-            return asyncio_loops.switch(self._fiber)  # type: ignore[no-any-return]
+            ended = self.fiber.enter(self._live, self._process)
         except KeyboardInterrupt:
-            self._wait_begins()
-            self._agenda.after(0.0, lambda moment: self._exited("it was interrupted"))
+            self.cpu.begin_wait()
+            self._events.after(0.0, lambda moment: self._exited("it was interrupted"))
             raise
-        finally:
-            world.active = speaker
-            runtime.switch(before)
+        if ended and self.alive:
+            self._next(0.0)
 
     def _live(self) -> None:
         """The worker's main function, on its fiber."""
         if self._process is None:
-            self._process = self._world.make_process(self)
-            self._executor = BodyExecutor(self._process, self, self._world.interrupts)
-        process, executor, hub = self._process, self._executor, self._world.hub
+            self._process = self.context.make_process(self)
+            self._executor = self._make_executor(self._process, self, self.context.interrupts)
+        process, executor, hub = self._process, self._executor, self.context.hub
         runtime.switch(process)
         while True:
             run = self.running
             assert run is not None
-            self._cpu_s, self._begun = 0.0, self._agenda.now - self._around_s / self.host.speed
+            self.fiber.cpu_s, self._begun = 0.0, self._events.now - self._around_s / self.host.speed
             try:
                 outcome = executor.run(run)
                 self._spend_body(run)
@@ -227,7 +213,7 @@ class SimWorker(SimClient):
                 self.exit(f"its task raised SystemExit({error.code!r})")
                 return
             finished = m.Finished(
-                run.spec.id, run.attempt, outcome.values, self._begun, self._agenda.now, self._cpu_s,
+                run.spec.id, run.attempt, outcome.values, self._begun, self._events.now, self.fiber.cpu_s,
                 outcome.kept, outcome.retry,
             )  # fmt: skip
             if outcome.given is not None:
@@ -240,44 +226,35 @@ class SimWorker(SimClient):
 
     def _spend_body(self, run: m.RunTask) -> None:
         """When a body has run, its cost passes, and all that it owes."""
-        if self._clocked:
-            self._cpu_s += thread_time() - self._entered
-        body_s = self._cpu_s = self._world.costs.seconds(run.spec, run.attempt, self._cpu_s)
+        self.fiber.measure()
+        body_s = self.fiber.cpu_s = self.context.costs.seconds(run.spec, run.attempt, self.fiber.cpu_s)
         if body_s > 0.0:
             self.spend(body_s)
         if self.debt_s > 0.0:
             self.settle()
 
     def _suspend(self) -> None:
-        if self._clocked:
-            self._cpu_s += thread_time() - self._entered  # other fibers' time is not its own
-        asyncio_loops.switch(self._world.hub, False)
+        self.fiber.suspend()
         if not self.alive:
             raise GreenletExit
         if self.interrupted and self.in_body:
             self.interrupted, self._executor.process.execution.interrupted = False, True
             raise KeyboardInterrupt
 
-    def _resume(self, moment: Any) -> None:
-        self._enter(moment)
-
     def check(self) -> None:
-        if self.alive and not self._world.closed and getcurrent() is self._fiber:
+        if self.alive and not self.context.closed and getcurrent() is self.fiber.greenlet:
             return  # a fiber runs on no other thread than its own
         if not self.alive:
             raise GreenletExit  # a killed process makes no calls, not even from its finally blocks
-        self._world.check(self.on_fiber())
-
-    def on_fiber(self) -> bool:
-        """Whether it is this worker's code that runs."""
-        return getcurrent() is self._fiber
+        self.context.check(getcurrent() is self.fiber.greenlet)
 
     # ------------------------------------------------------------ several slots
 
     def widen(self, slots: int) -> None:
         """Its actor, which is being made on the first, has so many."""
-        self._slots = [ExecutionSlot() for _ in range(slots)]
+        self._slots = [ExecutionSlot(BodyFiber(self.context, self)) for _ in range(slots)]
         self.slot = self._slots[0]
+        self.cpu.in_slot = self._here
 
     def turn_to(self, slot: ExecutionSlot) -> None:
         before = self.slot
@@ -285,12 +262,10 @@ class SimWorker(SimClient):
             return
         super().turn_to(slot)
         assert before is not None
-        before.fiber, before.in_body, before.interrupted = self._fiber, self.in_body, self.interrupted
+        before.fiber, before.in_body, before.interrupted = self.fiber, self.in_body, self.interrupted
         before.begun, before.around_s = self._begun, self._around_s
-        before.cpu_s, before.entered = self._cpu_s, self._entered
-        self._fiber, self.in_body, self.interrupted = slot.fiber, slot.in_body, slot.interrupted
+        self.fiber, self.in_body, self.interrupted = slot.fiber, slot.in_body, slot.interrupted
         self._begun, self._around_s = slot.begun, slot.around_s
-        self._cpu_s, self._entered = slot.cpu_s, slot.entered
 
     def _fill(self) -> None:
         """Each free slot begins what waits, in order."""
@@ -319,17 +294,21 @@ class SimWorker(SimClient):
         if self.outbox:
             self.settle()  # what it said before it died was said
         self.alive = False
-        self._wait_begins()
-        self._agenda.after(0.0, lambda moment: self._exited(reason))
+        self.cpu.begin_wait()
+        self._events.after(0.0, lambda moment: self._exited(reason))
         self._suspend()
 
     def _exited(self, reason: str) -> None:
-        self._wait_ends()
-        self.lost(reason)
+        self.cpu.end_wait()
+        self.report_lost(reason)
 
-    def lost(self, reason: str) -> None:
+    def report_lost(self, reason: str) -> None:
         """It has been killed, or has ended: its node hears of it."""
-        self._world.worker_lost(self, reason)
+        self.context.worker_lost(ClientID(self.client), reason)
+
+    def _crash(self, run: m.RunTask, moment: Any) -> None:
+        if self.alive and any(each is run for each in self.runs()):
+            self.report_lost("the fault plan killed it")
 
     def begun(self) -> tuple[TaskID, ...]:
         """Those that ended and are not told of yet, and the one that runs."""
@@ -341,24 +320,11 @@ class SimWorker(SimClient):
         self.alive = False
         self._queue.clear()
         self.outbox = []
-        self.shelf.lost()
-        while self._waits:
-            self._wait_ends()
+        self.store_client.drop_untold()
+        while self.cpu.waits:
+            self.cpu.end_wait()
         for slot in self._slots:
             self.turn_to(slot)
-            self._unwind()
+            self.fiber.unwind(self._process)
         if not self._slots:
-            self._unwind()
-
-    def _unwind(self) -> None:
-        fiber = self._fiber
-        if fiber is None or fiber.dead:
-            return
-        world = self._world
-        before, speaker, world.active = runtime.switch(self._process), world.active, self
-        for _ in range(8):  # a body may catch BaseException in a loop; then the collector has to take it
-            fiber.throw(GreenletExit)
-            if fiber.dead:
-                break
-        world.active = speaker
-        runtime.switch(before)
+            self.fiber.unwind(self._process)

@@ -1,4 +1,4 @@
-"""The clock and the agenda of a simulated world: SimPy's Environment, told what to count.
+"""The clock and the event queue of a simulated world: SimPy's Environment, which counts what happens.
 
 Nothing here knows of tasks. One event is one Moment: a callback at a time. Events are the currency of the
 simulator's speed, so there is one per *batch* of work and never one per message.
@@ -43,9 +43,9 @@ class ScheduledEvent(Event):
 
 
 class EventQueue(Environment):
-    """SimPy's agenda, with an event cap and the garbage collector in its hand.
+    """SimPy's event queue, with a limit of events and the garbage collector in its hand.
 
-    Every event is a Moment, which calls one function and cannot fail: `step` does of SimPy's what that needs.
+    Every event is a ScheduledEvent, which calls one function and cannot fail: `step` does of SimPy's what that needs.
     Automatic collection is off while a simulation is on, and runs here at fixed counts of events: its timing
     decides when handles die, and so would be seen in the trace.
     """
@@ -54,9 +54,9 @@ class EventQueue(Environment):
 
     def __init__(self, max_events: int | None) -> None:
         super().__init__()
-        self.events = 0
+        self.passed = 0
         self.quiet_alarms = 0  # fired since anything but alarms and agents' talk last happened
-        self.own_alarms = 0  # nodes', not agents', still to be fired
+        self.awaited_alarms = 0  # still to be fired; not such as are set again for ever
         self.live = 0  # bodies, sleepers and transfers under way: something will happen
         self._max_events = max_events
         self._check_at = YOUNG_EVERY if max_events is None else min(YOUNG_EVERY, max_events)
@@ -80,17 +80,17 @@ class EventQueue(Environment):
         callbacks, moment.callbacks = moment.callbacks, None  # type: ignore[assignment]
         for call in callbacks:
             call(moment)
-        self.events += 1
-        if self.events >= self._check_at:
+        self.passed += 1
+        if self.passed >= self._check_at:
             self._check()
 
     def _check(self) -> None:
-        if self._max_events is not None and self.events >= self._max_events:
+        if self._max_events is not None and self.passed >= self._max_events:
             raise DeadlockError(
                 f"the simulation passed max_events={self._max_events} at t={self.now:.6f} s: "
                 "a loop in virtual time, or a cap too low"
             )
-        self._check_at = self.events + YOUNG_EVERY
+        self._check_at = self.passed + YOUNG_EVERY
         if self._max_events is not None:
             self._check_at = min(self._check_at, self._max_events)
-        gc.collect(2 if self.events % FULL_EVERY < YOUNG_EVERY else 1)
+        gc.collect(2 if self.passed % FULL_EVERY < YOUNG_EVERY else 1)

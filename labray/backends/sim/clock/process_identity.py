@@ -51,8 +51,8 @@ def install(patches: Patches, world: ClientWorld) -> None:
     in_tasks = patches.replace_in_tasks
     in_tasks(os, "_exit", lambda worker, status: worker.exit(f"it called os._exit({status})"))
     in_tasks(os, "abort", lambda worker: worker.exit("it called os.abort()"))
-    in_tasks(os, "getpid", lambda worker: numbers.of(worker.client))
-    in_tasks(os, "getppid", lambda worker: numbers.of(worker.daemon.name))
+    in_tasks(os, "getpid", lambda worker: numbers.number_of(worker.client))
+    in_tasks(os, "getppid", lambda worker: numbers.number_of(worker.daemon.name))
     kill = os.kill
 
     def kills(client: SimClient, pid: int, number: int) -> None:
@@ -78,7 +78,7 @@ class ProcessNumbers:
         self._world = world
         self._numbers: dict[str, int] = {}
 
-    def of(self, name: str) -> int:
+    def number_of(self, name: str) -> int:
         """Of a worker, or of its node's daemon."""
         return self._numbers.setdefault(name, FIRST_PID + len(self._numbers))
 
@@ -100,4 +100,4 @@ class ProcessNumbers:
         if victim is client:
             victim.exit(f"it sent itself signal {int(number)}")
         reason = f"it was sent signal {int(number)}"
-        world.agenda.after(0.0, lambda moment: world.worker_lost(victim, reason))
+        world.events.after(0.0, lambda moment: world.worker_lost(ClientID(name), reason))

@@ -91,7 +91,7 @@ def of(client: SimClient) -> RandomStreams:
 
 def _words(client: SimClient, run: Any) -> str:
     who = client.client if run is None else f"{run.spec.id} {run.attempt}"
-    return f"{client.seed} {who}"
+    return f"{client.context.seed} {who}"
 
 
 def install(patches: Patches, driver: SimClient) -> None:
@@ -102,7 +102,7 @@ def install(patches: Patches, driver: SimClient) -> None:
     for name in random.__all__:
         if getattr(getattr(random, name), "__self__", None) is _SHARED:
             patches.replace(random, name, _method(name))
-    _entropy(patches, RandomStreams(None, f"{driver.seed} imports"))
+    _entropy(patches, RandomStreams(None, f"{driver.context.seed} imports"))
     patches.when_imported("numpy.random", lambda module: _numpy(patches, driver, module))
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Virtualization:
-    """Installed from when it is made until it is taken off. Python's collector runs where the agenda says, not between.
+    """Installed from when it is made until it is taken off. Python's collector runs only where the event queue says.
 
     orphaned: what to do in a forked child, whose session is its parent's.
     """

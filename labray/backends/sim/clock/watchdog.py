@@ -40,7 +40,7 @@ class Watchdog(threading.Thread):
     def run(self) -> None:
         still, before = 0, (0, 0.0)
         while not self._over.wait(self._every_s):
-            seen = (self._world.agenda.events, round(time.clock_gettime(self._clock), 2))
+            seen = (self._world.events.passed, round(time.clock_gettime(self._clock), 2))
             blocked = seen == before and self._world.in_body() and self._stands_in_a_lock()
             still, before = still + 1 if blocked else 0, seen
             if still >= LOOKS:

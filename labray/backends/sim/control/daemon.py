@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
+from labray.backends.alarms import is_awaited
 from labray.backends.contract import effect_table
 from labray.backends.sim.clients.simulated_worker import SimWorker
+from labray.backends.sim.hosts.endpoint import Endpoint, Envelope
 from labray.backends.sim.store.disk import Disk
-from labray.backends.sim.store.stored_copies import freed
-from labray.ids import HEAD, ClientID, NodeID, ObjectID
+from labray.ids import HEAD, ClientID, NodeID
 from labray.messages import AgentMessage, AlarmRang, PeerLost, Send, SubmitTask
-from labray.node.node import PIPE_ALARM
 from labray.profiles import MESSAGES
 
 if TYPE_CHECKING:
@@ -29,18 +29,15 @@ if TYPE_CHECKING:
     from labray.node import Node
     from labray.profiles import Profile
 
-Envelope = tuple[NodeID, str, Any]
-"""To which of the nodes in this process, from whom, what."""
-
 
 class ControlPlane:
     """What all daemons of a simulation need of it. disk_Bps: how fast each of them spills and restores."""
 
     def __init__(
-        self, agenda: EventQueue, profile: Profile, disk_Bps: float, clients: ClientWorld, transport: Transport,
+        self, events: EventQueue, profile: Profile, disk_Bps: float, clients: ClientWorld, transport: Transport,
         supervision: Supervision,
     ) -> None:  # fmt: skip
-        self.agenda = agenda
+        self.events = events
         self.profile = profile
         self.disk_Bps = disk_Bps
         self.clients = clients
@@ -48,7 +45,7 @@ class ControlPlane:
         self.supervision = supervision
 
 
-class Daemon:
+class Daemon(Endpoint):
     """One process with one node, or two: the head lives with n0."""
 
     def __init__(
@@ -59,15 +56,10 @@ class Daemon:
         template: SimForkServer,
         nodes: dict[NodeID, Node],
     ) -> None:
-        self.name = name
-        self.host = host
+        super().__init__(name, host)
         self._template = template
         self.nodes = nodes
-        self.stores: dict[ObjectID, m.Payload | None] = {}
-        self.twice: dict[ObjectID, int] = {}  # blocks beyond the first with the same value
-        self.disk = Disk(plane.agenda, self, plane.disk_Bps)
-        self.dead = False
-        self.deaf_to: dict[NodeID, None] = {}  # places it has been told are dead
+        self.disk = Disk(plane.events, self, plane.disk_Bps)
         self.misled = False  # word that the head is lost waits in its mail: it still talks to that one
         self.busy = False
         self.busy_s = 0.0
@@ -75,7 +67,7 @@ class Daemon:
         self._clients = plane.clients
         self._transport = plane.transport
         self._supervision = plane.supervision
-        self._agenda = plane.agenda
+        self._events = plane.events
         self._mail: list[Envelope] = []
         self._batch: list[Envelope] = []  # of that, what is being handled
         self._outgoing: dict[tuple[NodeID, str], list[Any]] = {}  # what to say when the batch is served
@@ -90,20 +82,18 @@ class Daemon:
         self._obey = effect_table(self)
 
     def receive(self, mail: Iterable[Envelope]) -> None:
-        """Mail arrives; an idle daemon wakes and takes it."""
         if self.dead:
             return
         self._mail.extend(mail)
         if not self.busy and self._mail:
-            asleep_s = self._agenda.now - self._idle_since
+            asleep_s = self._events.now - self._idle_since
             self._owed_s = max(0.0, self._owed_s - asleep_s)
             self._begin(0.0 if self._supervision.booting else self.host.waking_s(asleep_s))
 
     def die(self) -> None:
-        """The process ends in the middle of whatever it does: nothing it has not said is said any more."""
         self.dead = True
         self._mail, self._outgoing, self._deeds = [], {}, []
-        self.stores.clear()
+        self.copies.memory.clear()
 
     def _begin(self, wake_s: float) -> None:
         self.busy = True
@@ -113,7 +103,7 @@ class Daemon:
         else:
             mail, self._mail = waiting, []
         self._batch, deeds = mail, self._deeds
-        now, nodes, service = self._agenda.now, self.nodes, self._service
+        now, nodes, service = self._events.now, self.nodes, self._service
         cost_s, quiet = 0.0, True
         for to, sender, message in mail:
             kind = type(message)
@@ -130,10 +120,10 @@ class Daemon:
                     deeds.append((to, effect))
         self.handled += len(mail)
         if not quiet:
-            self._agenda.quiet_alarms = 0
+            self._events.quiet_alarms = 0
         for node in nodes.values():
             if node.log:
-                self._supervision.write(node.take_log())
+                self._supervision.record(node.take_log())
         if self._supervision.booting:
             self.host.work(0.0, 0.0, self._end)
             return
@@ -165,7 +155,7 @@ class Daemon:
         if self._mail:
             self._begin(0.0)
         else:
-            self.busy, self._idle_since = False, self._agenda.now
+            self.busy, self._idle_since = False, self._events.now
 
     # ------------------------------------------------------------ effects
 
@@ -183,12 +173,11 @@ class Daemon:
         def started(moment: Any) -> None:
             if self.dead:
                 return
-            clients = self._clients
-            clients.clients[effect.worker] = SimWorker(clients, effect.worker, place, self)
+            self._clients.add_worker(effect.worker, place, self)
             self.receive([(place, "", m.WorkerStarted(effect.worker))])
 
         if self._supervision.booting:
-            self._agenda.after(0.0, started)
+            self._events.after(0.0, started)
         else:
             self._template.fork(started)
 
@@ -198,13 +187,20 @@ class Daemon:
     def kill_worker(self, place: NodeID, effect: m.KillWorker) -> None:
         client = self._clients.clients.get(effect.worker)
         if isinstance(client, SimWorker):
-            client.lost("it was ended")
+            client.report_lost("it was ended")
 
     def push_copy(self, place: NodeID, effect: m.PushObject) -> None:
         self._transport.push(place, effect)
 
     def free_copy(self, place: NodeID, effect: m.FreeBlock) -> None:
-        freed(self, self._clients.clients, effect)
+        writer = effect.value.block.writer
+        if writer == m.DISK:
+            self.copies.delete_file(effect.id)
+            return
+        self.copies.remove_block(effect.id)
+        client = self._clients.clients.get(writer)  # type: ignore[call-overload]
+        if client is not None:
+            client.store_client.freed(effect.value.size, effect.keep)
 
     def spill_copy(self, place: NodeID, effect: m.SpillObject) -> None:
         self.disk.spill(place, effect)
@@ -213,18 +209,17 @@ class Daemon:
         self.disk.restore(place, effect)
 
     def set_alarm(self, place: NodeID, effect: m.SetAlarm) -> None:
-        # what waits will be looked at; agents, whose tokens are odd, and the clock of the pipes tick for ever
-        own = effect.token % 2 == 0 and effect.token != PIPE_ALARM
-        self._agenda.own_alarms += own
+        awaited = is_awaited(effect)
+        self._events.awaited_alarms += awaited
 
         def fire(moment: Any) -> None:
-            self._agenda.own_alarms -= own
+            self._events.awaited_alarms -= awaited
             if self.dead:
                 return
-            self._supervision.alarm_fired(own)
+            self._supervision.alarm_fired(awaited)
             self.receive([(place, "", m.AlarmRang(effect.token))])
 
-        self._agenda.after(effect.after, fire)
+        self._events.after(effect.after, fire)
 
     def warn_user(self, place: NodeID, effect: m.WarnUser) -> None:
         self._supervision.warn(effect.text)

@@ -22,21 +22,21 @@ class Supervision:
     """
 
     def __init__(
-        self, agenda: EventQueue, nodes: Callable[[], list[Node]], quiet_limit: int, traced: bool
+        self, events: EventQueue, nodes: Callable[[], list[Node]], quiet_limit: int, traced: bool
     ) -> None:
         self.booting = True
-        self.events: list[Event] = []
-        self._agenda = agenda
+        self.log: list[Event] = []
+        self._events = events
         self._nodes = nodes
         self._quiet_limit = quiet_limit
         self._traced = traced
         self._warned: dict[str, None] = {}
         self._broken: BaseException | None = None
 
-    def write(self, events: list[Event]) -> None:
-        """Into the trace, if one is kept."""
+    def record(self, log: list[Event]) -> None:
+        """Put events into the trace, if one is kept."""
         if self._traced:
-            self.events += events
+            self.log += log
 
     def warn(self, text: str) -> None:
         """Tell the user, once."""
@@ -53,15 +53,15 @@ class Supervision:
         if self._broken is not None:
             raise self._broken
 
-    def alarm_fired(self, own: bool) -> None:
-        """Alarms go on for ever: when nothing else does, it is a deadlock all the same. Agents' do not hurry nodes'."""
-        agenda = self._agenda
-        agenda.quiet_alarms += own or not agenda.own_alarms
-        if agenda.quiet_alarms > self._quiet_limit and agenda.live == 0:
-            agenda.quiet_alarms = 0
+    def alarm_fired(self, awaited: bool) -> None:
+        """Some alarms go on for ever: if nothing else does, it is a deadlock. They count once no other is awaited."""
+        events = self._events
+        events.quiet_alarms += awaited or not events.awaited_alarms
+        if events.quiet_alarms > self._quiet_limit and events.live == 0:
+            events.quiet_alarms = 0
             raise self.deadlock()
 
     def deadlock(self) -> DeadlockError:
-        """Who waits for what."""
-        since = f"nothing can happen any more at t={self._agenda.now:.6f} s and the driver still waits:"
+        """The error that says who waits for what."""
+        since = f"nothing can happen any more at t={self._events.now:.6f} s and the driver still waits:"
         return DeadlockError(f"{since}\n{story(self._nodes())}")

@@ -5,24 +5,21 @@ What it does to nodes is in fault_injector.py.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labray.faults import Crash, Faults, name_of
 
 if TYPE_CHECKING:
-    from labray.backends.sim.clients.simulated_worker import SimWorker
     from labray.backends.sim.clock.event_queue import EventQueue
     from labray.ids import NodeID
-    from labray.messages import RunTask
 
 
 class LinkFaults:
     """Holds messages up. planned: whether it may; else there is no need to ask."""
 
-    def __init__(self, agenda: EventQueue, faults: Faults) -> None:
+    def __init__(self, events: EventQueue, faults: Faults) -> None:
         self.planned = False
-        self._agenda = agenda
+        self._events = events
         self._faults = faults
         self._sent = 0
 
@@ -32,7 +29,7 @@ class LinkFaults:
 
     def leaves(self, source: NodeID, to: NodeID) -> float:
         """When a message sent now can leave at the earliest."""
-        faults, now = self._faults, self._agenda.now
+        faults, now = self._faults, self._events.now
         a, b = name_of(source), name_of(to)
         if faults.delays:
             self._sent += 1
@@ -43,23 +40,20 @@ class LinkFaults:
 class TaskCrashes:
     """Kills workers in the middle of a task. planned: whether it ever does."""
 
-    def __init__(self, agenda: EventQueue, faults: Faults) -> None:
+    def __init__(self, faults: Faults) -> None:
         self.planned = bool(faults.crashes)
-        self._agenda = agenda
         self._begun: dict[str, int] = {}
         self._crashes: dict[str, dict[int, Crash]] = {}
         for crash in faults.crashes:
             self._crashes.setdefault(crash.where, {})[crash.task] = crash
 
-    def task_begins(self, worker: SimWorker, run: RunTask) -> None:
-        """It may be the worker's last."""
-        node, _, own = worker.client.partition("/")
+    def task_begins(self, worker: str) -> list[float]:
+        """After how many seconds the worker of this name is killed if it still runs the task that it begins now."""
+        node, _, own = worker.partition("/")
+        after = []
         for where in (name_of(node), f"{name_of(node)}/{own}"):
             count = self._begun[where] = self._begun.get(where, 0) + 1
             crash = self._crashes.get(where, {}).get(count)
             if crash is not None:
-                self._agenda.after(crash.after, partial(self._crash, worker, run))
-
-    def _crash(self, worker: SimWorker, run: RunTask, moment: Any) -> None:
-        if worker.alive and any(each is run for each in worker.runs()):
-            worker.lost("the fault plan killed it")
+                after.append(crash.after)
+        return after

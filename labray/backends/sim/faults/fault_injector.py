@@ -30,29 +30,29 @@ class FaultInjector:
     """Sees to it that what the plan says happens. living: the daemon of each node and of a head of its own."""
 
     def __init__(
-        self, agenda: EventQueue, faults: Faults, clients: ClientWorld, machines: Topology, network: Network
+        self, events: EventQueue, faults: Faults, clients: ClientWorld, topology: Topology, network: Network
     ) -> None:
-        self._agenda = agenda
+        self._events = events
         self._faults = faults
         self._clients = clients
-        self._machines = machines
+        self._topology = topology
         self._network = network
-        self.living = living = machines.by_name()
+        self.living = living = topology.by_name()
         self._names = tuple(living)
         self._dead: list[NodeID] = []
         self._lives = dict.fromkeys(living, 0)
         self._untold: dict[NodeID, tuple[ScheduledEvent, Callable[[Any], None]]] = {}  # of the head's death
 
     def begin(self) -> None:
-        """Put what the plan says into the agenda. ValueError if it names nodes that there are not."""
+        """Put what the plan says into the event queue. ValueError if it names nodes that there are not."""
         faults = self._faults
         faults.check_nodes(self._names)
         for death in faults.all_deaths([name for name in self._names if name != HEAD]):
-            self._agenda.after(death.at, partial(self._die, death))
+            self._events.after(death.at, partial(self._die, death))
         for cut in faults.cuts:
             for at in (cut.starts, cut.ends):
                 if at < FOREVER:
-                    self._agenda.after(at, partial(self._change, cut))
+                    self._events.after(at, partial(self._change, cut))
 
     @property
     def told_after_s(self) -> float:
@@ -63,11 +63,11 @@ class FaultInjector:
 
     def _die(self, death: Death, moment: Any) -> None:
         if self.kill(death.node) and death.back is not None:
-            self._agenda.live += 1
-            self._agenda.after(death.back, partial(self._return, death.node))
+            self._events.live += 1
+            self._events.after(death.back, partial(self._return, death.node))
 
     def kill(self, node: str) -> bool:
-        """Its processes stop now, and the others hear of it later; False if it is dead already."""
+        """Stop the processes of a node now; the others hear of it later. False if it is dead already."""
         name = name_of(node)
         daemon = self.living.get(name)
         if daemon is None:
@@ -75,25 +75,25 @@ class FaultInjector:
         if self._clients.driver.daemon is daemon:
             head = " and the head" if HEAD in daemon.nodes else ""
             what = f"{daemon.name}, where the main program{head} run{'' if head else 's'},"
-            raise SessionError(f"{what} died at t={self._agenda.now:.6f} s, and the session with it.")
+            raise SessionError(f"{what} died at t={self._events.now:.6f} s, and the session with it.")
         del self.living[name]
         if daemon.name != HEAD:
             self._dead.append(daemon.name)
         self._clients.bury(daemon)
-        self._network.forget(daemon.name)
+        self._network.drop_flows(daemon.name)
         for other in self.living.values():
             later = self._faults.spread * seeded_uniform(
                 self._faults.seed, "notice", f"{other.name}<{daemon.name}", 0
             )
-            self._agenda.live += 1
-            tell = partial(self._tell, other, daemon.name)
-            moment = self._agenda.after(self._faults.notice + later, tell)
+            self._events.live += 1
+            tell = partial(self._notify, other, daemon.name)
+            moment = self._events.after(self._faults.notice + later, tell)
             if daemon.name == HEAD:
                 self._untold[other.name] = (moment, tell)
         return True
 
-    def _tell(self, daemon: Daemon, lost: NodeID, moment: Any) -> None:
-        self._agenda.live -= 1
+    def _notify(self, daemon: Daemon, lost: NodeID, moment: Any) -> None:
+        self._events.live -= 1
         if lost == HEAD:
             del self._untold[daemon.name]
             daemon.misled = True
@@ -101,18 +101,18 @@ class FaultInjector:
         daemon.receive([(at, "", m.PeerLost(lost)) for at in daemon.nodes])
 
     def _return(self, name: str, moment: Any) -> None:
-        self._agenda.live -= 1
+        self._events.live -= 1
         if name == HEAD:
             self._return_head(moment)
             return
         self._lives[name] += 1
-        self.join(self._machines.again(name, node_id(name, self._lives[name])))
+        self.join(self._topology.again(name, node_id(name, self._lives[name])))
         for cut in self._faults.cuts:
             self._change(cut, moment)
 
     def join(self, info: NodeInfo) -> None:
         """A node starts now: it hears of all that live and of all that are lost, and the living hear of it."""
-        daemon = self._machines.grow(info)
+        daemon = self._topology.grow(info)
         for lost in self._dead:
             daemon.deaf_to[lost] = None
         before: list[Any] = [m.PeerLost(lost) for lost in self._dead]
@@ -125,12 +125,12 @@ class FaultInjector:
         self.living[name_of(info.place)] = daemon
 
     def _return_head(self, moment: Any) -> None:
-        """It has the same name as before: so all must know first that it was lost."""
+        """A new head has the name of the old one: so all must know first that that was lost."""
         self._lives[HEAD] += 1
         for later, tell in list(self._untold.values()):
             later.cancel()
             tell(moment)
-        daemon = self._machines.new_head()
+        daemon = self._topology.new_head()
         daemon.deaf_to |= dict.fromkeys(self._dead)
         known = [(HEAD, "", m.PeerLost(lost)) for lost in self._dead]
         daemon.receive([(HEAD, "", m.Booted()), *known, (HEAD, "", m.PeerJoined(HEAD, ()))])
@@ -143,6 +143,6 @@ class FaultInjector:
     def _change(self, cut: Cut, moment: Any) -> None:
         a, b = self.living.get(cut.a), self.living.get(cut.b)
         if a is not None and b is not None:
-            factor = self._faults.factor(cut.a, cut.b, self._agenda.now)
+            factor = self._faults.factor(cut.a, cut.b, self._events.now)
             self._network.narrow((a.name, b.name), factor)
             self._network.narrow((b.name, a.name), factor)

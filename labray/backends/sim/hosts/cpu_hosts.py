@@ -34,26 +34,26 @@ class CpuHost(Protocol):
 class DedicatedHost:
     """A core for each of its processes."""
 
-    def __init__(self, agenda: EventQueue, profile: Profile, speed: float = 1.0) -> None:
+    def __init__(self, events: EventQueue, profile: Profile, speed: float = 1.0) -> None:
         self.speed = speed
-        self._agenda = agenda
+        self._events = events
         self._profile = profile
 
     def waking_s(self, asleep_s: float) -> float:
         return self._profile.waking_s(asleep_s)
 
     def work(self, delay_s: float, cpu_s: float, call: Callback, after_s: float = 0.0) -> None:
-        self._agenda.after(delay_s + cpu_s / self.speed, call)
+        self._events.after(delay_s + cpu_s / self.speed, call)
 
 
 class VaryingHost:
     """A core for each of its processes, at a speed that changes: from each time on, so much of it."""
 
     def __init__(
-        self, agenda: EventQueue, profile: Profile, speed: float, changes: Sequence[tuple[float, float]]
+        self, events: EventQueue, profile: Profile, speed: float, changes: Sequence[tuple[float, float]]
     ) -> None:
         self.speed = speed
-        self._agenda = agenda
+        self._events = events
         self._profile = profile
         self._changes = tuple(changes)
 
@@ -61,7 +61,7 @@ class VaryingHost:
         return self._profile.waking_s(asleep_s)
 
     def work(self, delay_s: float, cpu_s: float, call: Callback, after_s: float = 0.0) -> None:
-        start = self._agenda.now + delay_s
+        start = self._events.now + delay_s
         end, left, factor = start, cpu_s / self.speed, 1.0
         for at, after in (*self._changes, (float("inf"), 1.0)):
             if end + left / factor <= at:
@@ -71,7 +71,7 @@ class VaryingHost:
                 left -= (at - end) * factor
                 end = at
             factor = after
-        self._agenda.after(end - self._agenda.now, call)
+        self._events.after(end - self._events.now, call)
 
 
 class SharedHost:
@@ -83,9 +83,9 @@ class SharedHost:
     a body would run slower while the daemon is at work, and the daemon too.)
     """
 
-    def __init__(self, agenda: EventQueue, cores: int, profile: Profile, speed: float = 1.0) -> None:
+    def __init__(self, events: EventQueue, cores: int, profile: Profile, speed: float = 1.0) -> None:
         self.speed = speed
-        self.agenda = agenda
+        self.events = events
         self._profile = profile
         self._cores = [Core(self) for _ in range(cores)]
         self._idle = self._cores[::-1]  # the last rests least long
@@ -98,7 +98,7 @@ class SharedHost:
         cold_s = self._profile.cold_start_s(asleep_s)
         if not self._idle:
             return cold_s + self._profile.busy_wake_s
-        now = self.agenda.now
+        now = self.events.now
         if self._idle[-1].since > now:  # somebody is still about to fall asleep there
             self._idle.sort(key=lambda core: (core.since <= now, core.since))
         return cold_s + self._idle[-1].wakes_s(self._profile)
@@ -110,7 +110,7 @@ class SharedHost:
             core.run(piece, 0.0)
         elif self._idle:
             core = self._idle.pop()
-            core.since = self.agenda.now
+            core.since = self.events.now
             core.run(piece, delay_s)
         elif delay_s:
             piece.left_s += delay_s
@@ -131,7 +131,7 @@ class SharedHost:
         if self._left is not core:
             return
         if self._woken or self._driven_out:
-            self.agenda.after(0.0, lambda moment: self._give(core) if self._left is core else None)
+            self.events.after(0.0, lambda moment: self._give(core) if self._left is core else None)
         else:
             self._give(core)
 
@@ -140,7 +140,7 @@ class SharedHost:
         if self._left is core:
             self._left = None
         after_s, core.after_s = core.after_s, 0.0
-        core.since = self.agenda.now + after_s
+        core.since = self.events.now + after_s
         if self._woken or self._driven_out:
             core.run((self._woken or self._driven_out).popleft(), after_s)
         else:
@@ -156,7 +156,7 @@ class SharedHost:
         """Somebody waits: in a while, see who has had a turn. Most who wake are asleep again before."""
         if self._driven_out and not self._alarmed:
             self._alarmed = True
-            self.agenda.after(self._profile.slice_s, self._turn)
+            self.events.after(self._profile.slice_s, self._turn)
 
     def _turn(self, moment: ScheduledEvent) -> None:
         self._alarmed = False
@@ -198,28 +198,28 @@ class Core:
 
     def wakes_s(self, profile: Profile) -> float:
         """How long it would take to wake it now."""
-        rested_s = self._host.agenda.now - self.since
+        rested_s = self._host.events.now - self.since
         if rested_s < 0.0:
             return profile.busy_wake_s - rested_s
         return profile.core_wakes_s(rested_s)
 
     def run(self, piece: Piece, delay_s: float) -> None:
-        agenda = self._host.agenda
+        events = self._host.events
         self.piece = piece
-        self._ends_at = agenda.now + delay_s + piece.left_s
-        self._ends = agenda.after(delay_s + piece.left_s, self._done)
+        self._ends_at = events.now + delay_s + piece.left_s
+        self._ends = events.after(delay_s + piece.left_s, self._done)
 
     def stop(self) -> Piece:
         """Take from it what it was at."""
         piece, self.piece = self.piece, None
         assert piece is not None and self._ends is not None
         self._ends.cancel()
-        piece.left_s = self._ends_at - self._host.agenda.now
+        piece.left_s = self._ends_at - self._host.events.now
         return piece
 
     def had(self, turn_s: float) -> bool:
         """Whether its process has had a whole turn."""
-        return self._host.agenda.now >= self.since + turn_s * (1.0 - 1e-9)
+        return self._host.events.now >= self.since + turn_s * (1.0 - 1e-9)
 
     def _done(self, moment: Any) -> None:
         piece, self.piece = self.piece, None

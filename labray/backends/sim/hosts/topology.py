@@ -31,7 +31,7 @@ class ValidatedNode(Node):
 
 
 class Topology:
-    """Who lives where. daemons: by place, the dead ones too; the head's is that of n0 unless it has its own."""
+    """Knows which node lives where. daemons: by node, the dead ones too; the head's is n0's unless it has its own."""
 
     def __init__(
         self, config: Config, settings: Settings, daemons: dict[NodeID, Daemon], plane: ControlPlane
@@ -42,8 +42,8 @@ class Topology:
         self._config = config
         self._settings = settings
         self._plane = plane
-        agenda, cores = plane.agenda, settings.host_cores
-        self._shared = None if cores is None else SharedHost(agenda, cores, settings.profile)
+        events, cores = plane.events, settings.host_cores
+        self._shared = None if cores is None else SharedHost(events, cores, settings.profile)
         self._template = None if self._shared is None else SimForkServer(self._shared, settings.profile)
         for info in self.cluster.nodes:
             with_head = info is self.cluster.nodes[0] and settings.head == "n0"
@@ -80,7 +80,7 @@ class Topology:
         return self._raise(info, ())
 
     def _living(self) -> Iterator[NodeInfo]:
-        """And what is about to: it has no daemon yet."""
+        """The nodes that live, and those that are about to: they have no daemon yet."""
         for info in self.roster:
             daemon = self.daemons.get(info.place)
             if daemon is None or not daemon.dead:
@@ -91,11 +91,11 @@ class Topology:
         return any(info.place == name for info in self._living())
 
     def describe(self) -> list[dict[str, Any]]:
-        """For nodes(), the dead ones too."""
+        """What nodes() tells, of the dead ones too."""
         return [describe_node(info, not self.daemons[info.place].dead) for info in self.roster]
 
     def resources(self) -> dict[str, float]:
-        """Of all that live together; what is zero is not there."""
+        """The resources of all nodes that live, by name; a resource of which there is none is left out."""
         totals: dict[str, float] = {}
         for info in self._living():
             for name, units in info.totals:
@@ -121,10 +121,10 @@ class Topology:
             return self._shared
         speed = settings.speeds.get(name, 1.0)
         if faults is None or not slow:
-            return DedicatedHost(self._plane.agenda, settings.profile, speed)
+            return DedicatedHost(self._plane.events, settings.profile, speed)
         times = sorted({at for fault in slow for at in (fault.starts, fault.ends) if at < FOREVER})
         changes = [(at, faults.speed(name, at)) for at in times]
-        return VaryingHost(self._plane.agenda, settings.profile, speed, changes)
+        return VaryingHost(self._plane.events, settings.profile, speed, changes)
 
     def _node(self, place: NodeID, totals: m.Demand) -> Node:
         config = self._config

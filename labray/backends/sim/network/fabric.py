@@ -52,8 +52,8 @@ class NetworkSpec(m.WireValue, frozen=True):
 class Network:
     """Full mesh of nodes. A route of None is one within a host."""
 
-    def __init__(self, agenda: EventQueue, wires: NetworkSpec) -> None:
-        self._agenda = agenda
+    def __init__(self, events: EventQueue, wires: NetworkSpec) -> None:
+        self._events = events
         self._wires = wires
         self._last: dict[tuple[str, str], float] = {}
         self._flows = Flows(wires.per_pair)
@@ -70,7 +70,7 @@ class Network:
 
     # ------------------------------------------------------------ messages
 
-    def send(
+    def send_letters(
         self,
         pair: tuple[str, str],
         route: Route | None,
@@ -82,7 +82,7 @@ class Network:
 
         not_before: when it leaves at the earliest, if something holds it up.
         """
-        now = self._agenda.now
+        now = self._events.now
         wires = self._wires
         if route is None:
             arrival = now + wires.hop_s + size_bytes / wires.local_Bps
@@ -93,7 +93,7 @@ class Network:
                 arrival += wires.latency_s + size_bytes / (wires.bandwidth_Bps * self._share_of(route))
         arrival = max(arrival, self._last.get(pair, 0.0))
         self._last[pair] = arrival
-        self._agenda.after(arrival - now, call)
+        self._events.after(arrival - now, call)
 
     def _share_of(self, route: Route) -> float:
         """How much of the bandwidth a narrowed pair of nodes has; a cut one's messages wait elsewhere."""
@@ -105,21 +105,21 @@ class Network:
 
     def push(self, route: Route, size_bytes: int, call: Callback, not_before: float = 0.0) -> None:
         """Call when a stored object has arrived. not_before: when it leaves, in modes where links are never cut."""
-        now, wires = self._agenda.now, self._wires
+        now, wires = self._events.now, self._wires
         if not_before > now and wires.mode != "maxmin":
-            self._agenda.after(not_before - now, lambda moment: self.push(route, size_bytes, call))
+            self._events.after(not_before - now, lambda moment: self.push(route, size_bytes, call))
             return
         self.bytes += size_bytes
         if wires.pulls is None and wires.pulls_from is None:
-            self._begin(route, size_bytes, lambda moment: self._agenda.after(wires.latency_s, call))
+            self._begin(route, size_bytes, lambda moment: self._events.after(wires.latency_s, call))
             return
         gate = self._gates.get(route[1])
         if gate is None:
             gate = self._gates[route[1]] = PullGate(wires.pulls, wires.pulls_from, self._begin)
 
         def through(moment: Any) -> None:
-            gate.left(route[0])
-            self._agenda.after(wires.latency_s, call)
+            gate.transfer_ended(route[0])
+            self._events.after(wires.latency_s, call)
 
         gate.enter(route, size_bytes, through)
 
@@ -129,9 +129,9 @@ class Network:
         if wires.mode == "instant":
             ended(None)
         elif wires.mode == "simple":
-            self._agenda.after(size_bytes / (wires.bandwidth_Bps * self._share_of(route)), ended)
+            self._events.after(size_bytes / (wires.bandwidth_Bps * self._share_of(route)), ended)
         else:
-            self._flows.begin(route, self._path(route), size_bytes, ended, self._agenda.now)
+            self._flows.begin(route, self._path(route), size_bytes, ended, self._events.now)
             self._unsettle()
 
     def _path(self, route: Route) -> tuple[Link, ...]:
@@ -156,10 +156,10 @@ class Network:
             self._narrow.pop(route, None)
         else:
             self._narrow[route] = factor, self._link(factor * self._wires.bandwidth_Bps)
-        self._flows.reroute(route, self._path(route), self._agenda.now)
+        self._flows.reroute(route, self._path(route), self._events.now)
         self._unsettle()
 
-    def forget(self, place: str) -> None:
+    def drop_flows(self, place: str) -> None:
         """A node is gone: the flows from and to it end now, and it is for the receiver to hear nothing."""
         self._gates.pop(place, None)
         for ended in self._flows.drop(place):
@@ -171,21 +171,21 @@ class Network:
     def _unsettle(self) -> None:
         if not self._settling:
             self._settling = True
-            self._agenda.last(self._settle)
+            self._events.last(self._settle)
 
     def _settle(self, moment: Any) -> None:
         self._settling = False
-        self._flows.settle(self._agenda.now)
+        self._flows.settle(self._events.now)
         at = self._flows.next_end()
         if at < self._next_at or (self._next is None and at < NEVER):
             if self._next is not None:
                 self._next.cancel()
             self._next_at = at
-            self._next = self._agenda.after(max(0.0, at - self._agenda.now), self._due)
+            self._next = self._events.after(max(0.0, at - self._events.now), self._due)
 
     def _due(self, moment: Any) -> None:
         self._next, self._next_at = None, NEVER
-        for ended in self._flows.ended(self._agenda.now):
+        for ended in self._flows.ended(self._events.now):
             ended(moment)
         self._unsettle()
 
@@ -214,7 +214,7 @@ class PullGate:
             heappush(self._next, (self._arrivals, source))
         self._admit()
 
-    def left(self, source: str) -> None:
+    def transfer_ended(self, source: str) -> None:
         self._inside -= 1
         self._from[source] -= 1
         line = self._waiting[source]

@@ -1,4 +1,4 @@
-"""Flows that share links: max-min fairness, and when each flow ends. Pure: no clock, no agenda.
+"""Flows that share links: max-min fairness, and when each flow ends. Pure: no clock, no events.
 
 All flows between the same two ends take the same path and so get the same rate: they are one Stream, and the
 work of a change goes with the streams of the connected component it touches, not with the number of flows.
@@ -43,7 +43,7 @@ class Stream:
         self.served = 0.0
         self.asof = now
         self.ends: list[tuple[float, int, Callback]] = []
-        self.due = NEVER  # when the agenda of ends looks at it next
+        self.due = NEVER  # when the queue of ends looks at it next
 
     def advance(self, now: float) -> None:
         if self.rate and now > self.asof:
@@ -172,7 +172,7 @@ class Flows:
                     stream.due = NEVER
             elif at > due:  # it was faster when this was put in
                 heappop(ends)
-                self._look(stream, at)
+                self._look_at(stream, at)
             else:
                 return due
         return NEVER
@@ -226,9 +226,9 @@ class Flows:
         """See to it that `ended` looks at it no later than its first end."""
         at = stream.first_end()
         if at < stream.due:
-            self._look(stream, at)
+            self._look_at(stream, at)
 
-    def _look(self, stream: Stream, at: float) -> None:
+    def _look_at(self, stream: Stream, at: float) -> None:
         stream.due = at
         self._looks += 1
         heappush(self._ends, (at, self._looks, stream))

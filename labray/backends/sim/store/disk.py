@@ -5,29 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.backends.sim.store.stored_copies import placed
-from labray.ids import NodeID, ObjectID
+from labray.ids import NodeID
 
 if TYPE_CHECKING:
     from labray.backends.sim.clock.event_queue import EventQueue
-    from labray.backends.sim.control.daemon import Daemon
+    from labray.backends.sim.hosts.endpoint import Endpoint
 
 
 class Disk:
-    """Of one node: files are written and read one after the other, at so many bytes per second."""
+    """One node's disk, which writes and reads files one after the other, at so many bytes per second."""
 
-    def __init__(self, agenda: EventQueue, daemon: Daemon, speed_Bps: float) -> None:
-        self._agenda = agenda
+    def __init__(self, events: EventQueue, daemon: Endpoint, speed_Bps: float) -> None:
+        self._events = events
         self._daemon = daemon
         self._speed_Bps = speed_Bps
         self._free_at = 0.0
-        self.files: dict[ObjectID, m.Payload | None] = {}
 
     def spill(self, place: NodeID, effect: m.SpillObject) -> None:
         value = effect.value
 
         def written() -> m.ObjectSpilled:
-            self.files[effect.id] = self._daemon.stores[effect.id]
+            self._daemon.copies.write_file(effect.id)
             block = m.Block(m.DISK, 0, 0, value.block.sizes)
             return m.ObjectSpilled(effect.id, m.Stored(value.size, block, value.refs))
 
@@ -37,7 +35,7 @@ class Disk:
         value = effect.value
 
         def read() -> m.ObjectRestored:
-            placed(self._daemon, effect.id, self.files[effect.id])
+            self._daemon.copies.read_file(effect.id)
             return m.ObjectRestored(
                 effect.id, m.Stored(value.size, m.Block(place, 0, 0, value.block.sizes), value.refs)
             )
@@ -45,20 +43,13 @@ class Disk:
         self._do(place, value.size, read)
 
     def _do(self, place: NodeID, size: int, done: Any) -> None:
-        agenda = self._agenda
-        self._free_at = max(self._free_at, agenda.now) + size / self._speed_Bps
-        agenda.live += 1
+        events = self._events
+        self._free_at = max(self._free_at, events.now) + size / self._speed_Bps
+        events.live += 1
 
         def end(moment: Any) -> None:
-            agenda.live -= 1
+            events.live -= 1
             if not self._daemon.dead:
                 self._daemon.receive([(place, "", done())])
 
-        agenda.after(self._free_at - agenda.now, end)
-
-    def content(self, id: ObjectID) -> m.Payload | None:
-        """What is in an object's file."""
-        return self.files[id]
-
-    def delete(self, id: ObjectID) -> None:
-        del self.files[id]
+        events.after(self._free_at - events.now, end)

@@ -6,19 +6,19 @@ placeholder: a value of the right size in which there is nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.backends.sim.store.stored_copies import placed, removed
-from labray.ids import ObjectID
+from labray.ids import ObjectID, TaskID, result_id
 from labray.node.store.node_store import left_behind
 from labray.serialization.buffers import in_place
 from labray.serialization.remote_errors import restore
 
 if TYPE_CHECKING:
-    from labray.backends.sim.clients.simulated_client import SimClient
+    from labray.backends.sim.clients.client_costs import PagesTouched
+    from labray.backends.sim.store.stored_copies import StoredCopies
 
 NOTHING = m.Payload(b"\x80\x05N.")
 """None, pickled: what a modelled value is when somebody looks."""
@@ -39,34 +39,58 @@ def placeholder(size: int) -> m.Payload:
 
 
 class StoreClient:
-    """A client's part of its node's store. idle: bytes it was granted and does not use."""
+    """A client's part of its node's store. idle: bytes it was granted and does not use.
 
-    __slots__ = ("_client", "_limited", "_questions", "idle")
+    untold: what it stored and the node has not heard of. ask: puts a question to the node; None: there is no limit.
+    """
 
-    def __init__(self, client: SimClient, limited: bool) -> None:
-        self._client = client
-        self._limited = limited
+    __slots__ = ("_ask_node", "_copies", "_pages", "_questions", "_writer", "idle", "untold")
+
+    def __init__(
+        self, writer: str, copies: StoredCopies, pages: PagesTouched,
+        ask: Callable[[m.Allocate, int, None], m.ClientReply | None] | None,
+    ) -> None:  # fmt: skip
+        self._writer = writer
+        self._copies = copies
+        self._pages = pages
+        self._ask_node = ask
         self._questions = 0
         self.idle = 0
+        self.untold: list[ObjectID] = []
 
     def store(self, id: ObjectID, payload: m.Payload | None, sizes: tuple[int, ...], refs: Any) -> m.Stored:
         """Put it there; no payload: a modelled one. Raises what the node says if there is no room."""
-        client, size = self._client, sum(sizes)
-        if self._limited:
+        size = sum(sizes)
+        if self._ask_node is not None:
             if size > self.idle:
-                self.idle += self._ask(id, size, size - self.idle)
+                self.idle += self._allocate(self._ask_node, id, size)
             self.idle = max(0, self.idle - size)
-        placed(client.daemon, id, None if payload is None else _frozen(payload))
-        client.unsaid.append(id)
-        return m.Stored(size, m.Block(client.client, 0, 0, sizes), refs)
+        self._copies.add_block(id, None if payload is None else _frozen(payload))
+        self.untold.append(id)
+        return m.Stored(size, m.Block(self._writer, 0, 0, sizes), refs)
+
+    def store_modelled(self, task: TaskID, sizes: tuple[int, ...]) -> tuple[m.Value, ...]:
+        """The values of a modelled task, of these sizes. Raises what the node says if there is no room."""
+        values: list[m.Value] = []
+        for index, size in enumerate(sizes):
+            if size <= m.INLINE_LIMIT_BYTES:
+                values.append(m.Inline(placeholder(size)))
+            else:
+                self._pages.take_pages(size)
+                values.append(self.store(result_id(task, index), None, (size,), ()))
+        return tuple(values)
 
     def take_back(self, id: ObjectID, size: int) -> None:
-        """Stored, and not told."""
-        client = self._client
-        removed(client.daemon, id)
-        client.charges.pages.free(size, keep=True)
-        client.unsaid = [other for other in client.unsaid if other != id]
-        self.idle += size
+        """It was stored, and the node will not hear of it."""
+        self._copies.remove_block(id)
+        self.freed(size, keep=True)
+        self.untold = [other for other in self.untold if other != id]
+
+    def freed(self, size: int, keep: bool) -> None:
+        """A block that this client wrote is not needed any more. keep: it may write there again."""
+        self._pages.free(size, keep)
+        if keep:
+            self.idle += size
 
     def told(self, messages: Iterable[Any]) -> None:
         """The node hears of what is in these."""
@@ -76,16 +100,19 @@ class StoreClient:
             for effect in left_behind(message)
             if type(effect) is m.FreeBlock
         }
-        self._client.unsaid = [id for id in self._client.unsaid if id not in said]
+        self.untold = [id for id in self.untold if id not in said]
 
-    def lost(self) -> None:
+    def drop_untold(self) -> None:
         """The client died: what it had stored and not told goes with it."""
-        for id in self._client.unsaid:
-            removed(self._client.daemon, id)
+        for id in self.untold:
+            self._copies.remove_block(id)
 
-    def _ask(self, id: ObjectID, size: int, more: int) -> int:
+    def _allocate(
+        self, ask: Callable[[m.Allocate, int, None], m.ClientReply | None], id: ObjectID, size: int
+    ) -> int:
         self._questions -= 1  # below zero: the questions of the process module count upwards
-        answer = self._client.ask(m.Allocate(self._questions, id, size, more, more), self._questions, None)
+        more = size - self.idle
+        answer = ask(m.Allocate(self._questions, id, size, more, more), self._questions, None)
         assert isinstance(answer, m.Granted)
         if answer.error is not None:
             raise restore(answer.error)
