@@ -4,7 +4,7 @@
 A world starts nodes and carries what they say. It supplies
 * to the program a `Session`, which may also be `Elastic`, `Probed` and `Validated`;
 * to each process that runs users' code a `Channel` (labray/client/runtime.py), with the world's clock;
-* to each node the inputs that answer its effects (labray/messages.py says which), and calls with the world's time.
+* to each node the inputs that answer its effects (labray/messages says which), and calls with the world's time.
 It obeys every effect of a node by one method, which it finds by the effect's type: `effect_table`.
 """
 

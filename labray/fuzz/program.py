@@ -1,7 +1,7 @@
 """A random program as data: what the driver does, step by step.
 
 Steps name the results of earlier ones by number; a number that is not there is left out, so that any part of a
-program is a program and a failing one can be cut down. driver.py carries them out, oracle.py says what must come.
+program is a program and a failing one can be cut down. interpreter.py carries them out, oracle.py says what must come.
 """
 
 from __future__ import annotations

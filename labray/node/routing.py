@@ -1,4 +1,4 @@
-"""Who opens which message: every word of messages.py that a node can be sent, and the method that takes it."""
+"""Who opens which message: every word of messages that a node can be sent, and the method that takes it."""
 
 from __future__ import annotations
 
