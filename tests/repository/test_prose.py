@@ -13,13 +13,17 @@ import pytest
 import labray
 from tests.kit.paths import ROOT
 
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-"""The change log tells of the past as well, so what it names may be gone."""
+PAGES = [
+    page for place in ("*.md", "docs/*.md", "papers/**/*.md", "constraints/*.md") for page in ROOT.glob(place)
+]
 HISTORY = ROOT / "CHANGELOG.md"
+"""It tells of the past as well, so what it names may be gone."""
 MODULES = [
     path for top in ("labray", "experiments", "papers", "tests") for path in (ROOT / top).rglob("*.py")
 ]
-FILES = {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py") if ".venv" not in path.parts}
+FILES = [path.relative_to(ROOT).parts for path in ROOT.rglob("*.py") if ".venv" not in path.parts]
+PATHS = {"/".join(parts[start:]) for parts in FILES for start in range(len(parts))}
+"""Every file, by its path and by each end of it: prose says `pool.py` and `workers/pool.py`."""
 EXAMPLES = {"json.py", "power_of_two.py", "sitecustomize.py", "test_ledger.py", "labray.demand"}
 """Names that examples give, that other formats use, or that Python has."""
 
@@ -95,9 +99,7 @@ def is_there(dotted: str) -> bool:
 
 def lost(text: str) -> list[str]:
     """The files, folders and modules that a text names, and that are not there."""
-    gone = {
-        path for path in A_PATH.findall(text) if not any(f"/{name}".endswith(f"/{path}") for name in FILES)
-    }
+    gone = set(A_PATH.findall(text)) - PATHS
     gone |= {folder for folder in A_FOLDER.findall(text) if not (ROOT / folder).is_dir()}
     gone |= {module for module in A_MODULE.findall(text) if not is_there(module)}
     gone |= {
@@ -106,7 +108,7 @@ def lost(text: str) -> list[str]:
     return sorted(gone - EXAMPLES)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_names_and_links_what_is_there(page: Path) -> None:
     text = page.read_text()
     dead = [to for to in A_LINK.findall(text) if "://" not in to and not (page.parent / to).exists()]
