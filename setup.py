@@ -22,7 +22,6 @@ ROOT = Path(__file__).parent.resolve()
 SHARED = "labray__mypyc"
 HOT = (
     "labray/client/execution.py",
-    "labray/client/deliveries.py",
     "labray/ids.py",
     "labray/client/process.py",
     "labray/client/requests.py",

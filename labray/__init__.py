@@ -6,7 +6,7 @@ from labray.native import compiled  # first: it says which code the others are
 
 # isort: split
 
-from labray import errors
+from labray import errors, trace
 from labray import errors as exceptions
 from labray.api import (
     cancel,
@@ -32,6 +32,9 @@ from labray.faults import Faults
 from labray.session import init, is_initialized, shutdown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
     from labray.graphs import TaskGraph
 
 __version__ = "0.1.0"
@@ -66,6 +69,16 @@ __all__ = [
     "spend",
     "wait",
 ]
+
+
+def _recorded(path: "str | PathLike[str]") -> "Sequence[trace.Event]":
+    """The events of a .lab file; what reads files is loaded when the first one is read."""
+    from labray.files.traces import load
+
+    return load(path)[0]
+
+
+trace.read_files_with(_recorded)
 
 
 def __getattr__(name: str) -> Any:

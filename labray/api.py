@@ -1,4 +1,4 @@
-"""The public functions. They check what they are given and hand it to the current port; they know nothing else."""
+"""The public functions. They check what they are given and hand it to the current runtime; they know nothing else."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _made(thing: Any, given: dict[str, Any]) -> Any:
 
 
 def _check_either(given: dict[str, Any]) -> None:
-    """What is wrong for tasks and actors alike is told at once, before the thing is seen."""
+    """Options that are wrong for tasks and actors alike are refused at once, before the function or class is known."""
     try:
         check("task", given)
     except ValueError:
@@ -69,9 +69,8 @@ def wait(
     limit = _timeout(timeout)
     if not refs:
         return [], []
-    if len({ref.id for ref in refs if type(ref) is ObjectRef}) != len(
-        refs
-    ):  # fast: lists are long, and come often
+    # The usual case is one quick check: programs wait for long lists, and often.
+    if len({ref.id for ref in refs if type(ref) is ObjectRef}) != len(refs):
         for ref in refs:
             if not isinstance(ref, ObjectRef):
                 raise TypeError(f"wait() takes a list of ObjectRefs; this one holds {_shown(ref)}.")
@@ -92,11 +91,11 @@ def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
 
 
 def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
-    """Take back the task that makes this: it never runs, or is interrupted; its refs raise TaskCancelledError.
+    """Take back the task that makes this object: it never runs, or is interrupted; its refs raise TaskCancelledError.
 
-    What runs gets a KeyboardInterrupt; if it catches that and returns, the value counts. force: its worker is killed.
-    recursive: what it has submitted is cancelled too. A queued actor call is dropped, of a running one only the
-    value. What has ended stays as it is.
+    A running task gets a KeyboardInterrupt; if it catches that and returns, its value counts. force: its worker is
+    killed. recursive: the tasks that it has submitted are cancelled too. A queued actor call is dropped; a running
+    one goes on and only its value is dropped. A task that has ended stays as it is.
     """
     if not isinstance(ref, ObjectRef):
         raise TypeError(f"cancel() takes an ObjectRef, not {_shown(ref)}.")
@@ -129,7 +128,7 @@ def spend(seconds: float) -> None:
 
 
 def cluster_resources() -> dict[str, float]:
-    """What all nodes offer together."""
+    """The resources that all nodes offer together."""
     return dict(session.running().resources)
 
 

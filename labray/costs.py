@@ -1,4 +1,4 @@
-"""What a piece of work costs in virtual time: durations of task bodies. (Of the processes: profiles.py.)
+"""What a piece of work costs in virtual time: durations of task bodies. (Those of the processes are in profiles/.)
 
 Pure: values and functions of their arguments. Only the simulated world reads them.
 """

@@ -1,4 +1,4 @@
-"""The session of this process: init, shutdown, and the port that starts one on first use."""
+"""The session of this process: init, shutdown, and the runtime, whose first use starts a session."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _recorder: Recorder | None = None
 _pid = 0  # of the process that called init: a forked child must not end its parent's session
 
 _inherited: tuple[Session | None, Runtime | None] = None, None
-"""In a forked child: its parent's, which is of no use here; it is kept, as to let go of it could end things."""
+"""In a forked child: its parent's session and runtime. They are of no use, but their end would run code."""
 
 
 def _forked() -> None:
@@ -40,10 +40,10 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 _exiting = False
-"""Whether the end of the program has begun: nothing would end a session that starts now."""
+"""Whether the program has begun to end: nothing would end a session that starts now."""
 
 BACKEND = "cluster"
-"""What init() starts unless told."""
+"""The backend that init() starts by default."""
 
 TWICE = "labray is initialised already. Call shutdown() first, or give ignore_reinit_error=True."
 
@@ -61,7 +61,7 @@ class Context:
         shutdown()
 
     def trace(self) -> Sequence[Event]:
-        """All that happened so far, ordered by time; labray/trace.py says what the events mean."""
+        """The events so far, ordered by time; labray/trace.py says what they mean."""
         return running().trace()
 
     def __repr__(self) -> str:
@@ -85,10 +85,12 @@ def init(
     ignore_reinit_error: bool = False,
     **extra: Any,
 ) -> Context:
-    """Start a session. num_cpus, resources: of each node; CPUs default to this machine's, shared among the nodes,
-    and to 4 a node in a simulation. scheduler: a name, a policy, or a policy's class. seed: of all that is random.
-    strict: a request that no node can ever meet raises instead of waiting with a warning. trace: whether events are
-    kept; a path also writes them there at the end, for `labray whatif`. extra: the backend's own.
+    """Start a session.
+
+    num_cpus, resources: what each node offers. CPUs default to those of this machine, shared among the nodes, and
+    to 4 a node in a simulation. scheduler: a name, a policy, or a policy's class. seed: decides all that is random.
+    strict: whether a request that no node can ever meet raises; otherwise it waits, with a warning. trace: whether
+    events are kept; a path also writes them there at the end, for `labray whatif`. extra: the backend's own options.
     """
     global _session, _pid, _recorder
     if runtime.exists() and (_session, runtime.current()) != _inherited:
@@ -106,7 +108,7 @@ def init(
     _recorder = _to_record(trace, config)
     _session = backends.start(config)
     _pid = os.getpid()
-    runtime.switch(_session.port)
+    runtime.switch(_session.runtime)
     _remember(config)
     return Context(config)
 
@@ -169,14 +171,14 @@ def shutdown() -> None:
 
 
 def _at_exit() -> None:
-    """Wherever the program stood."""
+    """End the session when the program ends, wherever it stands."""
     global _exiting
     _exiting = True
     _end()
 
 
 def _at_last() -> None:
-    """After the program's own functions for its exit: one of them may have called init()."""
+    """Run after the program's own exit functions: one of them may have called init()."""
     _at_exit()
 
 
@@ -184,7 +186,7 @@ atexit.register(_at_last)
 
 
 def _end() -> None:
-    """Interrupted, it is to be called again: until all is closed there is a session to end."""
+    """End the session. If interrupted it may be called again: the session is there until all of it is closed."""
     global _session
     session = _session
     if session is None or _pid != os.getpid():
@@ -194,8 +196,8 @@ def _end() -> None:
             _recorder.write(session)
     finally:
         session.close()
-        if _session is session:  # else a signal handler has ended it, and begun another
-            runtime.switch(None)  # first: as long as there is a port there is a session to end
+        if _session is session:  # otherwise a signal handler has ended it and begun another
+            runtime.switch(None)  # first: while there is a runtime there is a session to end
             _session = None
 
 
@@ -205,7 +207,7 @@ def is_initialized() -> bool:
 
 
 def ensure(*things: Any) -> Runtime:
-    """The current port, of a new session if there is none; then handles among the things are of one that has ended."""
+    """The current runtime. Without one a session is started, unless one of the things is a handle of one that ended."""
     if not runtime.exists():
         for thing in things:
             refuse(thing)
@@ -216,7 +218,7 @@ def ensure(*things: Any) -> Runtime:
 
 
 def of(handle: Any) -> Runtime:
-    """The current port, for what must be of its session: none is started for that."""
+    """The current runtime, for the handle of an object or actor. No session is started: it could not be of it."""
     if not runtime.exists():
         refuse(handle)
     return runtime.current()

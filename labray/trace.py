@@ -1,4 +1,4 @@
-"""One event schema for every world, and what is read off it: metrics, the digest, the timeline.
+"""One event schema for every world, and what is computed from events: metrics, the digest, the timeline.
 
 An event is a plain tuple (time, kind, place, subject, detail): a node appends one in 0.1 us. The kinds, with
 their subject and detail (attempts count from 0; times are the world's seconds):
@@ -34,7 +34,7 @@ their subject and detail (attempts count from 0; times are the world's seconds):
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -44,10 +44,32 @@ from msgspec import Struct
 from labray.messages import UNIT
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     import numpy as np
     from numpy.typing import NDArray
 
 Event = tuple[float, str, str, str, Any]
+
+
+# ---------------------------------------------------------------- where events come from
+
+
+_load: Callable[[str | PathLike[str]], Sequence[Event]] | None = None
+
+
+def read_files_with(load: Callable[[str | PathLike[str]], Sequence[Event]]) -> None:
+    """Say what reads a .lab file: this floor opens none, and labray/__init__.py knows what does."""
+    global _load
+    _load = load
+
+
+def events_of(source: Sequence[Event] | str | PathLike[str]) -> Sequence[Event]:
+    """The events themselves, or those of the .lab file at this path."""
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        return source
+    assert _load is not None, "labray/__init__.py says what reads files"
+    return _load(source)
 
 
 # ---------------------------------------------------------------- what happened to each task

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from labray import default_profile
 from labray.calibration.calibrate import calibrate, load
 from labray.costs import Profile
+from labray.profiles import default
 
-SHIPPED = Path(default_profile.__file__)
+SHIPPED = Path(default.__file__)
 TITLE = "The profile that comes with labray. Written by `python -m experiments.calibrate --ship`."
 
 

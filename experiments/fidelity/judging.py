@@ -12,7 +12,7 @@ from msgspec import Struct, ValidationError, convert
 from msgspec.structs import replace
 
 from experiments.fidelity.running import Setting, Timing, Timings
-from labray.comparison.measured import spread
+from labray.comparison.measured import measured_range
 
 GOAL, GOAL_MEAN, GOAL_EMPTY = 0.05, 0.035, 0.15
 LEAST_ERROR = 1e-3  # in the geometric mean, which one lucky zero would ruin
@@ -78,7 +78,7 @@ def _row(
     (simulated,) = said[name]
     tasks = {timing.tasks for timing in (*real[name], simulated)}
     assert len(tasks) == 1, f"{name}: the runs did {sorted(tasks)} tasks"
-    measured = spread([timing.seconds for timing in real[name]])
+    measured = measured_range([timing.seconds for timing in real[name]])
     return Row(
         name, length_s, setting.nodes, setting.scheduler, simulated.tasks, len(real[name]),
         measured.median_s, measured.least_s, measured.most_s, measured.noise, simulated.seconds,

@@ -19,7 +19,8 @@ import labray
 from experiments.soak.calm import PROGRAMS, Tally
 from experiments.soak.rounds import SETTLE_S, Failure
 from experiments.soak.running import HangError
-from labray import errors, probe
+from labray import errors
+from labray.testing import probe
 
 SESSION_S = 60.0
 """Then the next number of CPUs has its turn."""

@@ -22,7 +22,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import labray
-from labray import probe
+from labray.testing import probe
 
 HERE = str(Path(labray.__file__).parent)
 AFTER = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from experiments.soak.vocabulary import CREW
-from labray.fuzz.oracle import grown
+from labray.fuzz.expected_results import grown
 from labray.fuzz.program import Step
 from labray.fuzz.remote import ASKED, MODULUS
 

@@ -17,7 +17,8 @@ from experiments.soak.drawing import drawn, tasks_in
 from experiments.soak.killing import Killer, Rates
 from experiments.soak.running import HangError, Program
 from experiments.soak.watching import Sample, Watcher
-from labray import errors, probe
+from labray import errors
+from labray.testing import probe
 
 SETTLE_S = 30.0
 """Until all is let go of after a round: whoever is stopped has been continued, and nothing dies meanwhile."""

@@ -87,7 +87,7 @@ class Session(Protocol):
     """A running world, as init() got it from a backend."""
 
     @property
-    def port(self) -> Runtime: ...
+    def runtime(self) -> Runtime: ...
 
     @property
     def resources(self) -> Mapping[str, float]:

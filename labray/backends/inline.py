@@ -73,7 +73,7 @@ class InlineSession:
         self._obey = effect_table(self)
         self.interrupts = Interrupts(lambda: self.delivering)
         self.channel = InlineChannel(self, ClientID("n0/driver"))
-        self.port = Process(self.channel, self.name)
+        self.runtime = Process(self.channel, self.name)
         self.mail.extend((place, "", m.Booted()) for place in self.places)
         self.deliver(node.place, "", m.ClientJoined(self.channel.client))
         self.closed = False

@@ -101,28 +101,28 @@ class ActorClass:
 
     def remote(self, /, *args: Any, **kwargs: Any) -> ActorHandle:
         """Create an actor. What its constructor raises shows at the first call."""
-        port, options = session.ensure(*args, *kwargs.values()), self._options
+        at, options = session.ensure(*args, *kwargs.values()), self._options
         if options.get_if_exists:
-            return self._found(port) or self._created_or_found(port, args, kwargs)
-        return self._create(port, args, kwargs)
+            return self._found(at) or self._created_or_found(at, args, kwargs)
+        return self._create(at, args, kwargs)
 
-    def _create(self, port: Runtime, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ActorHandle:
+    def _create(self, at: Runtime, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ActorHandle:
         code, options = self._code, self._options
-        (ref,) = submit(port, "actor", code.name, code.ref(port), options, self._signature, args, kwargs)
+        (ref,) = submit(at, "actor", code.name, code.ref(at), options, self._signature, args, kwargs)
         return ActorHandle(ref, self._card)
 
-    def _created_or_found(self, port: Runtime, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ActorHandle:
+    def _created_or_found(self, at: Runtime, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ActorHandle:
         for _ in range(10):  # somebody else may create it, or it may die, in between
             try:
-                return self._create(port, args, kwargs)
+                return self._create(at, args, kwargs)
             except ActorAlreadyExistsError:
-                found = self._found(port)
+                found = self._found(at)
                 if found is not None:
                     return found
         raise ActorAlreadyExistsError(f"The actor {self._options.actor_name!r} comes and goes.")
 
-    def _found(self, port: Runtime) -> ActorHandle | None:
-        found = port.lookup(self._options.actor_name)
+    def _found(self, at: Runtime) -> ActorHandle | None:
+        found = at.lookup(self._options.actor_name)
         return None if found is None else ActorHandle(*found)
 
     def options(self, /, **given: Any) -> ActorClass:
@@ -210,9 +210,9 @@ class ActorHandle:
         return ActorHandle, (self._actor, self._card)
 
 
-def actor_ref(handle: ActorHandle, port: Runtime) -> Any:
+def actor_ref(handle: ActorHandle, at: Runtime) -> Any:
     """The ref of a handle; ActorHandleNotFoundError if it is of an earlier session."""
-    if handle._actor.table.session != port.session:
+    if handle._actor.table.session != at.session:
         raise handle.__labray_ended__()
     return handle._actor.ref
 
@@ -233,18 +233,18 @@ class ActorMethod:
 
         PendingCallsLimitExceeded if as many of this process as `max_pending_calls` allows are not over yet.
         """
-        port, known = session.of(self._handle), self._known
+        at, known = session.of(self._handle), self._known
         if known.streams and "num_returns" not in known.given and self._options.returns == 1:
             raise ValueError(
                 f"{known.signature.name} is a generator. Streaming results are not supported yet: "
                 "give num_returns=n, or return a list."
             )
-        actor = actor_ref(self._handle, port)
+        actor = actor_ref(self._handle, at)
         name, options, most = known.signature.name, self._options, self._handle._known.most_pending
         if most > 0:
             options = structs.replace(options, most_pending=most)
         return as_asked(
-            submit(port, "method", name, None, options, known.signature, args, kwargs, actor, self._name)
+            submit(at, "method", name, None, options, known.signature, args, kwargs, actor, self._name)
         )
 
     def options(self, /, **given: Any) -> ActorMethod:

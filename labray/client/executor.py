@@ -126,7 +126,7 @@ class Executor:
         refs = list(run.spec.args.refs)
         for value in run.args:
             refs.extend(value.payload.refs if isinstance(value, Inline) else value.refs)
-        return self.process.keep(refs) if refs else []
+        return self.process.handles.living(refs) if refs else []
 
     # ------------------------------------------------------------ what came of it
 

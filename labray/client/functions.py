@@ -29,13 +29,13 @@ class ExportedCode:
         self._ref = ref
         self._places: Sequence[code_changes.FoundCode] = ()
 
-    def ref(self, port: Runtime, inside: bool = False) -> Ref:
+    def ref(self, at: Runtime, inside: bool = False) -> Ref:
         """What to call it by in this session. inside: of what is being pickled."""
-        if self._ref is None or self._session != port.session or code_changes.has_changed(self._places):
+        if self._ref is None or self._session != at.session or code_changes.has_changed(self._places):
             if self.thing is None:
                 raise ValueError(f"{self.name} is of a session that was shut down. Define it anew.")
             places = code_changes.code_used_by(self.thing)
-            self._ref, self._session = port.export(self.thing, self.name, inside), port.session
+            self._ref, self._session = at.export(self.thing, self.name, inside), at.session
             self._places = places  # not before: it may refer to itself
         return self._ref
 
@@ -54,13 +54,13 @@ class ExportedCode:
 
 
 def submit(
-    port: Runtime, kind: str, name: str, function: Ref | None, options: Any, signature: Signature,
+    at: Runtime, kind: str, name: str, function: Ref | None, options: Any, signature: Signature,
     args: Sequence[Any], kwargs: Mapping[str, Any], actor: Ref | None = None, method: str = "",
 ) -> list[Any]:  # fmt: skip
     """Check the arguments against the signature, and submit."""
     signature.check(args, kwargs)
     try:
-        return list(port.submit(kind, name, function, options, args, kwargs, actor=actor, method=method))
+        return list(at.submit(kind, name, function, options, args, kwargs, actor=actor, method=method))
     except UnpicklableError as error:
         if error.argument is None:
             raise

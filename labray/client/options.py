@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from labray.ids import NodeID
-from labray.messages import ONE_CPU, UNIT, Demand, Payload
+from labray.messages import LARGEST_AMOUNT, ONE_CPU, UNIT, Demand, Payload
 from labray.serialization import codec
 from labray.strategies import SPREAD, NodeAffinity, Strategy
 
@@ -69,21 +69,19 @@ def nearest(word: str, known: Sequence[str]) -> str:
 # ---------------------------------------------------------------- checks
 
 
-MOST = 10**15
-"""Of anything: more is a mistake, and would not be exact in floats any more."""
-
-
 def _shown(value: float) -> str:
     """Python does not print the longest of numbers."""
-    return "a longer one" if isinstance(value, int) and abs(value) > MOST**2 else repr(value)
+    return "a longer one" if isinstance(value, int) and abs(value) > LARGEST_AMOUNT**2 else repr(value)
 
 
 def amount(name: str, value: Any) -> int:
     """A resource in 1e-4, from a number that is not negative and no finer than 1e-4."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} is a number, not {value!r}.")
-    if not 0 <= value <= MOST:
-        raise ValueError(f"{name} is a finite number >= 0 (at most {MOST:.0e}), not {_shown(value)}.")
+    if not 0 <= value <= LARGEST_AMOUNT:
+        raise ValueError(
+            f"{name} is a finite number >= 0 (at most {LARGEST_AMOUNT:.0e}), not {_shown(value)}."
+        )
     units = round(value * UNIT)
     if abs(units - value * UNIT) > 1e-6 * max(1, units):
         raise ValueError(f"{name} is counted in steps of 0.0001; {value!r} is finer.")
@@ -113,8 +111,8 @@ def _whole(least: int) -> Callable[[str, Any], int]:
         if value < least:
             ever = " (-1: without end)" if least == -1 else ""
             raise ValueError(f"{name} is >= {least}{ever}, not {value!r}.")
-        if value > MOST:
-            raise ValueError(f"{name} is at most {MOST:.0e}, not {_shown(value)}.")
+        if value > LARGEST_AMOUNT:
+            raise ValueError(f"{name} is at most {LARGEST_AMOUNT:.0e}, not {_shown(value)}.")
         return value
 
     return check
@@ -166,9 +164,9 @@ def seconds(name: str, value: Any) -> float:
     """A duration: a finite number of seconds >= 0."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} is a number of seconds, not {value!r}.")
-    if not 0 <= value <= MOST:
+    if not 0 <= value <= LARGEST_AMOUNT:
         raise ValueError(
-            f"{name} is a finite number of seconds >= 0 (at most {MOST:.0e}), not {_shown(value)}."
+            f"{name} is a finite number of seconds >= 0 (at most {LARGEST_AMOUNT:.0e}), not {_shown(value)}."
         )
     return float(value)
 

@@ -1,6 +1,6 @@
-"""Port: the system calls of a user program, and the only thing that the public API knows.
+"""Runtime: the system calls of a user program, and the only thing that the public API knows.
 
-A backend hands over a Session with the driver's port. The current port belongs to the process (in the
+A backend hands over a Session with the driver's runtime. The current runtime belongs to the process (in the
 simulator to the fiber that runs), so threads that user code starts see it too. Nothing here decides anything.
 """
 
@@ -137,7 +137,7 @@ identities.ask(_known)  # what travelled by value is known to the process that r
 
 
 def current() -> Runtime:
-    """The port of this process (of the running fiber, in the simulator)."""
+    """The runtime of this process (of the running fiber, in the simulator)."""
     if _current is None:
         raise NotInitializedError("labray is not initialised: call labray.init() first.")
     return _current
@@ -147,8 +147,8 @@ def exists() -> bool:
     return _current is not None
 
 
-def switch(port: Runtime | None) -> Runtime | None:
-    """Make this port the current one; gives the one that was."""
+def switch(runtime: Runtime | None) -> Runtime | None:
+    """Make this runtime the current one; gives the one that was."""
     global _current
-    before, _current = _current, port
+    before, _current = _current, runtime
     return before

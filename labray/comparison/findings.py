@@ -7,7 +7,7 @@ from collections import Counter
 from msgspec import Struct
 
 from labray.calibration import fitting
-from labray.comparison.measured import NODES, WIDER, MeasuredRun, spread
+from labray.comparison.measured import NODES, WIDER, MeasuredRun, measured_range
 from labray.comparison.prediction import Predicted
 from labray.comparison.scaling import Point
 
@@ -64,5 +64,7 @@ def others_line(found: Findings) -> str:
 
 def measured_line(found: Findings, scheduler: str, nodes: int) -> str:
     """`2.11 s (2.05 to 2.30)`."""
-    seen = spread([row.seconds for row in found.runs if (row.scheduler, row.nodes) == (scheduler, nodes)])
+    seen = measured_range(
+        [row.seconds for row in found.runs if (row.scheduler, row.nodes) == (scheduler, nodes)]
+    )
     return f"{seen.median_s:.2f} s ({seen.least_s:.2f} to {seen.most_s:.2f})"

@@ -60,8 +60,8 @@ class MeasuredRun(Struct, frozen=True):
     digest: str
 
 
-class Spread(Struct, frozen=True):
-    """Several runs of the same: seconds, and as a share of the median how far apart the runs lie."""
+class MeasuredRange(Struct, frozen=True):
+    """The seconds that several runs of one program took, and how far apart they lie as a share of the median."""
 
     median_s: float
     least_s: float
@@ -73,8 +73,9 @@ class Spread(Struct, frozen=True):
         return (self.most_s - self.least_s) / 2 / self.median_s
 
 
-def spread(seconds: Sequence[float]) -> Spread:
-    return Spread(median(seconds), min(seconds), max(seconds))
+def measured_range(seconds: Sequence[float]) -> MeasuredRange:
+    """The median and the extremes of several runs."""
+    return MeasuredRange(median(seconds), min(seconds), max(seconds))
 
 
 def terms(events: Sequence[trace.Event], seconds: float, cpus: int = NODES * CPUS) -> Terms:

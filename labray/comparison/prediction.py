@@ -11,7 +11,7 @@ from msgspec import Struct
 import labray
 from labray import trace
 from labray.comparison import identifiers
-from labray.comparison.measured import CPUS, Spread, terms
+from labray.comparison.measured import CPUS, MeasuredRange, terms
 from labray.costs import Profile, Traced
 
 
@@ -68,7 +68,7 @@ def simulate(
 
 
 def compare(
-    scheduler: str, nodes: int, costs_from: str, simulated: Simulated, measured: Spread, rows: Sequence[Struct],
+    scheduler: str, nodes: int, costs_from: str, simulated: Simulated, measured: MeasuredRange, rows: Sequence[Struct],
     seed: int,
 ) -> Predicted:  # fmt: skip
     """The prediction beside the measurements of the scheduler that it is for. rows: these runs'."""

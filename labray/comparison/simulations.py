@@ -17,7 +17,7 @@ from rich.progress import Progress
 from labray.calibration.machine import cores
 from labray.comparison import measured, prediction, scaling
 from labray.comparison.findings import Extent
-from labray.comparison.measured import SCHEDULERS, MeasuredRun, spread, trace_of, typical
+from labray.comparison.measured import SCHEDULERS, MeasuredRun, measured_range, trace_of, typical
 from labray.comparison.prediction import Predicted
 from labray.files import traces as trace_files
 
@@ -88,5 +88,5 @@ def predicted(
         trace_files.save(traces / f"simulated-{scheduler}.lab", said.events, about)
     own = [row for row in runs if (row.scheduler, row.nodes) == (scheduler, nodes)]
     return prediction.compare(
-        scheduler, nodes, OTHER[scheduler], said, spread([row.seconds for row in own]), own, plan.seed
+        scheduler, nodes, OTHER[scheduler], said, measured_range([row.seconds for row in own]), own, plan.seed
     )

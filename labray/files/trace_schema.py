@@ -11,19 +11,20 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from labray.messages import LARGEST_AMOUNT
 from labray.trace import Event
-
-LARGEST = 10**15
-"""Of anything, either side of zero: bytes, seconds. A petabyte and thirty million years; more is a mistake."""
 
 MOST_RESULTS = 10_000_000
 """Of all tasks of a recording: each has as many as the last that anyone names says."""
 
-Time = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)] | Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
-Span = Annotated[float, Meta(ge=0, le=LARGEST)] | Annotated[int, Meta(ge=0, le=LARGEST)]
-Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+Time = (
+    Annotated[float, Meta(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT)]
+    | Annotated[int, Meta(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT)]
+)
+Span = Annotated[float, Meta(ge=0, le=LARGEST_AMOUNT)] | Annotated[int, Meta(ge=0, le=LARGEST_AMOUNT)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST_AMOUNT)]
 Names = tuple[str, ...]
-Amounts = tuple[tuple[str, Annotated[int, Meta(ge=1, le=LARGEST)]], ...]
+Amounts = tuple[tuple[str, Annotated[int, Meta(ge=1, le=LARGEST_AMOUNT)]], ...]
 Kind = Literal["task", "actor", "method"]
 
 DETAILS: dict[str, Any] = {
@@ -63,7 +64,9 @@ def checked(events: Iterable[Event]) -> list[Event]:
     for number, (time, kind, place, subject, noted) in enumerate(events):
         try:
             detail = msgspec.convert(noted, DETAILS[kind]) if kind in DETAILS else _frozen(noted)
-            if not -LARGEST <= time <= LARGEST or (kind in ("waited", "gave_up") and detail[0] > time):
+            if not -LARGEST_AMOUNT <= time <= LARGEST_AMOUNT or (
+                kind in ("waited", "gave_up") and detail[0] > time
+            ):
                 raise ValueError("its time is out of bounds, or before what it tells of began")
             if not subject:
                 raise ValueError("it has no subject")

@@ -1,7 +1,7 @@
 """A case is run here, and checked while it runs and when it is over.
 
-Every node checks its invariants after every input. Every ref ends as promised (oracle.py); then nothing goes wrong
-any more and everything must finish; and in the end all resources are back and nothing is held (judging.py).
+Every node checks its invariants after every input. Every ref ends as promised (expected_results.py). Then nothing
+goes wrong any more and everything must finish; in the end all resources are back and nothing is held (judging.py).
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from typing import Any
 import labray as ray
 from labray import errors
 from labray.fuzz import remote
+from labray.fuzz.expected_results import Dangers, Promise, kind_of, names_in
 from labray.fuzz.generation import Case
 from labray.fuzz.judging import Wrong, judge_carried, judge_error, judge_value
-from labray.fuzz.oracle import Dangers, Oracle, Promise, kind_of, names_in
+from labray.fuzz.oracle import Oracle
 from labray.fuzz.program import FOREVER, SECOND, Step
 from labray.fuzz.remote import AskedError, made, number_in
 
@@ -148,7 +149,7 @@ class Interpreter:
         alive = [
             at
             for at in self.actors
-            if name == names_in(self._steps[at]) != "" and self._oracle.surely_alive(at)
+            if name == names_in(self._steps[at]) != "" and self._oracle.actors.surely_alive(at)
         ]
         try:
             made = self.actors[step.number] = maker.options(**given).remote(not step.large, "fails" in words)
@@ -156,7 +157,7 @@ class Interpreter:
                 raise Wrong(f"step {step.number} made an actor named {name!r}, and step {alive[0]} holds one")
         except errors.ActorAlreadyExistsError as error:
             self._tally["outcome name taken"] += 1
-            if not self._oracle.may_be_taken(step):
+            if not self._oracle.actors.may_be_taken(step):
                 raise Wrong(f"step {step.number}: {error}") from error
 
     def _find(self, step: Step) -> None:
@@ -165,7 +166,7 @@ class Interpreter:
         except ValueError as error:
             self._tally["outcome no such actor"] += 1
             for number in self.actors:
-                if names_in(self._steps[number]) == step.how and self._oracle.surely_alive(number):
+                if names_in(self._steps[number]) == step.how and self._oracle.actors.surely_alive(number):
                     raise Wrong(f"step {step.number}: {error} But step {number} made it.") from error
             return
         self._oracle.note(step, ())

@@ -10,7 +10,7 @@ from typing import Any
 import labray as ray
 from labray import errors
 from labray.fuzz import remote
-from labray.fuzz.oracle import Promise, kind_of
+from labray.fuzz.expected_results import Promise, kind_of
 from labray.fuzz.program import Step
 from labray.ids import HEAD
 from labray.trace import Event

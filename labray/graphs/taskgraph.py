@@ -1,9 +1,9 @@
-"""TaskGraph: the model a user sees. A networkx DAG of tasks, actor calls and objects.
+"""TaskGraph: a program as its user sees it, a networkx DAG of tasks, actor calls and objects.
 
 Edges: *data* (object to task that takes it, task to object it makes), *control* (task to task it submitted) and
 *stateful* (one call after another on an actor). Data and stateful edges say what must end before what begins;
-control edges only that one began first. It is assembled from a trace, built by hand, generated or imported, and
-never on a running program's path: networkx costs 5 us a node and edge.
+control edges only that one began first. A graph is assembled from a trace, built by hand, generated or imported, and
+never while the program runs: networkx costs 5 us a node and edge.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from labray.graphs.skeleton import sizes
+from labray.ids import DRIVER
 from labray.messages import ONE_CPU, UNIT, Demand
+from labray.trace import Event, Run, Submission, events_of, runs, submissions
 
 if TYPE_CHECKING:
     from os import PathLike
-
-    from labray.trace import Event, Run
 
 ORDERING = ("data", "stateful")
 
 
 class GraphError(ValueError):
-    """A graph that could never run, and why."""
+    """A graph could never run; the message says why."""
 
 
 class TaskGraph:
@@ -137,7 +138,7 @@ class TaskGraph:
             raise
 
     def _needed(self) -> nx.DiGraph:
-        """Without the control edges: what must end before what begins."""
+        """The graph without its control edges: they do not say that one must end before the other begins."""
         others = [
             (a, b)
             for a, after in self.nx.adjacency()
@@ -157,7 +158,7 @@ class TaskGraph:
         return float(sum(data["cost"] for _, data in self.nx.nodes(data=True) if data["kind"] != "object"))
 
     def critical_path(self) -> tuple[float, list[str]]:
-        """The longest chain of tasks that need each other: its seconds, and the tasks."""
+        """The longest chain of tasks that need each other: its seconds, and its tasks."""
         self.validate()
         needed = self._needed()
         costs = dict(self.nx.nodes(data="cost", default=0.0))
@@ -238,17 +239,77 @@ class TaskGraph:
     ) -> TaskGraph:
         """The graph of a program as it has unfolded in its trace: events, or the path of a .lab file.
 
-        cost: seconds of a task, from its last run; default: from begun to ended. What has not run has its declared
-        cost. Results under 1 KiB have size 0.
+        cost: gives the seconds of a task, from its last run; by default from begun to ended. A task that has not run
+        has its declared cost. Results under 1 KiB have size 0.
         """
-        from labray.files.traces import load
-        from labray.graphs.unfolding import Unfolding  # it builds these
+        return Unfolding(events_of(events), cost or (lambda run: run.ended - run.begun)).graph
 
-        if isinstance(events, Sequence) and not isinstance(events, str):
-            known: Sequence[Event] = events
-        else:
-            known, _ = load(events)
-        return Unfolding(known, cost or (lambda run: run.ended - run.begun)).graph
+
+class Unfolding:
+    """Builds the graph of a program from the events of a run, as far as the program has unfolded."""
+
+    def __init__(self, events: Sequence[Event], cost: Callable[[Run], float]) -> None:
+        self.graph = TaskGraph()
+        self._sizes = {id: detail[1] for _, kind, _, id, detail in events if kind == "put"}
+        self._results = sizes(events)
+        self._needs = {id: detail for _, kind, _, id, detail in events if kind == "needs"}
+        self._ran = {run.task: run for run in runs(events)}
+        self._submitted = {submission.task: submission for submission in submissions(events)}
+        for _, kind, _, id, _ in events:  # nodes in the order of the program, which breaks ties later
+            if kind == "put" and id not in self.graph.nx:
+                self.graph.object(id, self._sizes[id])
+            elif kind == "submitted":
+                self._add_task(self._submitted[id], cost)
+        for _, kind, _, id, detail in events:
+            if kind == "put" and detail[0] in self.graph.nx:
+                self.graph.nx.add_edge(detail[0], id, kind="data")
+        for submission in self._submitted.values():
+            self._connect(submission)
+        self._add_stateful_edges()
+
+    def _add_task(self, submission: Submission, cost: Callable[[Run], float]) -> None:
+        run = self._ran.get(submission.task)
+        seconds = cost(run) if run else submission.cost or 0.0
+        # A call runs on what its actor holds already.
+        demand = () if submission.kind == "method" else self._needs.get(submission.task, (ONE_CPU, ()))[0]
+        outputs = tuple(self._results.get(submission.task, {0: 0}).values())
+        self.graph.task(
+            submission.task,
+            cost=seconds,
+            outputs=outputs,
+            name=submission.name,
+            demand=demand,
+            kind=submission.kind,
+        )
+
+    def _connect(self, submission: Submission) -> None:
+        if submission.parent != DRIVER and submission.parent in self._submitted:
+            self.graph.nx.add_edge(submission.parent, submission.task, kind="control")
+        for dep in submission.deps:
+            if dep not in self.graph.nx:
+                self.graph.object(dep, self._sizes.get(dep, 0))
+            self._link(dep, submission.task, dep)
+
+    def _link(self, a: str, b: str, object: str) -> None:
+        """Add a data edge. Only objects are data: a file that names a task here is not as it was written."""
+        if object in self._submitted:
+            raise GraphError(f"{object!r} is a task and an object.")
+        self.graph.nx.add_edge(a, b, kind="data")
+
+    def _add_stateful_edges(self) -> None:
+        """Order the calls of each actor as they began; calls that have not begun follow in the order of submission."""
+        calls: dict[str, list[tuple[float, int, str]]] = {}
+        for position, submission in enumerate(self._submitted.values()):
+            if submission.kind == "method":
+                run = self._ran.get(submission.task)
+                begun = run.begun if run else float("inf")
+                calls.setdefault(submission.actor, []).append((begun, position, submission.task))
+        for actor, entries in calls.items():
+            earlier = actor.rpartition(".")[0]
+            for _, _, task in sorted(entries):
+                if earlier in self._submitted:
+                    self.graph.after(earlier, task)
+                earlier = task
 
 
 def _is_amount(value: Any) -> bool:

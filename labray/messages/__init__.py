@@ -101,6 +101,7 @@ from labray.messages.peer_messages import (
 from labray.messages.values import (
     DISK,
     INLINE_LIMIT_BYTES,
+    LARGEST_AMOUNT,
     ONE_CPU,
     UNIT,
     Block,
@@ -138,6 +139,7 @@ from labray.messages.world_events import (
 __all__ = [
     "DISK",
     "INLINE_LIMIT_BYTES",
+    "LARGEST_AMOUNT",
     "NO_ANSWER",
     "ONE_CPU",
     "UNIT",

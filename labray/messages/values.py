@@ -16,9 +16,16 @@ UNIT = 10_000
 """Resources are counted in integers of 1e-4, so that 0.1 + 0.2 is 0.3."""
 
 Demand = tuple[tuple[str, int], ...]
+"""Resource name and amount in 1e-4, sorted by name, no zeros. Hashable: it is the shape of a request."""
+
 ONE_CPU: Demand = (("CPU", UNIT),)
 """What a task asks for unless it says otherwise."""
-"""Resource name and amount in 1e-4, sorted by name, no zeros. Hashable: it is the shape of a request."""
+
+LARGEST_AMOUNT = 10**15
+"""No number that a user or a file gives is larger, be it of bytes, seconds, tasks or a resource.
+
+It is a petabyte, or thirty million years: more is a mistake, and floats would no longer be exact.
+"""
 
 
 class WireValue(Struct, frozen=True, array_like=True, gc=False):

@@ -1,4 +1,4 @@
-"""Running a task graph: every node becomes a modelled task, on whatever backend the port belongs to."""
+"""Running a task graph: every node becomes a modelled task, on whatever backend the runtime belongs to."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class GraphExecution(Struct, frozen=True):
     outside: tuple[str, ...] = ()
 
 
-def execute(port: Runtime, graph: TaskGraph | nx.DiGraph) -> GraphExecution:
+def execute(runtime: Runtime, graph: TaskGraph | nx.DiGraph) -> GraphExecution:
     """Submit every task of the graph as soon as what makes its inputs is submitted, and wait for all.
 
     Bodies do not run: a task takes its cost and makes objects of the given sizes. A networkx DAG is taken as
@@ -39,13 +39,13 @@ def execute(port: Runtime, graph: TaskGraph | nx.DiGraph) -> GraphExecution:
         graph = TaskGraph.from_networkx(graph)
     order = graph.order()
     critical, _ = graph.critical_path()
-    start = port.now()
-    submission = _Submission(port, graph)
+    start = runtime.now()
+    submission = _Submission(runtime, graph)
     ends = submission.submit(order)
     if ends:
-        port.get(ends, None)
+        runtime.get(ends, None)
     outside = tuple(submission.outside)
-    return GraphExecution(len(order), port.now() - start, graph.work(), critical, outside)
+    return GraphExecution(len(order), runtime.now() - start, graph.work(), critical, outside)
 
 
 class _Submission:
@@ -54,8 +54,8 @@ class _Submission:
     It reads the graph's own dictionaries, once: views of networkx cost more than the simulation of a task.
     """
 
-    def __init__(self, port: Runtime, graph: TaskGraph) -> None:
-        self._port = port
+    def __init__(self, runtime: Runtime, graph: TaskGraph) -> None:
+        self._runtime = runtime
         self.outside: list[str] = []
         self._refs: dict[str, ObjectRef[Any]] = {}
         self._nodes = dict(graph.nx.nodes(data=True))
@@ -83,7 +83,7 @@ class _Submission:
     def _make(self, source: str) -> None:
         """An input that no task makes: data from outside, which a task of no cost stands for."""
         options = Options(demand=(), model=(self._nodes[source]["size"],), cost=0.0)
-        (ref,) = self._port.submit("task", "data", None, options, (), {})
+        (ref,) = self._runtime.submit("task", "data", None, options, (), {})
         self._refs[source] = ref
         self.outside.append(creator(ref.id))
 
@@ -98,7 +98,7 @@ class _Submission:
         sizes = (*[self._nodes[object]["size"] for object in outputs], 0)  # the last one is its token
         options = Options(demand=node["demand"], returns=len(sizes), model=sizes, cost=node["cost"])
         args = [self._refs[object] for object in taken]
-        *made, token = self._port.submit("task", node["name"], None, options, args, {})
+        *made, token = self._runtime.submit("task", node["name"], None, options, args, {})
         needed = self._takers[task] > 0
         if needed:
             self._refs[task] = token

@@ -124,18 +124,19 @@ def encode(value: Any, *, by_value: bool = False) -> Encoded:
     except RecursionError:
         raise UnpicklableError("", "it is nested too deeply") from None
     except Exception as error:  # whatever a user's __reduce__ raises
-        if _is_picklable(value, by_value):  # it was a signal handler's, or another thread's
+        if not raises_again(_encode, value, by_value):
             raise
         path, reason = culprit(value, error, pickled)
         raise UnpicklableError(path, reason) from error
 
 
-def _is_picklable(value: Any, by_value: bool = False) -> bool:
+def raises_again(function: Callable[..., object], *args: object) -> bool:
+    """Whether an error belongs to the value at hand: one of a signal handler or another thread does not come twice."""
     try:
-        _encode(value, by_value)
-    except Exception:  # noqa: BLE001  (of a user's class)
-        return False
-    return True
+        function(*args)
+    except Exception:  # noqa: BLE001  (a user's class may raise anything)
+        return True
+    return False
 
 
 def _encode(value: Any, by_value: bool) -> Encoded:
@@ -244,7 +245,7 @@ def encode_call(args: Sequence[Any], kwargs: Mapping[str, Any]) -> EncodedCall:
     try:
         encoded = _encode((tuple(sent), named or None, tuple(slots)), False)
     except Exception as error:
-        if _is_picklable((sent, named)):  # it was a signal handler's, or another thread's
+        if not raises_again(_encode, (sent, named), False):
             raise
         raise _blame_argument(args, kwargs, error) from error
     return EncodedCall(encoded, tuple(deps))

@@ -215,7 +215,7 @@ def test_large_arguments_go_out_as_puts_that_live_as_long_as_the_task_needs_them
 
 def test_many_middling_arguments_are_put_until_the_rest_is_small(process, channel):
     submit(process, *[b"x" * 40_000 for _ in range(4)])
-    assert [type(said).__name__ for said in channel.posted] == ["Put", "Put", "Submit"]
+    assert [type(said).__name__ for said in channel.posted] == ["PutObject", "PutObject", "SubmitTask"]
     assert codec.size_of(channel.posted[-1].spec.args) <= m.INLINE_LIMIT_BYTES
 
 
@@ -298,7 +298,7 @@ def test_an_answer_that_comes_too_late_gives_back_what_it_gave(process, channel)
     channel.posted.clear()
     inner = m.Ref("x-0.0", "n1")
     late = m.Values(1, (m.Stored(5, m.Block("w", 0, 0, ()), (inner,)),))
-    handles, counted = process.received(late)
+    handles, counted = process.requests.received(late)
     counted()
     process.flush()
     assert channel.posted == []  # as long as the answer lives
@@ -346,7 +346,7 @@ def test_a_dead_handle_is_dropped_at_the_next_call(process, channel):
     del ref
     gc.collect()
     process.put(1)
-    assert [type(said).__name__ for said in channel.posted] == ["Submit", "Drop", "Put"]
+    assert [type(said).__name__ for said in channel.posted] == ["SubmitTask", "DropRefs", "PutObject"]
     assert channel.posted[1].ids == (("d-0.0", 1),)
 
 
@@ -483,7 +483,7 @@ def test_refs_inside_a_result_live_until_it_has_been_told(executor, process, cha
         runtime.switch(before)
     process.flush()
     (inner,) = outcome.values[0].payload.refs
-    assert [type(said).__name__ for said in channel.posted] == ["Put"]
+    assert [type(said).__name__ for said in channel.posted] == ["PutObject"]
     del outcome
     process.flush()
     assert channel.posted[-1] == m.DropRefs(((inner.id, 1),))

@@ -16,9 +16,10 @@ from labray import fuzz
 from labray.cli import main
 from labray.faults import Crash, Death, Delay, Faults, Mtbf
 from labray.fuzz.coverage import table
+from labray.fuzz.expected_results import NONE, Dangers, Promise
 from labray.fuzz.generation import Case, Setup
 from labray.fuzz.judging import Wrong, judge_trace, nothing_left
-from labray.fuzz.oracle import NONE, Dangers, Oracle, Promise
+from labray.fuzz.oracle import Oracle
 from labray.fuzz.program import OPS, SECOND, UNLIMITED, Step
 from labray.fuzz.shrink import shrink
 from labray.ids import HEAD
@@ -622,7 +623,7 @@ def lends_without_need(losses: dict[str, None]) -> SimpleNamespace:
         SimpleNamespace(
             place=f"n{at}", desk=SimpleNamespace(dead=losses, heads=0), objects=SimpleNamespace(records=held),
             pool=SimpleNamespace(resources=SimpleNamespace(free={}, totals={})), custody=SimpleNamespace(tasks={}),
-            callers=SimpleNamespace(owned={}), residents=SimpleNamespace(here={}), names=SimpleNamespace(names={}),
+            creations=SimpleNamespace(owned={}), residents=SimpleNamespace(here={}), names=SimpleNamespace(names={}),
             lineage=SimpleNamespace(origins={}), storage=empty_storage(), clients=SimpleNamespace(clients={}),
         )
         for at, held in enumerate(records)
@@ -632,8 +633,8 @@ def lends_without_need(losses: dict[str, None]) -> SimpleNamespace:
 
 
 def empty_storage() -> SimpleNamespace:
-    spills = SimpleNamespace(leaving=lambda: 0, restoring={})
-    return SimpleNamespace(account=SimpleNamespace(held={}, promised={}), rooms={}, fetches={}, spills=spills)
+    account = SimpleNamespace(held={}, promised={})
+    return SimpleNamespace(account=account, rooms={}, fetches={}, leaving=lambda: 0, restoring={})
 
 
 def test_a_loan_that_nobody_has_is_a_leak_though_somebody_died():

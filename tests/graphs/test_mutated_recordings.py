@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from labray.files import traces
 from labray.graphs import TaskGraph
 from labray.replaying import recording as recordings
 from labray.replaying.recording import Recorded
+from labray.trace import digest, measure
 
 
 @labray.remote
@@ -252,3 +255,37 @@ def test_a_recording_without_its_sum_cut_or_overwritten_anywhere_is_read_or_refu
     path = tmp_path / "m.lab"
     path.write_bytes(b"%s%d\n%s" % (traces.MAGIC, traces.VERSION, packed[:at] + put + packed[at + cut :]))
     judge(path)
+
+
+OF_COMMIT_5929CAA = (
+    "eNqVU79v00AYtVomJCQmxITSMvCziWO7RJGQIhEWpnYpjNHZd1GsJLbxnRu1UwEhIbHQQCMGhCix3Trlxz8AIhJjBAojUgeLiRnB"
+    "UhbOP+ozSRqEB8v63vu+9+595waQTbCWISZQUCafQUVZKkiLcFEqFKFcLBy/6wBZt8iDHRkodaTBLlabjqZDhGd2NatZUQwLz3gm"
+    "wrplKghveFipIWg1kNm7phOiN1eM8xdcQ2+oyponh5WKZdgYITjbq+mYVBSddvddtIo0gve5+a1B6frX3MXy6atdwyIvNd6GCwbf"
+    "3oafudkTNxjqYkI74SFhBGW91aCXY4iHLbmpEhK2duEC39kp65ZGkOkAhY7cho9e9Bnd0ahVHFPbm+1ueXnl07mTyUdqcFU3W8CE"
+    "yWC7hgCcaCk/3VK+4+LbFjCRTQCuB4YGJZ8LH9Zk15FBYn6q3IMqNgAJthCDjsbnWvmj1YT/VBOmqQmhGn+0mtjZi+POAgjdJiI1"
+    "HVJRhwaW5fsT4xKmxyV1bKyuH9rfDK8DPcNwyhmkyWWem7TOcI8BSkkU9099zA5fveuaQIsT3ooi5galm++LB8tLzxJSOsm4tFtV"
+    "NRWz9aSgsTT5ZHf+mVuvl8pvmKgQifL/Eo36RkSFFDQmKiUr9OekD+tfnjNRnp3Uzzy9v3dHTEgDjmOiUWlElE9B0a9G69Ha2w5o"
+    "qKsozjeijPkSWRhnL+/fM34xX2LK1/zvt8MfuYT0l6+oNOJLDKDvVy598w+GbKTE8vXnvI3ew58JKX214tLISCkFuS2gRlfVowOh"
+    "Sc9pPk5u2bEnNIF8NshBCN9i+Jay/B+BjlJ8"
+)
+"""Two tasks, an actor's call, and a task that takes a put, as a session of that commit recorded them (zlib, base64)."""
+
+
+def test_a_recording_made_before_the_rooms_had_their_names_is_read_as_it_was(tmp_path):
+    path = tmp_path / "old.lab"
+    path.write_bytes(zlib.decompress(base64.b64decode(OF_COMMIT_5929CAA)))
+    events, _ = traces.load(path)
+    assert digest(events) == "0863c75b12ebb1ddbf627ee2bb289a4a"
+    assert measure(events).makespan_s == pytest.approx(0.756, abs=0.001)
+    assert len(TaskGraph.from_trace(path).tasks()) == 5
+    _, recorded = recordings.load(path)
+    assert (recorded.policy, recorded.nodes, recorded.num_cpus) == ("bottom_up", 2, 2)
+
+
+def test_a_recording_of_another_version_is_refused_with_both_versions(tmp_path):
+    path = tmp_path / "later.lab"
+    path.write_bytes(
+        zlib.decompress(base64.b64decode(OF_COMMIT_5929CAA)).replace(b"trace 1 ", b"trace 9 ", 1)
+    )
+    with pytest.raises(traces.TraceError, match="is a trace of version 9; this labray reads version 1"):
+        traces.load(path)

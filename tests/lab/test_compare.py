@@ -13,7 +13,7 @@ import labray
 from labray.calibration import fitting, probes
 from labray.calibration.provenance import Provenance, save_rows
 from labray.comparison import identifiers, prediction, scaling
-from labray.comparison.measured import Spread, spread, terms
+from labray.comparison.measured import MeasuredRange, measured_range, terms
 from labray.costs import Profile
 from labray.files import traces
 
@@ -74,8 +74,8 @@ def test_recorded_costs_are_medians_over_runs():
 
 
 def test_the_noise_floor_is_half_the_distance_of_the_extremes():
-    assert spread([2.0, 1.0, 4.0]) == Spread(2.0, 1.0, 4.0)
-    assert spread([2.0, 1.0, 4.0]).noise == pytest.approx(0.75)
+    assert measured_range([2.0, 1.0, 4.0]) == MeasuredRange(2.0, 1.0, 4.0)
+    assert measured_range([2.0, 1.0, 4.0]).noise == pytest.approx(0.75)
     assert prediction.relative_error(1.1, 1.0) == pytest.approx(0.1)
 
 

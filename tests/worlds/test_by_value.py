@@ -162,16 +162,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import ClassVar
 from msgspec import Struct
-from labray.ids import Place
+from labray.ids import NodeID
 from labray.schedulers import Checked
 from labray.scheduling import Forward, Keep, MessageReceived, TaskArrived, Tell
 from labray.trace import runs
 
 class Coming(Struct, frozen=True, tag=True, array_like=True):
-    sender: Place
+    sender: NodeID
     number: int = 0
 class Thanks(Struct, frozen=True, tag=True, array_like=True):
-    sender: Place
+    sender: NodeID
 class InTurn(Struct, frozen=True):
     step: int = 1
     words: ClassVar[tuple[type[Struct], ...]] = (Coming, Thanks)
@@ -344,9 +344,9 @@ def show():
     print(results[0], end=" ")
 ray.init(sys.argv[1], num_cpus=2)
 show()
-sent = task._code.ref(ray.port.current()).id
+sent = task._code.ref(ray.client.runtime.current()).id
 show()
-assert sent == task._code.ref(ray.port.current()).id  # as long as nothing changes it is sent once
+assert sent == task._code.ref(ray.client.runtime.current()).id  # as long as nothing changes it is sent once
 def deeper():
     return 2
 show()

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 import labray
-from labray import probe
 from labray.backends.cluster.client import state_client
 from labray.errors import GetTimeoutError, LabrayError, TaskCancelledError
 from labray.messages.audit_reports import HeldObject
-from labray.testing import held, released
+from labray.testing import held, probe, released
 
 PATIENCE_S = 20.0
 LARGE = 200_000

@@ -50,7 +50,7 @@ def test_ten_thousand_calls_in_a_row_never_have_more_than_the_limit_on_the_way()
         except PendingCallsLimitExceeded:
             refs = refs[-100:]
             labray.get(refs[len(refs) // 2])
-        calls = labray.client.runtime.current().questions._calls  # type: ignore[attr-defined]
+        calls = labray.client.runtime.current().requests._calls  # type: ignore[attr-defined]
         assert all(len(waiting) <= 100 for waiting in calls.values())
     assert labray.get(refs[-1], timeout=PATIENCE_S) == 0
     assert made > 1000

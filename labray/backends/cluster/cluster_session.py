@@ -98,8 +98,8 @@ class ClusterSession:
             self.channel = ClusterChannel(self._wire, first, self._boot.driver, self._boot.directory)
             process = Process(self.channel, self._boot.session)
             self.channel.watch_handles(process.handles.dying, process.flush)
-            self.channel.on_answer(process.received)
-            self.port: Runtime = process
+            self.channel.on_answer(process.requests.received)
+            self.runtime: Runtime = process
         except BaseException:
             self._end()
             raise

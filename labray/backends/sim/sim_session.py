@@ -56,7 +56,7 @@ class SimSession:
         first = self.machines.cluster.nodes[0].place
         self.driver = SimDriver(self._world, f"{first}/driver", first, self.daemons[first], self._supervision)
         self._world.begin(self.driver)
-        self.port = self.driver.process
+        self.runtime = self.driver.process
         self._boot()
         self._fate = FaultInjector(agenda, plan, self._world, self.machines, network)
         self._fate.begin()

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from labray.graphs.taskgraph import GraphError, TaskGraph
-
-LARGEST = 10**15
-"""Of anything: bytes, seconds, tasks. A petabyte and thirty million years; more is a mistake."""
+from labray.messages import LARGEST_AMOUNT
 
 
 class FormatError(GraphError):
@@ -78,12 +76,12 @@ class Cursor:
         return self.value
 
     def number(self, unit: float = 1.0, *, per: float = 1.0) -> float:
-        """So many of a unit, or of what goes `per` times into one: not negative, and at most LARGEST."""
+        """So many of a unit, or of what goes `per` times into one: not negative, and at most LARGEST_AMOUNT."""
         value = self.value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.fail("should be a number")
-        if not 0 <= value <= LARGEST * per / unit:
-            raise self.fail(f"should be a number from 0 to {LARGEST * per / unit:.3g}")
+        if not 0 <= value <= LARGEST_AMOUNT * per / unit:
+            raise self.fail(f"should be a number from 0 to {LARGEST_AMOUNT * per / unit:.3g}")
         return value * unit / per
 
     def whole(self, unit: int = 1) -> int:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
-from labray.graphs.formats.reading import LARGEST, FormatError, acyclic, link
+from labray.graphs.formats.reading import FormatError, acyclic, link
 from labray.graphs.taskgraph import TaskGraph
+from labray.messages import LARGEST_AMOUNT
 
-DIGITS = len(str(LARGEST)) - 1
+DIGITS = len(str(LARGEST_AMOUNT)) - 1
 SAID = "# labray: one unit of time is {} s"
 UNITS = (1.0, 1e-3, 1e-6, 1e-9, 1e-12)
 """What is written is counted in the largest of these that rounds no task by more than CLOSE of its time."""
@@ -77,7 +78,9 @@ def _numbers(at: int, words: list[str]) -> list[int]:
     for word in words:
         if not (word.isascii() and word.isdecimal()) or len(word) > DIGITS:
             shown = word if len(word) < 60 else f"{word[:57]}..."
-            raise FormatError(f"line {at}: should be whole numbers from 0 to {LARGEST:.0e}, not {shown!r}.")
+            raise FormatError(
+                f"line {at}: should be whole numbers from 0 to {LARGEST_AMOUNT:.0e}, not {shown!r}."
+            )
     return [int(word) for word in words]
 
 

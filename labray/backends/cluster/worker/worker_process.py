@@ -107,7 +107,7 @@ def serve(
     os.set_inheritable(speech, False)
     channel = ClusterChannel(wire, NodeID(place), client, directory, wire.intake)
     process = Process(channel, session)
-    channel.on_answer(process.received)
+    channel.on_answer(process.requests.received)
     switch(process)
     executor = InterruptibleExecutor(process, interrupt_file(directory, client))
     ending = WorkerExit()

@@ -1,7 +1,7 @@
-"""The probe: what every place of the running session holds, and why. For tests; a program has no use for it.
+"""The probe asks each node of the running session what it holds, and why. It is for tests; programs have no use for it.
 
-held = probe.held()             # now, with this process's dead handles told
-held = probe.released()         # when nothing is held any more, or TimeoutError with all that still is
+held = probe.held()             # now, after the node has been told of this process's dead handles
+held = probe.released()         # once nothing is held any more, or a TimeoutError with all that still is
 """
 
 from __future__ import annotations
@@ -51,21 +51,23 @@ class Holdings(Struct, frozen=True):
 
 
 def held() -> Holdings:
-    """What every place holds now. NotImplementedError where the backend cannot tell."""
+    """What each node holds now. NotImplementedError where the backend cannot tell."""
     running = session.running()
     if not isinstance(running, Probed):
         raise NotImplementedError("this backend cannot tell what is held.")
-    runtime.current().lookup("")  # the answer comes after all that this process had said before is done
+    runtime.current().lookup("")  # the reply comes after all that this process has said before is done
     return Holdings(tuple(running.held()))
 
 
 def released(timeout: float = 10.0) -> Holdings:
-    """Wait until nothing is held anywhere; TimeoutError after so many of the world's seconds, with all that is."""
+    """Wait until nothing is held anywhere. TimeoutError after so many of the world's seconds, with all that is."""
     gc.collect()  # handles in cycles
     deadline = api.now() + timeout
-    while left := (found := held()).left():
+    while remaining := (found := held()).left():
         if api.now() > deadline:
-            more = f"\n  and {len(left) - 40} more" if len(left) > 40 else ""
-            raise TimeoutError(f"after {timeout:g} s this is still held:\n  " + "\n  ".join(left[:40]) + more)
+            more = f"\n  and {len(remaining) - 40} more" if len(remaining) > 40 else ""
+            raise TimeoutError(
+                f"after {timeout:g} s this is still held:\n  " + "\n  ".join(remaining[:40]) + more
+            )
         api.sleep(PAUSE_S)
     return found

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from labray.probe import Holdings
     from labray.session import Context
+    from labray.testing.probe import Holdings
 
 SEED = "LABRAY_SEED"
 
@@ -58,14 +58,14 @@ def labray_seed(request: pytest.FixtureRequest) -> int:
 
 
 class Simulation:
-    """Starts the simulation of a test: call it with what init() takes, but the backend and the seed."""
+    """Starts the simulation of a test: call it with the options of init(), except backend and seed."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.started = False
 
     def __call__(self, *, nodes: int = 1, **options: Any) -> Context:
-        """faults: a plan, or a function of the seed that gives one. What is given is not disturbed by the seed."""
+        """faults: a plan, or a function of the seed that gives one. The seed disturbs no option that is given."""
         from labray import session
 
         for taken in ("backend", "seed"):
@@ -82,7 +82,7 @@ class Simulation:
         return session.init("sim", nodes=nodes, seed=self.seed, **disturbances | options)
 
     def close(self) -> None:
-        """End it; AssertionError if a node's invariants do not hold."""
+        """End the simulation; AssertionError if a node's invariants do not hold."""
         from labray import session
         from labray.backends.contract import Validated
 
@@ -97,7 +97,7 @@ class Simulation:
 
 
 def disturbed(seed: int, nodes: int) -> dict[str, Any]:
-    """Options of a simulation in which other things come first: a function of the seed alone, nothing for seed 0."""
+    """Options by which other things come first in a simulation. The seed alone decides them; seed 0 has none."""
     if seed == 0:
         return {}
     from labray.costs import Declared, Jittered
@@ -111,15 +111,15 @@ def disturbed(seed: int, nodes: int) -> dict[str, Any]:
 
 
 def held() -> Holdings:
-    """What every place of the running session holds, and why. Nothing is asked of the program itself."""
-    from labray import probe
+    """What each node of the running session holds, and why. The program itself is not asked."""
+    from labray.testing import probe
 
     return probe.held()
 
 
 def released(timeout: float = 10.0) -> Holdings:
-    """Wait until nothing is held anywhere; TimeoutError after so many of the world's seconds, with all that is."""
-    from labray import probe
+    """Wait until nothing is held anywhere. TimeoutError after so many of the world's seconds, with all that is."""
+    from labray.testing import probe
 
     return probe.released(timeout)
 
@@ -134,7 +134,7 @@ def simulation(labray_seed: int) -> Iterator[Simulation]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A failure says how to have it again."""
+    """Add to the report of a failure how to reproduce it."""
     outcome: Any = yield
     report: pytest.TestReport = outcome.get_result()
     seed = getattr(item, "funcargs", {}).get("labray_seed")

@@ -14,8 +14,8 @@ from math import log10
 from msgspec import Struct, convert
 from msgspec.structs import asdict
 
-from labray import default_profile
 from labray import messages as m
+from labray.profiles import default
 
 VERSION = 2
 """Of the files. In those of version 1, which do not say so, some messages have the names that they had then."""
@@ -191,7 +191,7 @@ FREE = Profile(
 )  # fmt: skip
 """A machine whose system software costs nothing: what is left are the closed forms."""
 
-PROFILES: Mapping[str, Profile] = {"default": Profile.from_toml(default_profile.TOML), "free": FREE}
+PROFILES: Mapping[str, Profile] = {"default": Profile.from_toml(default.TOML), "free": FREE}
 
 
 def profile_named(profile: str | Profile) -> Profile:
