@@ -121,6 +121,16 @@ def test_what_modules_say_of_others_is_there() -> None:
     assert not (gone := {path: names for path, names in names.items() if names}), gone
 
 
+def test_each_fault_of_the_page_has_the_test_that_it_names() -> None:
+    tests = " ".join(
+        re.findall(r"def test_(\w+)", "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py")))
+    )
+    rows = [line for line in (ROOT / "docs" / "faults.md").read_text().splitlines() if line.startswith("| ")]
+    named = [name for row in rows for name in re.findall(r"`([a-z]+(?:_[a-z0-9]+)+)…?`", row.split("|")[-2])]
+    assert len(named) > 100
+    assert [name for name in named if name not in tests] == []
+
+
 def test_a_name_that_is_gone_is_noticed() -> None:
     text = (
         "`labray/node/desk.py`, `sim/nothing.py`, labray.node.desk, labray/nowhere/ and `Node.hand` are gone"
