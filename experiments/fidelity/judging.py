@@ -50,7 +50,7 @@ def parts(timing: Timing, nodes: int) -> tuple[float, float]:
 
 
 class Summary(Struct, frozen=True):
-    """Of several rows. Errors are absolute values here; goal: the greater of what is asked and the noise."""
+    """It sums up several rows. Errors are absolute values here. goal: what is wanted, or the noise if that is more."""
 
     what: str
     rows: int

@@ -92,7 +92,7 @@ class HandleTable:
     """The handles of a process, and how often it was given each object.
 
     lock: the process's re-entrant lock. Whatever is done here may be broken off by an exception at any point, and is
-    whole before and after (steps.py). A handle that was made and not given leaves no trace.
+    whole before and after (uninterrupted.py). A handle that was made and not given leaves no trace.
     """
 
     __slots__ = ("_given", "_lock", "_watches", "dying", "existing", "session", "values")

@@ -1,4 +1,4 @@
-"""Task graphs: the model (taskgraph), read from a trace (unfolding), generated, imported, exported, and run.
+"""Task graphs: the model (taskgraph), how one is read from a trace, generated, imported and exported.
 
 Nothing here is on a running program's path, and `import labray` does not load it: networkx alone takes 100 ms.
 """

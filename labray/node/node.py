@@ -26,12 +26,12 @@ PIPE_ALARM = 0  # agents' tokens are odd
 
 
 class Node(Wings):
-    """One place of the cluster. The head is a node that has nothing and so keeps nothing.
+    """One node of the cluster. The head is a node without resources, and so it runs nothing.
 
-    totals: its resources in 1e-4. strict: what no node could ever run is an error instead of waiting. max_workers: of
-    its processes (staff.py). prestart: how many it starts at boot (its CPUs, by default). suspect_s: after how long a
-    task that waits makes it ask for a cycle; None: never. traced: whether it writes down what happens. store_bytes: its
-    capacity.
+    totals: its resources in units of 1/10,000. strict: a task that no node could ever run is an error; else it waits.
+    max_workers: how many processes it may have (headcount.py). prestart: how many it starts at boot (as many as it has
+    CPUs, by default). suspect_s: after so many seconds of waiting, a task makes its node suspect a deadlock; None:
+    never. traced: whether the node writes a trace. store_bytes: the capacity of its store.
     """
 
     def __init__(

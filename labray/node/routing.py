@@ -1,4 +1,4 @@
-"""Who opens which message: every word of messages.py that a node can be sent, and the method that takes it."""
+"""Which method of which wing takes a message: a table of every message that a node can be sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Policies: where does a task run? One family in each file; what a policy is, labray/scheduling says."""
+"""Policies decide where tasks run. One family is in each file: online, planned, and the parts that several share.
+
+What a policy is told and may say is in labray/scheduling.
+"""
 
 from __future__ import annotations
 

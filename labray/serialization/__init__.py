@@ -1,1 +1,1 @@
-"""How values, code and exceptions travel: to bytes in one process of a user, and back in another."""
+"""How values, code and exceptions travel: they become bytes in one process of a user, and come back in another."""

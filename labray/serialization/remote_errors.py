@@ -1,8 +1,8 @@
 """How an error crosses a wire and comes out whole at the other end.
 
 It travels as an ErrorInfo: its type's name, its message and its remote traceback in plain text beside the exception in
-parts (causes.py), so that what cannot be put together can still be told. Whatever a user's class objects to, something
-that says what was raised arrives.
+parts (exceptions.py), so that what cannot be put together can still be told. Whatever a user's class objects to,
+something that says what was raised arrives.
 """
 
 from __future__ import annotations

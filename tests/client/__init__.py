@@ -1,1 +1,1 @@
-"""Floor 4: the user-program half of the protocol."""
+"""Floor 3: the half of the protocol that runs users' code."""

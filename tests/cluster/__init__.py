@@ -1,1 +1,1 @@
-"""Floor 3: real processes."""
+"""Floor 4: real processes."""

@@ -1,1 +1,1 @@
-"""Floor 4: the command line, the pytest plugin, the ends of sessions."""
+"""Floor 5: the command line, the pytest plugin, the ends of sessions."""

@@ -1,1 +1,1 @@
-"""The repository itself: floors, README, the compiled build, the tests."""
+"""The repository itself: floors, prose, README, the wheel, the compiled build, the tests."""

@@ -1,7 +1,7 @@
 """The house keeps its plan: imports go down, floors 0 to 2 are pure, and budgets count what is bad, not lines.
 
-What is counted, and how, is in tests/house.py. What does not keep a budget stands in house_debts.toml with a reason,
-and that list may only shrink: what is not on it fails, and so does what is on it without need.
+What is counted, and how, is in tests/repository/house.py. What does not keep a budget stands in house_debts.toml with a
+reason, and that list may only shrink: what is not on it fails, and so does what is on it without need.
 """
 
 from __future__ import annotations

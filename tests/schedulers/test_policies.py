@@ -715,6 +715,7 @@ def test_a_policy_of_ones_own_is_short_and_imports_one_module():
     assert re.findall(r"^(?:from|import) ([\w.]+)", POLICY, re.MULTILINE) == ["labray.scheduling"]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("world", "nodes"), [("sim", "4"), ("inline", "1"), ("cluster", "2")])
 def test_a_policy_of_ones_own_runs_in_every_world(world, nodes, tmp_path):
     script = tmp_path / "power_of_two.py"

@@ -1,1 +1,1 @@
-"""Floor 3: the simulated world."""
+"""Floor 4: the simulated world."""

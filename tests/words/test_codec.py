@@ -75,7 +75,7 @@ def test_importable_functions_travel_by_name(table):
 def test_a_class_of_the_main_program_travels_by_code():
     program = (
         "import threading\n"
-        "from labray import codec\n"
+        "from labray.serialization import codec\n"
         "class Mine:\n"
         "    pass\n"
         "print(b'Mine' in codec.encode([Mine()]).payload.data, len(codec.encode([Mine()]).payload.data) > 200)"

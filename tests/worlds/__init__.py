@@ -1,1 +1,1 @@
-"""Floor 3: what must be the same in every world."""
+"""Floor 4: what must be the same in every world."""

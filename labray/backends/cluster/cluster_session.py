@@ -72,7 +72,7 @@ main(*map(int, ends))
 
 
 class ClusterSession:
-    """A labray.client.runtime.Session. Made by `start`."""
+    """A labray.backends.contract.Session. Made by `start`."""
 
     def __init__(self, config: Config) -> None:
         self._pid = os.getpid()

@@ -1,1 +1,5 @@
-"""Actors: where calls go, what their owner decides, where they live, and their names."""
+"""Actors: calling.py takes calls to where their actor lives, hosting.py runs them there in order.
+
+lifecycle.py is the owner's side, which decides on restarts. registry.py keeps names at the head, name_client.py asks
+for them.
+"""

@@ -1,6 +1,6 @@
 """Actors as seen by those who call them: where they live, and the calls that wait to learn it.
 
-The owner of an actor tells every place that asked where it is (creations.py). A call goes straight from its
+The owner of an actor tells every place that asked where it is (lifecycle.py). A call goes straight from its
 submitter's place to the actor's place.
 """
 

@@ -1,6 +1,7 @@
-"""The directory of named actors. It lives at the head; other places ask it by letter.
+"""The directory of named actors. It lives at the head; other nodes ask it by message.
 
-A head that is lost takes the directory with it; one that comes back is told by all others (naming.py) and then answers.
+A head that is lost takes the directory with it. One that comes back is told by every other node which named actors
+that node owns, and answers again when it has heard from all (name_client.py).
 """
 
 from __future__ import annotations

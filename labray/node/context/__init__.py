@@ -1,1 +1,1 @@
-"""What all wings of a node share: its clock and effects, the tasks on record, and what its agent is told."""
+"""What all wings of a node share: time, effects and log of one input, the tasks on record, the agent's events."""

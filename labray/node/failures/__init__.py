@@ -1,1 +1,1 @@
-"""What a node does when workers, places or memory are lost, and when tasks wait for each other."""
+"""What a node does when workers or places are lost, memory is short, tasks wait in a cycle, or a client miscounts."""

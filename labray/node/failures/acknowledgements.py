@@ -1,8 +1,8 @@
-"""What places tell each other of a loss that not all have heard of.
+"""What nodes tell each other of the loss of a node that not all have heard of yet.
 
-Whoever passed something on to a lost place, or told that an object lies there, may not know of the loss yet. Asked, it
-answers when it does: only then is it of use to start anew (custody.py), to ask again (copies.py), or to let go of what
-the lost place may have lent (loans.py).
+A node that has passed something on to the lost one, or has said that an object lies there, may not know of the loss.
+It is asked, and answers when it knows. Only then is it of use to submit a task anew (submission.py), to ask again where
+an object is (locations.py), or to let go of what the lost node may have lent (borrowing.py).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Reads a whole node and changes nothing: its invariants, what it holds, and what waits."""
+"""What reads a whole node and changes nothing: its invariants, who holds what, and what still waits."""

@@ -2,7 +2,7 @@
 
 A client asks before its memory grows (`Room`); the node itself claims room for what it pulls or restores. A claim
 that does not fit makes others give way: first memory that lies idle, then objects that nobody here uses, the least
-recently used first (spills.py). What is in use is never touched. A claim for which nothing more happens is refused
+recently used first (spilling.py). What is in use is never touched. A claim for which nothing more happens is refused
 after a while, with the sizes: it is never a hang.
 """
 

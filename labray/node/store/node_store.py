@@ -1,7 +1,7 @@
 """The memory of one node's store: what is in it, who has been promised some of it, and who waits for some.
 
 Objects that come, go or find no use here change the account, and whatever may let a claim through stirs it. What is
-done about the claims that wait is above (admission.py), and how objects leave memory too (spills.py).
+done about the claims that wait is above (admission.py), and how objects leave memory too (spilling.py).
 """
 
 from __future__ import annotations

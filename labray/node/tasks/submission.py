@@ -1,4 +1,4 @@
-"""The life of a task at one node, from submission or assignment until it runs; reports.py has its end.
+"""The life of a task at one node, from submission or assignment until it runs; reporting.py has its end.
 
 The place where a task was submitted owns it: it waits there for its dependencies to exist, is handed to the
 agent, and stays on record until its values are known. Whoever keeps it (this place or another) fetches what it

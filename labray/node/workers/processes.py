@@ -1,4 +1,4 @@
-"""The worker processes of a node and what they hold: started, stopped and lost. workers.py says what they are sent."""
+"""The worker processes of a node and what they hold: started, stopped and lost. pool.py says what they are sent."""
 
 from __future__ import annotations
 

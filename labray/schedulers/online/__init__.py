@@ -1,1 +1,1 @@
-"""Policies that decide as tasks arrive: one in each file."""
+"""Policies that decide as tasks arrive; one family is in each file."""

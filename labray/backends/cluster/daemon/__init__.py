@@ -1,1 +1,1 @@
-"""A node's daemon: the loop around its state machine, and its links to workers, peers and the driver."""
+"""A node's daemon: daemon.py is the loop around the node, and has links to workers, peers and the driver."""

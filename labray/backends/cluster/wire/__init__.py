@@ -1,1 +1,1 @@
-"""What the processes of a session say to each other, and over what."""
+"""What the processes of a session say to each other (frames, control messages), and over which sockets."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ExecutionSlot:
-    """One of a worker's. The fields mean what they do there (clients.py, simulated_worker.py)."""
+    """One of a worker's. The fields mean what they do there (simulated_client.py, simulated_worker.py)."""
 
     __slots__ = (
         "answer", "around_s", "awaiting", "begun", "debt_s", "fiber", "in_body", "interrupted", "looks", "running",

@@ -1,1 +1,1 @@
-"""Virtual time, and what else means something else in a simulated process."""
+"""Virtual time, and all else that is virtual in a simulated process: chance, its number, waits."""

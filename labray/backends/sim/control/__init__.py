@@ -1,1 +1,1 @@
-"""Simulated daemons, which serve the nodes' messages in batches, and the watch over the whole simulation."""
+"""Simulated daemons serve their node's messages in batches, one after the other; supervision watches over them all."""

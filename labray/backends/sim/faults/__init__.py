@@ -1,1 +1,1 @@
-"""What goes wrong in a simulation, by a fault plan."""
+"""What carries out a fault plan in a simulation."""
