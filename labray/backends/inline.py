@@ -178,7 +178,7 @@ class InlineSession:
 
     def is_open(self, task: TaskID) -> bool:
         """Whether its end is still to come."""
-        return task in self.places[self.channel.place].custody.tasks
+        return task in self.places[self.channel.place].submission.tasks
 
     def step(self, wanted: WantedResults | None = None, fair: bool = False) -> bool:
         """Run one task whose turn has come; whether there was one.

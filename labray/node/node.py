@@ -26,12 +26,12 @@ PIPE_ALARM = 0  # agents' tokens are odd
 
 
 class Node(Wings):
-    """One place of the cluster. The head is a node that has nothing and so keeps nothing.
+    """One node of the cluster. The head is a node without resources, and so it runs nothing.
 
-    totals: its resources in 1e-4. strict: what no node could ever run is an error instead of waiting. max_workers: of
-    its processes (staff.py). prestart: how many it starts at boot (its CPUs, by default). suspect_s: after how long a
-    task that waits makes it ask for a cycle; None: never. traced: whether it writes down what happens. store_bytes: its
-    capacity.
+    totals: its resources in units of 1/10,000. strict: a task that no node could ever run is an error; else it waits.
+    max_workers: how many processes it may have (headcount.py). prestart: how many it starts at boot (as many as it has
+    CPUs, by default). suspect_s: after so many seconds of waiting, a task makes its node suspect a deadlock; None:
+    never. traced: whether the node writes a trace. store_bytes: the capacity of its store.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Node(Wings):
 
         Raises SchedulerError if the policy breaks a rule, AssertionError if this node is wrong.
         """
-        desk = self.desk
-        desk.now = now
+        context = self.context
+        context.now = now
         if "/" not in sender:
             self._handlers[type(message)](sender, message)
         elif (client := self.clients.clients.get(ClientID(sender))) is None:
@@ -70,35 +70,35 @@ class Node(Wings):
             self._handlers[type(message)](sender, message)
         pool = self.pool
         while True:  # what follows from any input: decisions, then work, until nothing more does
-            while desk.later:
-                act, arguments = desk.later.popleft()
+            while context.later:
+                act, arguments = context.later.popleft()
                 act(*arguments)
-            if desk.events:
-                self.mind.decide()
-            if pool.queue.stirred:
+            if context.events:
+                self.policy_host.decide()
+            if pool.queue.dirty:
                 pool.dispatch()
             if self.staging.parked:
-                self.fetching.send_for_the_next()
-            if self.storage.stirred:  # last: what has just begun may not be pushed out
+                self.dependencies.send_for_the_next()
+            if self.store.dirty:  # last: what has just begun may not be pushed out
                 self.admission.serve()
-            if not (desk.events or desk.later or self.storage.stirred or pool.queue.stirred):
+            if not (context.events or context.later or self.store.dirty or pool.queue.dirty):
                 break
-        if pool.idle and (pool.deep or len(pool.idle) > pool.staff.spare):
+        if pool.idle and (pool.pipelined or len(pool.idle) > pool.headcount.spare):
             pool.rest()
-        if pool.deep and not self.alarmed:
+        if pool.pipelined and not self.alarmed:
             self.alarmed = True
-            desk.do(m.SetAlarm(LONG_S, PIPE_ALARM))
-        effects, desk.effects = desk.effects, []
+            context.do(m.SetAlarm(LONG_S, PIPE_ALARM))
+        effects, context.effects = context.effects, []
         return effects
 
     def take_log(self) -> list[Event]:
         """The trace events since the last call."""
-        log, self.desk.log = self.desk.log, []
+        log, self.context.log = self.context.log, []
         return log
 
     @property
     def log(self) -> list[Event]:
-        return self.desk.log
+        return self.context.log
 
     def validate(self) -> None:
         """Check every invariant; AssertionError names the one that is broken."""
@@ -113,7 +113,7 @@ class Node(Wings):
         if message.token == PIPE_ALARM:
             self.alarmed = False
             self.pool.call_back_the_held_up()
-        elif (act := self.desk.timers.pop(message.token, None)) is not None:
+        elif (act := self.context.timers.pop(message.token, None)) is not None:
             act()
         else:
-            self.desk.tell_agent(TimerFired(message.token // 2))
+            self.context.tell_agent(TimerFired(message.token // 2))

@@ -1,4 +1,4 @@
-"""Who opens which message: every word of messages.py that a node can be sent, and the method that takes it."""
+"""Which method of which wing takes a message: a table of every message that a node can be sent."""
 
 from __future__ import annotations
 
@@ -13,84 +13,85 @@ Handlers = dict[type, Callable[[Any, Any], None]]
 
 
 def handlers(wings: Wings) -> Handlers:
-    return {**from_clients(wings), **from_places(wings), **from_world(wings)}
+    return {**from_clients(wings), **from_peers(wings), **from_world(wings)}
 
 
 def from_clients(wings: Wings) -> Handlers:
     clients = wings.clients
     return {
-        m.SubmitTask: wings.custody.submit,
-        m.Finished: wings.reports.finished,
+        m.SubmitTask: wings.submission.submit,
+        m.Finished: wings.reporting.finished,
         m.Get: clients.get,
         m.Wait: clients.wait,
         m.PutObject: clients.put,
         m.DropRefs: clients.drop,
         m.Pin: clients.pinned,
         m.Unpin: clients.unpinned,
-        m.Abandon: wings.naming.abandon,
-        m.Allocate: wings.storage.room,
-        m.Deallocate: wings.storage.unused,
-        m.Recalled: wings.cancels.recalled,
-        m.Kill: wings.creations.kill_asked,
-        m.Cancel: wings.cancels.asked,
-        m.RegisterName: wings.naming.register,
-        m.LookUpName: wings.naming.lookup,
-        m.AskFinished: wings.table.outstanding,
+        m.Abandon: wings.name_client.abandon,
+        m.Allocate: wings.store.room,
+        m.Deallocate: wings.store.unused,
+        m.Recalled: wings.cancellation.recalled,
+        m.Kill: wings.lifecycle.kill_asked,
+        m.Cancel: wings.cancellation.asked,
+        m.RegisterName: wings.name_client.register,
+        m.LookUpName: wings.name_client.lookup,
+        m.AskFinished: wings.task_table.outstanding,
     }
 
 
-def from_places(wings: Wings) -> Handlers:
-    custody, copies, objects, creations = wings.custody, wings.copies, wings.objects, wings.creations
+def from_peers(wings: Wings) -> Handlers:
+    submission, locations = wings.submission, wings.locations
+    objects, lifecycle = wings.objects, wings.lifecycle
     return {
-        m.AssignTask: custody.assigned,
-        m.TaskMoved: custody.moved,
-        m.TaskDone: wings.endings.done,
-        m.TaskBounced: custody.bounced,
-        m.LossAckAsked: wings.tidings.ask,
-        m.LossAcknowledged: wings.tidings.known,
+        m.AssignTask: submission.assigned,
+        m.TaskMoved: submission.moved,
+        m.TaskDone: wings.completion.done,
+        m.TaskBounced: submission.bounced,
+        m.LossAckAsked: wings.acknowledgements.ask,
+        m.LossAcknowledged: wings.acknowledgements.known,
         m.WatchObject: objects.watched,
         m.ObjectExists: objects.exists,
-        m.PullObject: copies.pulled,
-        m.ObjectMissing: copies.missing,
-        m.LocationAdded: copies.copied,
-        m.FreeCopy: objects.evict,
-        m.EvictAsked: copies.spare,
-        m.EvictAnswered: wings.spills.spared,
-        m.LocationLost: copies.dropped,
-        m.BorrowAdded: objects.loans.lent,
-        m.BorrowReturned: objects.loans.returned,
-        m.WatchActor: creations.seek,
-        m.ActorLocated: wings.callers.located,
-        m.ActorLost: creations.actor_lost,
-        m.StopActor: wings.residents.stop_actor,
-        m.KillActor: creations.kill_actor,
-        m.CancelTask: wings.cancels.passed_on,
+        m.PullObject: locations.pulled,
+        m.ObjectMissing: locations.missing,
+        m.LocationAdded: locations.location_added,
+        m.FreeCopy: objects.copy_freed,
+        m.EvictAsked: locations.evict_asked,
+        m.EvictAnswered: wings.spilling.evict_answered,
+        m.LocationLost: locations.location_lost,
+        m.BorrowAdded: objects.borrowing.lent,
+        m.BorrowReturned: objects.borrowing.returned,
+        m.WatchActor: lifecycle.seek,
+        m.ActorLocated: wings.calls.located,
+        m.ActorLost: lifecycle.actor_lost,
+        m.StopActor: wings.hosting.stop_actor,
+        m.KillActor: lifecycle.kill_actor,
+        m.CancelTask: wings.cancellation.passed_on,
         m.TasksWanted: wings.blocking.wanted,
-        m.WithdrawTask: wings.cancels.withdrawn,
-        m.ReserveName: wings.names.wanted,
-        m.NameReserved: wings.naming.given,
-        m.ResolveName: wings.names.sought,
-        m.NameResolved: wings.naming.found,
-        m.NamesReported: wings.names.told,
-        m.NameReleased: wings.names.free,
+        m.WithdrawTask: wings.cancellation.withdrawn,
+        m.ReserveName: wings.registry.wanted,
+        m.NameReserved: wings.name_client.given,
+        m.ResolveName: wings.registry.sought,
+        m.NameResolved: wings.name_client.found,
+        m.NamesReported: wings.registry.told,
+        m.NameReleased: wings.registry.free,
         m.DeadlockSuspected: wings.inquiry.suspected,
         m.WaitsAsked: wings.suspicion.who_waits,
         m.WaitsReported: wings.inquiry.heard,
-        m.AgentMessage: wings.mind.hear,
+        m.AgentMessage: wings.policy_host.hear,
     }
 
 
 def from_world(wings: Wings) -> Handlers:
     return {
-        m.Booted: wings.births.booted,
+        m.Booted: wings.worker_starts.booted,
         m.ClientJoined: lambda s, x: wings.clients.join(x.client),
         m.ClientLost: lambda s, x: wings.clients.leave(x.client),
-        m.WorkerStarted: wings.births.worker_started,
+        m.WorkerStarted: wings.worker_starts.worker_started,
         m.WorkerLost: wings.worker_losses.worker_lost,
-        m.PeerLost: wings.place_losses.place_lost,
-        m.PeerJoined: wings.place_losses.place_joined,
-        m.MemoryShort: wings.shortage.relieve,
-        m.ObjectArrived: wings.copies.arrived,
-        m.ObjectSpilled: wings.spills.spilled,
-        m.ObjectRestored: wings.spills.restored,
+        m.PeerLost: wings.node_losses.node_lost,
+        m.PeerJoined: wings.node_losses.node_joined,
+        m.MemoryShort: wings.out_of_memory.relieve,
+        m.ObjectArrived: wings.locations.arrived,
+        m.ObjectSpilled: wings.spilling.spilled,
+        m.ObjectRestored: wings.spilling.restored,
     }

@@ -39,7 +39,7 @@ class Newcomers:
     def lose(self, place: NodeID) -> None:
         self._nodes.pop(place, None)
 
-    def take(self) -> list[NodeInfo]:
+    def take_all(self) -> list[NodeInfo]:
         """All of them, when the moment is over."""
         nodes, self._nodes = list(self._nodes.values()), {}
         return nodes

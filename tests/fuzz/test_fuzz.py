@@ -300,7 +300,7 @@ def test_seed_30_idle_processes_without_a_free_cpu_take_nothing_over():
 
 
 def test_seed_10_a_copy_goes_when_its_owner_is_dead_and_nobody_needs_it():
-    """ObjectTable.place_lost kept local copies whose owner died: no Evict will ever come."""
+    """Locations kept local copies whose owner had died: no FreeCopy will ever come."""
     assert fuzz.verdict(LEAK) is None
 
 

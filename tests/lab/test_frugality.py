@@ -55,7 +55,7 @@ def full_node() -> Node:
 
 
 def sharing_of(node: Node) -> MessageInterner:
-    return MessageInterner(node.custody.tasks, node.objects.records)
+    return MessageInterner(node.submission.tasks, node.objects.records)
 
 
 def test_a_queued_empty_task_costs_less_than_2_kB_at_its_node_and_its_driver():

@@ -1,4 +1,4 @@
-"""The desk of a node: where its parts find the time and who there is, and put what is to be done.
+"""The context of a node: where its parts find the time and who there is, and put what is to be done.
 
 Effects, trace events and scheduler events are collected here while one input is handled.
 """
@@ -52,7 +52,7 @@ class NodeContext:
         self.timers: dict[int, Callable[[], None]] = {}  # by token: even ones, agents' are odd
         self.tokens = 0
 
-    def life(self, place: NodeID) -> NodeID:
+    def incarnation(self, place: NodeID) -> NodeID:
         """What this place is called in this life of it, or in its last: all heads have one name."""
         return place if place != HEAD else NodeID(f"{HEAD}~{self.heads - (HEAD in self.dead)}")
 

@@ -96,7 +96,7 @@ class Daemon:
         self._condemned: deque[tuple[str, TaskID]] = deque()  # workers, to be killed for what they run
         self._alarms = AlarmQueue()
         self._stock = StoreServer(boot, place, self._loop, self._tell, self._ship)
-        self._sharing = MessageInterner(self._main.custody.tasks, self._main.objects.records)
+        self._sharing = MessageInterner(self._main.submission.tasks, self._main.objects.records)
         self._answers = StateServer(nodes, self._post, boot.trace, self._warn)
         hear = partial(self._handle, self._main, "")
         self._rounds = Monitor(

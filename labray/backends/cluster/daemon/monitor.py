@@ -88,7 +88,7 @@ class Monitor:
     def forget(self, place: str) -> None:
         """It is lost."""
         if self._beats is not None:
-            self._beats.forget(place)
+            self._beats.stop_expecting(place)
 
     def go(self) -> None:
         """Do what is due."""
@@ -121,7 +121,7 @@ class Monitor:
             self._next_beat = now
         else:
             for place in self._beats.late(now):
-                self._beats.forget(place)
+                self._beats.stop_expecting(place)
                 why = f"has not been heard of for {self._beats.timeout_s:g} s"
                 self._line.notify(ShowWarning(f"{place} {why}: it is declared dead."))
                 self._template.send(ControlMessage("late", place, why))

@@ -46,9 +46,10 @@ class StateServer:
 
     def roster(self, sender: str, body: memoryview, rest: list[bytes]) -> None:
         node = self._nodes[0]
-        dead = node.desk.dead
+        dead = node.context.dead
         entries = [
-            RosterEntry(info.place, info.totals, info.place not in dead) for info in node.desk.cluster.nodes
+            RosterEntry(info.place, info.totals, info.place not in dead)
+            for info in node.context.cluster.nodes
         ]
         self._post.reply([ROSTER, encode(entries)])
 

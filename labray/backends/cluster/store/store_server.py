@@ -81,7 +81,7 @@ class StoreServer:
 
     def orphaned(self, writer: ClientID, node: Node) -> None:
         """Whoever wrote these is gone: its segments go with the last block in each that is still of use."""
-        self._segments.orphaned(writer, node.copies.written_by(writer))
+        self._segments.orphaned(writer, node.locations.written_by(writer))
 
     def free(self, value: Stored, keep: bool) -> Block | None:
         """A block is not needed any more. If its writer is another process, that may have to hear of it."""
