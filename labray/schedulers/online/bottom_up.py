@@ -174,7 +174,7 @@ class BottomUpNode(PolicyAgent):
         return (*wakes, self._arm())
 
     def share_out(self) -> Sequence[Decision]:
-        moved = share(self.view.queued, self.newcomers.take_all(), self.members.cluster.nodes)
+        moved = share(self.view.queued, self.newcomers.take_all(), self.members.nodes)
         return [decision for task, _ in moved for decision in self._pass_on(task)]
 
     def head_lost(self) -> Sequence[Decision]:
