@@ -620,10 +620,10 @@ def lends_without_need(losses: dict[str, None]) -> SimpleNamespace:
     records = ({"d-0.0": lent, "d-p0": SimpleNamespace(id="d-p0", loans=None, holds=1)}, {})
     nodes = [
         SimpleNamespace(
-            place=f"n{at}", desk=SimpleNamespace(dead=losses, heads=0), objects=SimpleNamespace(records=held),
-            pool=SimpleNamespace(resources=SimpleNamespace(free={}, totals={})), custody=SimpleNamespace(tasks={}),
-            callers=SimpleNamespace(owned={}), residents=SimpleNamespace(here={}), names=SimpleNamespace(names={}),
-            lineage=SimpleNamespace(origins={}), storage=empty_storage(), clients=SimpleNamespace(clients={}),
+            place=f"n{at}", context=SimpleNamespace(dead=losses, heads=0), objects=SimpleNamespace(records=held),
+            pool=SimpleNamespace(resources=SimpleNamespace(free={}, totals={})), submission=SimpleNamespace(tasks={}),
+            lifecycle=SimpleNamespace(owned={}), hosting=SimpleNamespace(here={}), registry=SimpleNamespace(names={}),
+            lineage=SimpleNamespace(origins={}), store=empty_store(), clients=SimpleNamespace(clients={}),
         )
         for at, held in enumerate(records)
     ]  # fmt: skip
@@ -631,9 +631,9 @@ def lends_without_need(losses: dict[str, None]) -> SimpleNamespace:
     return SimpleNamespace(every_node=lambda: nodes, daemons=stores)
 
 
-def empty_storage() -> SimpleNamespace:
-    spills = SimpleNamespace(leaving=lambda: 0, restoring={})
-    return SimpleNamespace(account=SimpleNamespace(held={}, promised={}), rooms={}, fetches={}, spills=spills)
+def empty_store() -> SimpleNamespace:
+    account = SimpleNamespace(held={}, promised={})
+    return SimpleNamespace(account=account, rooms={}, fetches={}, leaving=lambda: 0, restoring={})
 
 
 def test_a_loan_that_nobody_has_is_a_leak_though_somebody_died():

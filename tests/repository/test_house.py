@@ -172,15 +172,15 @@ def test_the_use_of_an_attribute_is_a_reach(built):
 
 def test_a_wing_that_reaches_a_higher_one_points_up(built):
     house = built(
-        node__store__room="from labray.node.context.task_record import table\n",
+        node__store__room="from labray.node.tasks import table\n",
         node__tasks__table="from labray.node.store import room\n",
         node__tasks__other="import_module('experiments.micro')\n",
         cli="from papers import eight_schedulers\n",
     )
     assert house.upward() == [
         "labray.cli -> experiments",
-        "labray.node.store.room -> labray.node.context.task_record.table",
-        "labray.node.context.task_record.other -> experiments",
+        "labray.node.store.room -> labray.node.tasks.table",
+        "labray.node.tasks.other -> experiments",
     ]
 
 
@@ -192,7 +192,7 @@ def test_what_a_class_must_have_is_not_counted_as_a_name_used_often(built):
 
 def test_files_of_one_name_are_two_rooms_unless_worlds_mirror_each_other(built):
     house = built(backends__sim__store="", backends__cluster__store="", node__names="", ids__names="")
-    assert house.modules_twice() == ["names: labray.ids.names, labray.node.actors.registry"]
+    assert house.modules_twice() == ["names: labray.ids.names, labray.node.names"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Actors as seen by those who call them: where they live, and the calls that wait to learn it.
+"""Actors as their callers see them: where each one lives, and the calls that wait to learn it.
 
-The owner of an actor tells every place that asked where it is (lifecycle.py). A call goes straight from its
+The owner of an actor tells every node that has asked where the actor is (lifecycle.py). A call goes straight from its
 submitter's place to the actor's place.
 """
 
@@ -16,7 +16,7 @@ from labray.node.context.task_record import State, TaskRecord
 
 
 class KnownActor:
-    """What a place knows of an actor that it calls. Neither place nor error: it is being (re)started."""
+    """What a node knows of an actor that it calls. Without a place and an error, the actor is being (re)started."""
 
     __slots__ = ("actor", "at", "error", "pending")
 

@@ -26,7 +26,11 @@ OUT_OF_SCOPE = ErrorInfo("actor_died", "the actor went out of scope.")
 
 
 class HostedActor:
-    """One actor. creation: the task that made it here. turn: lanes whose first call could begin, oldest first."""
+    """One actor that lives here.
+
+    creation: the task that made it. lanes: by submitter, the calls that wait. turn: a heap of the lanes whose first
+    call could begin, the oldest call first.
+    """
 
     __slots__ = ("born", "creation", "id", "lanes", "turn", "worker")
 
@@ -40,7 +44,7 @@ class HostedActor:
 
 
 class ActorHosting:
-    """By the actor's id.
+    """The actors that live here, by id.
 
     memory_is_short: whether somebody waits for room in the store. bounce: sends a call back to who submitted it.
     lost_call: a call that had begun is lost. call_in: whether the arguments of a call that is in turn are in memory; if

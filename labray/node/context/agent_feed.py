@@ -1,6 +1,6 @@
 """What the agent of a node is told of tasks, and which of them any node could run at all.
 
-It only writes events down; the agent sees them, and decides, when the input is done with (policy_host.py).
+It only queues events. The agent sees them and decides when the input has been handled (policy_host.py).
 """
 
 from __future__ import annotations

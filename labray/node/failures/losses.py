@@ -29,7 +29,7 @@ from labray.scheduling import NodeInfo, TaskFinished
 
 
 class WorkerLosses:
-    """Of the workers here."""
+    """What is done when a worker of this node is lost."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class WorkerLosses:
 
 
 class NodeLosses:
-    """Of other places; and those that join."""
+    """What is done when another node is lost, or joins."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """How tasks end at their owner: with values, with an error, or with a loss that starts them anew.
 
-The owner accepts the values of the current attempt only, and retries what was lost while it may. What the place that
-had custody reports is in reporting.py.
+The owner accepts the values of the current attempt only, and submits a lost task again while its retry budget lasts.
+What the node that had custody reports is in reporting.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How tasks end where they are: what a worker says, or the world of a lost one, goes to their owner.
+"""How a task ends at the node that has custody of it: what its worker reports, or its loss, is passed on to the owner.
 
-A task that another place owns is let go of here with its report.
+The record of a task that another node owns is dropped here with that report.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from labray.scheduling import TaskFinished
 
 
 class TaskReports:
-    """Of all tasks that this place has custody of, its own too."""
+    """Reports the ends of all tasks that this node has custody of, its own included."""
 
     def __init__(
         self,

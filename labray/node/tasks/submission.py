@@ -1,8 +1,8 @@
-"""The life of a task at one node, from submission or assignment until it runs; reporting.py has its end.
+"""The life of a task at one node, from its submission or assignment until it runs; reporting.py has its end.
 
-The place where a task was submitted owns it: it waits there for its dependencies to exist, is handed to the
-agent, and stays on record until its values are known. Whoever keeps it (this place or another) fetches what it
-needs, runs it and reports to the owner, who accepts the values of the current attempt only.
+The node where a task was submitted owns it: the task waits there for its dependencies to exist, is handed to the
+agent, and stays on record until its values are known. The node that keeps it (this one or another) fetches what it
+needs, runs it and reports to the owner, which accepts the values of the current attempt only.
 """
 
 from __future__ import annotations
