@@ -197,7 +197,7 @@ class InlineSession(InlineWorld):
             )
 
     def is_open(self, task: TaskID) -> bool:
-        return task in self.places[self.channel.place].custody.tasks
+        return task in self.places[self.channel.place].submission.tasks
 
     def records(self) -> Mapping[ObjectID, ObjectRecord]:
         return self.places[self.channel.place].objects.records

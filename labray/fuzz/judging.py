@@ -173,12 +173,12 @@ def _no_tasks_left(node: Any) -> None:
     free, totals = node.pool.resources.free, node.pool.resources.totals
     if free != totals:
         raise Wrong(f"{node.place} has {free} free of {totals}")
-    if tasks := list(node.custody.tasks):
+    if tasks := list(node.submission.tasks):
         raise Wrong(f"{node.place} still has tasks: {', '.join(node.pending()) or tasks}")
     for what, left in (
-        ("actors", node.creations.owned),
-        ("actors' processes", node.residents.here),
-        ("names", node.names.names),
+        ("actors", node.lifecycle.owned),
+        ("actors' processes", node.hosting.here),
+        ("names", node.registry.names),
         ("lineage", node.lineage.origins),
     ):
         if left:
@@ -193,15 +193,15 @@ def _no_objects_left(node: Any) -> None:
 
 def _stores_are_empty(node: Any, world: Any) -> None:
     """No store holds a block, a file or a promise, and nobody waits for room in one."""
-    storage = node.storage
-    account, daemon = storage.account, world.daemons.get(node.place)
+    store = node.store
+    account, daemon = store.account, world.daemons.get(node.place)
     for what, left in (
         ("blocks", account.held),
         ("promises", account.promised),
-        ("claims", storage.rooms),
-        ("claims", storage.fetches),
-        ("on their way out", storage.leaving()),
-        ("on their way back", storage.restoring),
+        ("claims", store.rooms),
+        ("claims", store.fetches),
+        ("on their way out", store.leaving()),
+        ("on their way back", store.restoring),
         ("in memory", daemon and daemon.copies.memory),
         ("on disk", daemon and daemon.copies.files),
     ):

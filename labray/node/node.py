@@ -60,8 +60,8 @@ class Node(Wings):
 
         Raises SchedulerError if the policy breaks a rule, AssertionError if this node is wrong.
         """
-        desk = self.desk
-        desk.now = now
+        context = self.context
+        context.now = now
         if "/" not in sender:
             self._handlers[type(message)](sender, message)
         elif (client := self.clients.clients.get(ClientID(sender))) is None:
@@ -70,35 +70,35 @@ class Node(Wings):
             self._handlers[type(message)](sender, message)
         pool = self.pool
         while True:  # what follows from any input: decisions, then work, until nothing more does
-            while desk.later:
-                act, arguments = desk.later.popleft()
+            while context.later:
+                act, arguments = context.later.popleft()
                 act(*arguments)
-            if desk.events:
-                self.mind.decide()
-            if pool.queue.stirred:
+            if context.events:
+                self.policy_host.decide()
+            if pool.queue.dirty:
                 pool.dispatch()
             if self.staging.parked:
-                self.fetching.send_for_the_next()
-            if self.storage.stirred:  # last: what has just begun may not be pushed out
+                self.dependencies.send_for_the_next()
+            if self.store.dirty:  # last: what has just begun may not be pushed out
                 self.admission.serve()
-            if not (desk.events or desk.later or self.storage.stirred or pool.queue.stirred):
+            if not (context.events or context.later or self.store.dirty or pool.queue.dirty):
                 break
-        if pool.idle and (pool.deep or len(pool.idle) > pool.staff.spare):
+        if pool.idle and (pool.pipelined or len(pool.idle) > pool.headcount.spare):
             pool.rest()
-        if pool.deep and not self.alarmed:
+        if pool.pipelined and not self.alarmed:
             self.alarmed = True
-            desk.do(m.SetAlarm(LONG_S, PIPE_ALARM))
-        effects, desk.effects = desk.effects, []
+            context.do(m.SetAlarm(LONG_S, PIPE_ALARM))
+        effects, context.effects = context.effects, []
         return effects
 
     def take_log(self) -> list[Event]:
         """The trace events since the last call."""
-        log, self.desk.log = self.desk.log, []
+        log, self.context.log = self.context.log, []
         return log
 
     @property
     def log(self) -> list[Event]:
-        return self.desk.log
+        return self.context.log
 
     def validate(self) -> None:
         """Check every invariant; AssertionError names the one that is broken."""
@@ -113,7 +113,7 @@ class Node(Wings):
         if message.token == PIPE_ALARM:
             self.alarmed = False
             self.pool.call_back_the_held_up()
-        elif (act := self.desk.timers.pop(message.token, None)) is not None:
+        elif (act := self.context.timers.pop(message.token, None)) is not None:
             act()
         else:
-            self.desk.tell_agent(TimerFired(message.token // 2))
+            self.context.tell_agent(TimerFired(message.token // 2))

@@ -21,7 +21,7 @@ from labray.node.context.task_table import TaskTable
 from labray.node.failures.acknowledgements import LossAcknowledgements
 from labray.node.failures.conduct import ClientConduct
 from labray.node.failures.deadlocks import DeadlockInquiry, DeadlockSuspicion
-from labray.node.failures.losses import PlaceLosses, WorkerLosses
+from labray.node.failures.losses import NodeLosses, WorkerLosses
 from labray.node.failures.out_of_memory import OutOfMemoryKiller
 from labray.node.failures.wait_graph import NodeWaits
 from labray.node.objects.client_table import ClientTable
@@ -59,11 +59,11 @@ class Wings:
     ) -> None:  # fmt: skip
         interest: frozenset[type[Fact]] = frozenset((TaskArrived, TaskWithdrawn, *scheduler.interest))
         self.place = place
-        self.desk = NodeContext(place, cluster, interest, traced)
-        self.feed = AgentFeed(self.desk, repr(scheduler))
+        self.context = NodeContext(place, cluster, interest, traced)
+        self.feed = AgentFeed(self.context, repr(scheduler))
         self._objects_and_store(store_bytes)
-        self.table = TaskTable(
-            self.desk, self.objects.release, lambda: self.suspicion.watch(), suspect_s is None
+        self.task_table = TaskTable(
+            self.context, self.objects.release, lambda: self.suspicion.watch(), suspect_s is None
         )
         if prestart is None:
             prestart = -(-dict(totals).get("CPU", 0) // m.UNIT)
@@ -71,121 +71,132 @@ class Wings:
         self._actors()
         self._tasks(strict)
         view = LocalView(place, self.pool.resources, self.pool.queue, self.objects)
-        self.mind = PolicyHost(self.desk, self.feed, scheduler, view, rng, self.custody)
+        self.policy_host = PolicyHost(self.context, self.feed, scheduler, view, rng, self.submission)
         self._failures(suspect_s)
 
     def _objects_and_store(self, store_bytes: int | None) -> None:
-        desk = self.desk
-        storage = self.storage = NodeStore(desk, store_bytes)
+        context = self.context
+        store = self.store = NodeStore(context, store_bytes)
         objects = self.objects = ObjectTable(
-            desk, storage, self._freed, lambda id: self.callers.forget(id), lambda record: self.copies.pull(record)
+            context, store, self._freed, lambda id: self.calls.forget_actor(id),
+            lambda record: self.locations.pull(record),
         )  # fmt: skip
-        self.copies = Locations(desk, storage, objects, self._unknown)
+        self.locations = Locations(context, store, objects, self._unknown)
         self.clients = ClientTable(
-            desk, storage, objects, lambda request: self.blocking.block(request),
-            lambda client, task: self.blocking.unblock(client, task), lambda client: self.naming.left(client),
+            context, store, objects, lambda request: self.blocking.block(request),
+            lambda client, task: self.blocking.unblock(client, task),
+            lambda client: self.name_client.client_left(client),
         )  # fmt: skip
-        self.spills = Spilling(desk, storage, objects, self.copies)
+        self.spilling = Spilling(context, store, objects, self.locations)
         self.admission = Admission(
-            desk, storage, self.spills, objects, self.copies, self.clients,
-            lambda: self.table.tasks.values(), lambda id: self.fetching.who_waits_for(id),
-            lambda: self.residents.call_back(), lambda: self.pool.is_running(),
+            context, store, self.spilling, objects, self.locations, self.clients,
+            lambda: self.task_table.tasks.values(), lambda id: self.dependencies.who_waits_for(id),
+            lambda: self.hosting.call_back(), lambda: self.pool.is_running(),
         )  # fmt: skip
 
     def _workers(self, resources: Resources, max_workers: int | None, prestart: int) -> None:
-        desk = self.desk
-        self.staging = Staging(self.storage, self.objects, resources)
+        context = self.context
+        self.staging = Staging(self.store, self.objects, resources)
         runs = RunMessages(
-            self.objects, self.clients, lambda task, worker: self.residents.moves_in(task, worker)
+            self.objects, self.clients, lambda task, worker: self.hosting.moves_in(task, worker)
         )
         self.pool = WorkerPool(
-            desk, resources, max_workers, prestart, runs.make, self.clients.leave, self.staging.stage
+            context, resources, max_workers, prestart, runs.make, self.clients.leave, self.staging.stage
         )
-        self.births = WorkerStarts(
-            desk, self.clients, self.pool, lambda task, error: self.reports.end_with(task, error)
+        self.worker_starts = WorkerStarts(
+            context, self.clients, self.pool, lambda task, error: self.reporting.end_with(task, error)
         )
 
     def _actors(self) -> None:
-        desk = self.desk
-        self.residents = ActorHosting(
-            desk, self.table, self.pool, self.storage.is_short, lambda task: self.reports.bounce(task),
-            lambda task, error: self.reports.lost(task, error), lambda task: self.fetching.call_in(task),
-            lambda id, attempt, error: self.creations.died(id, attempt, error),
+        context = self.context
+        self.hosting = ActorHosting(
+            context, self.task_table, self.pool, self.store.is_short, lambda task: self.reporting.bounce(task),
+            lambda task, error: self.reporting.attempt_lost(task, error), lambda task: self.dependencies.call_in(task),
+            lambda id, attempt, error: self.lifecycle.died(id, attempt, error),
         )  # fmt: skip
-        self.callers = ActorCalls(
-            desk, lambda id, by: self.creations.sought(id, by), lambda task, to: self.custody.carry(task, to),
-            lambda task, error: self.endings.fail(task, error),
+        self.calls = ActorCalls(
+            context, lambda id, by: self.lifecycle.sought(id, by), lambda task, to: self.submission.carry(task, to),
+            lambda task, error: self.completion.fail(task, error),
         )  # fmt: skip
-        self.creations = ActorLifecycle(
-            desk, self.feed, self.objects, self.table, self.callers, self.residents,
-            lambda creation: self.endings.again(creation),
+        self.lifecycle = ActorLifecycle(
+            context, self.feed, self.objects, self.task_table, self.calls, self.hosting,
+            lambda creation: self.completion.again(creation),
         )  # fmt: skip
-        self.names = ActorRegistry(desk)
-        self.naming = NameClient(desk, self.objects, self.clients, self.creations)
+        self.registry = ActorRegistry(context)
+        self.name_client = NameClient(context, self.objects, self.clients, self.lifecycle)
 
     def _tasks(self, strict: bool) -> None:
-        desk, feed, objects, table, pool = self.desk, self.feed, self.objects, self.table, self.pool
-        callers, residents, creations, clients = self.callers, self.residents, self.creations, self.clients
+        context, feed, objects, task_table, pool = (
+            self.context,
+            self.feed,
+            self.objects,
+            self.task_table,
+            self.pool,
+        )
+        calls, hosting, lifecycle, clients = self.calls, self.hosting, self.lifecycle, self.clients
         self.lineage = Lineage(
-            desk, objects, table, callers, creations, lambda task: self.custody.await_deps(task),
-            lambda task, error: self.endings.fail(task, error),
+            context, objects, task_table, calls, lifecycle, lambda task: self.submission.await_deps(task),
+            lambda task, error: self.completion.fail(task, error),
         )  # fmt: skip
-        endings = self.endings = TaskCompletion(
-            desk, objects, self.copies, table, callers, creations, self.lineage,
-            lambda task: self.custody.await_deps(task),
+        completion = self.completion = TaskCompletion(
+            context, objects, self.locations, task_table, calls, lifecycle, self.lineage,
+            lambda task: self.submission.await_deps(task),
         )  # fmt: skip
-        reports = self.reports = TaskReports(
-            desk, feed, self.storage, objects, clients, table, pool, callers, residents, endings
+        reporting = self.reporting = TaskReports(
+            context, feed, self.store, objects, clients, task_table, pool, calls, hosting, completion
         )
-        self.fetching = Dependencies(
-            desk, feed, self.storage, objects, table, self.staging, pool, residents, reports,
-            lambda task: self.custody.await_deps(task),
+        self.dependencies = Dependencies(
+            context, feed, self.store, objects, task_table, self.staging, pool, hosting, reporting,
+            lambda task: self.submission.await_deps(task),
         )  # fmt: skip
-        self.impossible = Infeasible(desk, feed, table, reports, strict)
-        self.cancels = TaskCancellation(
-            desk, objects, clients, table, pool, callers, residents, endings, reports
+        self.infeasible = Infeasible(context, feed, task_table, reporting, strict)
+        self.cancellation = TaskCancellation(
+            context, objects, clients, task_table, pool, calls, hosting, completion, reporting
         )
-        self.custody = TaskSubmission(
-            desk, feed, objects, clients, table, callers, residents, creations, self.naming, endings, reports,
-            self.fetching, self.cancels, self.impossible,
+        self.submission = TaskSubmission(
+            context, feed, objects, clients, task_table, calls, hosting, lifecycle, self.name_client, completion,
+            reporting, self.dependencies, self.cancellation, self.infeasible,
         )  # fmt: skip
-        self.blocking = Blocking(desk, table, pool)
+        self.blocking = Blocking(context, task_table, pool)
 
     def _failures(self, suspect_s: float | None) -> None:
-        desk, table, pool, residents = self.desk, self.table, self.pool, self.residents
+        context, task_table, pool, hosting = self.context, self.task_table, self.pool, self.hosting
         self.waits = NodeWaits(
-            desk,
+            context,
             self.objects,
             self.clients,
-            table,
+            task_table,
             pool,
-            self.callers,
-            residents,
-            self.creations,
-            self.naming,
+            self.calls,
+            hosting,
+            self.lifecycle,
+            self.name_client,
         )
-        self.suspicion = DeadlockSuspicion(desk, table, pool, self.waits, suspect_s)
-        self.inquiry = DeadlockInquiry(desk, self.suspicion)
-        self.shortage = OutOfMemoryKiller(desk, pool, residents)
-        self.tidings = LossAcknowledgements(desk, self.objects.loans, self.copies, self.custody)
+        self.suspicion = DeadlockSuspicion(context, task_table, pool, self.waits, suspect_s)
+        self.inquiry = DeadlockInquiry(context, self.suspicion)
+        self.out_of_memory = OutOfMemoryKiller(context, pool, hosting)
+        self.acknowledgements = LossAcknowledgements(
+            context, self.objects.borrowing, self.locations, self.submission
+        )
         self.worker_losses = WorkerLosses(
-            desk, self.clients, pool, self.births, residents, self.reports, self.cancels
+            context, self.clients, pool, self.worker_starts, hosting, self.reporting, self.cancellation
         )
-        self.place_losses = PlaceLosses(
-            desk, self.copies, self.spills, table, self.callers, residents, self.creations, self.names, self.naming,
-            self.endings, self.reports, self.impossible, self.mind, self.tidings, self.inquiry,
+        self.node_losses = NodeLosses(
+            context, self.locations, self.spilling, task_table, self.calls, hosting, self.lifecycle, self.registry,
+            self.name_client, self.completion, self.reporting, self.infeasible, self.policy_host,
+            self.acknowledgements, self.inquiry,
         )  # fmt: skip
-        self.conduct = ClientConduct(desk, self.storage, self.objects, table, pool, self.worker_losses)
+        self.conduct = ClientConduct(context, self.store, self.objects, task_table, pool, self.worker_losses)
 
     def _freed(self, id: ObjectID) -> None:
         """An object was freed. If it stands for an actor, no handle to it is left."""
-        if id in self.creations.owned:
-            self.creations.retire(id)
+        if id in self.lifecycle.owned:
+            self.lifecycle.retire(id)
         if self.lineage.origins:
             self.lineage.freed(id)
 
     def _unknown(self, record: ObjectRecord, error: m.ErrorInfo | None) -> None:
         """No copy of an object is left, as far as this place knows. What is owned here is made again."""
-        self.fetching.became_unknown(record.id)
+        self.dependencies.became_unknown(record.id)
         if record.owner == self.place:
             self.lineage.rebuild(record, error)

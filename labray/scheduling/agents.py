@@ -210,7 +210,7 @@ class PolicyAgent:
 
     def share_of(self, waiting: Sequence[Task]) -> list[Decision]:
         """Those who have joined get their share of these."""
-        moved = share(waiting, self.newcomers.take(), self.members.nodes, self.place)
+        moved = share(waiting, self.newcomers.take_all(), self.members.nodes, self.place)
         return [decision for task, to in moved for decision in self.hand_over(task, to)]
 
     def hand_over(self, task: Task, to: NodeID) -> Sequence[Decision]:

@@ -39,7 +39,7 @@ class Newcomers:
     def lose(self, place: NodeID) -> None:
         self._nodes.pop(place, None)
 
-    def take(self) -> list[NodeInfo]:
+    def take_all(self) -> list[NodeInfo]:
         """All of them, when the moment is over."""
         nodes, self._nodes = list(self._nodes.values()), {}
         return nodes
@@ -53,8 +53,8 @@ def share(
 ) -> list[tuple[Task, NodeID]]:
     """The newcomers' parts of what waits at one node: of each shape of request, those that would wait longest.
 
-    nodes: all, with the newcomers. here: where they wait, so that the parts of all are a whole number together; None:
-    a part is rounded up, for who lets a head decide where it goes.
+    nodes: all that live, with the newcomers. here: where the tasks wait, so that the parts of all nodes are a whole
+    number together; None: a part is rounded up, for a policy that lets its head decide where the tasks go.
     """
     if not newcomers:
         return []

@@ -50,7 +50,7 @@ def test_who_is_not_heard_of_for_the_timeout_is_late_and_nobody_sooner() -> None
         beats.heard("b", now)
         assert beats.late(now) == []
     assert beats.late(10.0) == ["a"]
-    beats.forget("a")
+    beats.stop_expecting("a")
     assert beats.late(12.0) == []
 
 

@@ -301,7 +301,7 @@ def test_seed_30_idle_processes_without_a_free_cpu_take_nothing_over():
 
 
 def test_seed_10_a_copy_goes_when_its_owner_is_dead_and_nobody_needs_it():
-    """ObjectTable.place_lost kept local copies whose owner died: no Evict will ever come."""
+    """Locations kept local copies whose owner had died: no FreeCopy will ever come."""
     assert fuzz.verdict(LEAK) is None
 
 
@@ -621,10 +621,10 @@ def lends_without_need(losses: dict[str, None]) -> SimpleNamespace:
     records = ({"d-0.0": lent, "d-p0": SimpleNamespace(id="d-p0", loans=None, holds=1)}, {})
     nodes = [
         SimpleNamespace(
-            place=f"n{at}", desk=SimpleNamespace(dead=losses, heads=0), objects=SimpleNamespace(records=held),
-            pool=SimpleNamespace(resources=SimpleNamespace(free={}, totals={})), custody=SimpleNamespace(tasks={}),
-            creations=SimpleNamespace(owned={}), residents=SimpleNamespace(here={}), names=SimpleNamespace(names={}),
-            lineage=SimpleNamespace(origins={}), storage=empty_storage(), clients=SimpleNamespace(clients={}),
+            place=f"n{at}", context=SimpleNamespace(dead=losses, heads=0), objects=SimpleNamespace(records=held),
+            pool=SimpleNamespace(resources=SimpleNamespace(free={}, totals={})), submission=SimpleNamespace(tasks={}),
+            lifecycle=SimpleNamespace(owned={}), hosting=SimpleNamespace(here={}), registry=SimpleNamespace(names={}),
+            lineage=SimpleNamespace(origins={}), store=empty_store(), clients=SimpleNamespace(clients={}),
         )
         for at, held in enumerate(records)
     ]  # fmt: skip
@@ -632,7 +632,7 @@ def lends_without_need(losses: dict[str, None]) -> SimpleNamespace:
     return SimpleNamespace(every_node=lambda: nodes, daemons=stores)
 
 
-def empty_storage() -> SimpleNamespace:
+def empty_store() -> SimpleNamespace:
     account = SimpleNamespace(held={}, promised={})
     return SimpleNamespace(account=account, rooms={}, fetches={}, leaving=lambda: 0, restoring={})
 

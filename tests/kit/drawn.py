@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from labray import messages as m
+from labray.ids import ObjectID
 from tests.kit.loop import Body, LoopWorld, spec
 
 
@@ -26,7 +27,7 @@ def have_children(count: int, run: m.RunTask, world: LoopWorld, worker: Any) -> 
 def submit_and_get(count: int, refs: list[m.Ref], run: m.RunTask, world: LoopWorld, worker: Any) -> Body:
     for index in range(count):
         id = world.next_id(run.spec.id, run.attempt)
-        refs.append(m.Ref(m.ObjectID(f"{id}.0"), worker.at))
+        refs.append(m.Ref(ObjectID(f"{id}.0"), worker.at))
         fields = {"name": f"0,{index % 2}", "demand": run.spec.demand}
         yield m.SubmitTask(child_spec(world, id, run, worker, **fields))
     if refs:

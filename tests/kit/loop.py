@@ -502,10 +502,10 @@ class LoopWorld:
             assert node.pool.resources.free == node.pool.resources.totals, (
                 f"{node.place}: {node.pool.resources.free}"
             )
-            assert not node.custody.tasks, f"{node.place} still has {list(node.custody.tasks.values())}"
+            assert not node.submission.tasks, f"{node.place} still has {list(node.submission.tasks.values())}"
             left = {id: (r.holds, r.loans, r.given, r.pins) for id, r in node.objects.records.items()}
             assert not left, f"{node.place} still has objects: {left}"
-            account = node.storage.account
+            account = node.store.account
             assert not account.used and not account.promised, (
                 f"{node.place}: {account.used}, {account.promised}"
             )

@@ -55,7 +55,7 @@ def full_node() -> Node:
 
 
 def sharing_of(node: Node) -> MessageInterner:
-    return MessageInterner(node.custody.tasks, node.objects.records)
+    return MessageInterner(node.submission.tasks, node.objects.records)
 
 
 @pytest.mark.slow

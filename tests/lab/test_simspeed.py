@@ -104,12 +104,12 @@ def test_workers_that_are_started_beforehand_are_there_at_time_zero() -> None:
 
 def test_all_nodes_share_one_table_of_places() -> None:
     with ray.init("sim", nodes=5, num_cpus=1, trace=False):
-        assert len({id(node.desk.cluster) for node in world().every_node()}) == 1
+        assert len({id(node.context.cluster) for node in world().every_node()}) == 1
 
 
 def test_places_that_join_are_one_value_for_all_who_hear_of_them() -> None:
     with ray.init("sim", nodes=2, num_cpus=1, trace=False):
-        here, there = [node.desk.cluster for node in world().every_node()][:2]
+        here, there = [node.context.cluster for node in world().every_node()][:2]
     more = NodeInfo(NodeID("n2"), here.nodes[0].totals)
     assert here.joined(more) is there.joined(more)
     assert here.joined(more).nodes == (*here.nodes, more)
@@ -119,7 +119,9 @@ def test_what_is_not_traced_is_not_written_down() -> None:
     def noted(kept: bool) -> int:
         with ray.init("sim", trace=kept) as context:
             flood(10)
-            assert all(isinstance(node, Node) and node.desk.traced is kept for node in world().every_node())
+            assert all(
+                isinstance(node, Node) and node.context.traced is kept for node in world().every_node()
+            )
             return len(context.trace())
 
     assert noted(False) == 0 < noted(True)

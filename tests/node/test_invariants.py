@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labray import messages as m
+from labray.ids import ObjectID
 from labray.schedulers import (
     BLevel,
     BottomUp,
@@ -154,7 +155,7 @@ def test_whatever_is_cancelled_every_ref_ends_and_all_comes_back(
     if deaths or any(force for _, _, force, _ in cancels):
         world.come_to_rest()  # a killed body has given nothing back; its node lets go of what it held
         for node in world.nodes.values():
-            assert node.pool.resources.free == node.pool.resources.totals and not node.custody.tasks
+            assert node.pool.resources.free == node.pool.resources.totals and not node.submission.tasks
     else:
         world.assert_all_is_back()
 
@@ -172,9 +173,9 @@ def actor_body(run: m.RunTask, world: LoopWorld, worker: Any) -> Body:
         yield m.SubmitTask(
             child_spec(world, id, run, worker, kind="method", actor=actor, demand=(), name="m")
         )
-        reply = yield m.Get(world.request(), (m.Ref(m.ObjectID(f"{id}.0"), worker.at),), task=run.spec.id)
+        reply = yield m.Get(world.request(), (m.Ref(ObjectID(f"{id}.0"), worker.at),), task=run.spec.id)
         assert isinstance(reply.values[0], m.Inline) or reply.values[0].error.kind.startswith("actor_")
-        yield m.DropRefs(((m.ObjectID(f"{id}.0"), 1),))
+        yield m.DropRefs(((ObjectID(f"{id}.0"), 1),))
     return [small()]
 
 
@@ -278,4 +279,4 @@ def test_when_nodes_die_results_come_back_by_lineage_or_say_why_not(
     world.settle()
     for node in world.nodes.values():
         assert node.pool.resources.free == node.pool.resources.totals
-        assert not node.custody.tasks and not node.lineage.origins
+        assert not node.submission.tasks and not node.lineage.origins

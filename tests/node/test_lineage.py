@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from labray import messages as m
+from labray.ids import NodeID
 from labray.schedulers import Centralized
 from tests.kit.loop import Body, LoopWorld, small, stored
 
@@ -59,7 +60,7 @@ def die_and_move(w: LoopWorld, owner: m.NodeID) -> None:
     """n1 dies, and its tasks, which had to be there, may be on n2."""
     for origin in w.nodes[owner].lineage.origins.values():
         origin.spec = msgspec.structs.replace(origin.spec, demand=on("n2"))
-    w.kill_place(m.NodeID("n1"))
+    w.kill_place(NodeID("n1"))
 
 
 def test_a_lost_result_is_made_again_with_all_that_it_needs() -> None:
@@ -84,7 +85,7 @@ def test_a_long_lineage_is_rebuilt_without_a_deep_stack() -> None:
 
 def test_without_retries_a_lost_result_is_an_error_that_says_so() -> None:
     w, refs = lost_chain(2, retries=0, keep=1)
-    w.kill_place(m.NodeID("n1"))
+    w.kill_place(NodeID("n1"))
     (value,) = w.get(refs[-1])
     assert isinstance(value, m.Failed)
     assert value.error.kind == "object_lost" and "may not run again" in value.error.message
@@ -96,7 +97,7 @@ def made_by_an_actor(retries: int, restarts: int = -1) -> tuple[LoopWorld, m.Ref
     actor = w.submit(w.driver, kind="actor", name="A", demand=on("n1"), retries=restarts)
     ref = w.submit(w.driver, kind="method", name="large", actor=actor, demand=(), retries=retries)
     w.ask(m.Wait(w.request(), (ref,), 1))
-    owned = w.nodes[actor.owner].creations.owned[actor.id]
+    owned = w.nodes[actor.owner].lifecycle.owned[actor.id]
     owned.creation.spec = msgspec.structs.replace(owned.creation.spec, demand=on("n2"))
     return w, actor, ref
 
@@ -104,7 +105,7 @@ def made_by_an_actor(retries: int, restarts: int = -1) -> tuple[LoopWorld, m.Ref
 @pytest.mark.parametrize("retries", [1, -1])
 def test_a_lost_result_of_an_actor_is_made_again_where_the_actor_is_now(retries: int) -> None:
     w, actor, ref = made_by_an_actor(retries)
-    w.kill_place(m.NodeID("n1"))
+    w.kill_place(NodeID("n1"))
     (value,) = w.get(ref)
     assert isinstance(value, m.Stored)
     assert w.completed[ref.id.removesuffix(".0")] == 2
@@ -116,7 +117,7 @@ def test_a_lost_result_of_an_actor_is_made_again_where_the_actor_is_now(retries:
 
 def test_a_lost_result_of_an_actor_whose_calls_are_made_once_says_so() -> None:
     w, _, ref = made_by_an_actor(retries=0)
-    w.kill_place(m.NodeID("n1"))
+    w.kill_place(NodeID("n1"))
     (value,) = w.get(ref)
     assert isinstance(value, m.Failed)
     assert value.error.kind == "object_lost" and "max_task_retries=0" in value.error.message
@@ -128,7 +129,7 @@ def test_a_lost_result_of_an_actor_that_is_gone_says_so(gone: str) -> None:
     if gone == "out of scope":
         w.drop(actor)
         w.settle()
-    w.kill_place(m.NodeID("n1"))
+    w.kill_place(NodeID("n1"))
     (value,) = w.get(ref)
     assert isinstance(value, m.Failed)
     assert value.error.kind == "object_lost" and "the actor that made it is gone" in value.error.message
@@ -140,22 +141,22 @@ def test_a_lost_result_of_an_actor_that_is_gone_says_so(gone: str) -> None:
 def test_a_task_lost_on_the_way_with_the_node_that_passed_it_on_starts_anew() -> None:
     """n1 had told the owner where it went, and died before it got there."""
     w = world(3)
-    node = w.nodes[m.NodeID("n0")]
+    node = w.nodes[NodeID("n0")]
     ref = w.submit(w.driver, demand=on("n1"), retries=1)
     id = ref.id.removesuffix(".0")
-    w.run_until(lambda: node.custody.tasks.get(id) is not None and node.custody.tasks[id].at == "head")
-    for message in (m.TaskMoved(id, 0, m.NodeID("n2"), 3), m.PeerLost(m.NodeID("n1"))):
+    w.run_until(lambda: node.submission.tasks.get(id) is not None and node.submission.tasks[id].at == "head")
+    for message in (m.TaskMoved(id, 0, NodeID("n2"), 3), m.PeerLost(NodeID("n1"))):
         node.handle("n1" if isinstance(message, m.TaskMoved) else "", message, w.now)
-    assert node.custody.tasks[id].attempt == 1
+    assert node.submission.tasks[id].attempt == 1
 
 
 def test_of_two_reports_that_cross_the_one_with_more_hops_is_right() -> None:
     """n1 passed it on to n2 and n2 to n3, whose word came first."""
     w = world(4)
-    node = w.nodes[m.NodeID("n0")]
+    node = w.nodes[NodeID("n0")]
     ref = w.submit(w.driver, demand=on("n1"), retries=1)
     id = ref.id.removesuffix(".0")
-    w.run_until(lambda: node.custody.tasks.get(id) is not None and node.custody.tasks[id].at == "head")
-    node.handle("n3", m.TaskMoved(id, 0, m.NodeID("n3"), 4), w.now)
-    node.handle("n1", m.TaskMoved(id, 0, m.NodeID("n2"), 3), w.now)
-    assert node.custody.tasks[id].at == "n3"
+    w.run_until(lambda: node.submission.tasks.get(id) is not None and node.submission.tasks[id].at == "head")
+    node.handle("n3", m.TaskMoved(id, 0, NodeID("n3"), 4), w.now)
+    node.handle("n1", m.TaskMoved(id, 0, NodeID("n2"), 3), w.now)
+    assert node.submission.tasks[id].at == "n3"

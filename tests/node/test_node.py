@@ -248,7 +248,7 @@ def test_forwarding_anothers_task_tells_its_owner_where_it_went() -> None:
         m.Send(HEAD, m.AssignTask(made, 0, (), 2)),
         m.Send(N0, m.TaskMoved(made.id, 0, HEAD, 2)),
     ]
-    assert not bench.node.custody.tasks
+    assert not bench.node.submission.tasks
 
 
 def test_keeping_anothers_task_tells_its_owner_and_its_result_goes_there() -> None:
@@ -262,7 +262,7 @@ def test_keeping_anothers_task_tells_its_owner_and_its_result_goes_there() -> No
     assert bench.finish(worker, made) == [
         m.Send(N0, m.TaskDone(made.id, 0, (VALUE,), seconds=pytest.approx(SHORT_S)))
     ]
-    assert not bench.node.custody.tasks and not bench.node.objects.records
+    assert not bench.node.submission.tasks and not bench.node.objects.records
 
 
 def test_submitter_owns_the_result_wherever_it_was_made() -> None:
@@ -416,7 +416,7 @@ def test_an_actor_of_two_slots_runs_two_calls_at_once_and_the_third_when_either_
 
 def test_a_call_that_has_no_slot_waits_for_one_of_those_that_run_and_a_running_one_for_none() -> None:
     bench, _, (first, second, third) = two_slots()
-    tasks = bench.node.custody.tasks
+    tasks = bench.node.submission.tasks
     wait = bench.node.waits.waiting(tasks[third.id])
     assert wait is not None and (wait.of, wait.count) == ((first.id, second.id), 1)
     assert bench.node.waits.waiting(tasks[second.id]) is None
@@ -443,7 +443,7 @@ def test_a_retry_budget_is_its_tasks_own_and_not_its_workers() -> None:
     effects = bench.hear("", m.WorkerLost(W1, "gone too", begun=(first.id, second.id)))
     told = [each for each in effects if isinstance(each, m.Send) and each.to == D]
     assert [error([each]).kind for each in told] == ["actor_unavailable"]
-    tasks = bench.node.custody.tasks
+    tasks = bench.node.submission.tasks
     assert first.id not in tasks and tasks[second.id].attempt == 1 and tasks[third.id].attempt == 0
 
 
@@ -465,7 +465,7 @@ def test_the_next_attempt_at_a_call_waits_where_the_one_before_still_runs() -> N
     worker = bench.node.pool.workers[W0]
     again = TaskRecord(first, 9, False, attempt=1)
     again.state = State.CALLING
-    bench.node.pool.send(again, worker)
+    bench.node.pool.send_task(again, worker)
     assert [each.attempt for each in worker.running.values()] == [0, 0] and worker.queued == [again]
     bench.node.pool.ended(worker, worker.running[first.id], SHORT_S)
     assert worker.running[first.id] is again
@@ -666,7 +666,7 @@ def test_task_passed_round_in_circles_ends_in_an_error_that_names_the_policy() -
 def test_held_task_is_named_among_what_is_pending() -> None:
     bench = Bench(policy=Always(lambda id: ()))
     assert bench.submit(task("d-0", args=EMPTY)) == []
-    assert bench.node.pending() == ["<f d-0 #0 HELD> at n0"]
+    assert bench.node.pending() == ["<f d-0 #0 UNDECIDED> at n0"]
 
 
 # ---------------------------------------------------------------- code, and what is given back
@@ -738,7 +738,7 @@ def test_a_task_that_comes_when_its_owner_is_lost_never_runs() -> None:
     bench, made = Bench(), task("c-0", N1, kind="actor", demand=CPU)
     bench.hear("", m.PeerLost(N1))
     assert bench.hear(HEAD, m.AssignTask(made, 0, (), 2)) == []
-    assert bench.node.custody.tasks == {}
+    assert bench.node.submission.tasks == {}
 
 
 def test_an_attempt_that_comes_after_the_next_one_is_left_alone() -> None:
@@ -755,7 +755,7 @@ def test_an_attempt_runs_beside_the_one_that_its_owner_has_given_up() -> None:
         [done] = bench.finish(worker, made, attempt=attempt)
         assert isinstance(done, m.Send) and isinstance(done.message, m.TaskDone)
         assert done.message.attempt == attempt
-    assert bench.node.custody.tasks == {}
+    assert bench.node.submission.tasks == {}
 
 
 def test_an_actor_made_anew_beside_an_attempt_that_was_given_up_is_the_only_one() -> None:
@@ -767,7 +767,7 @@ def test_an_actor_made_anew_beside_an_attempt_that_was_given_up_is_the_only_one(
     ]
     bench.finish(W1, made, attempt=1)
     assert bench.hear(N1, m.StopActor(ref(made).id, 1, None)) == [m.StopWorker(W1)]
-    assert bench.node.residents.here == {}
+    assert bench.node.hosting.here == {}
 
 
 def test_what_is_lent_to_a_head_by_who_does_not_know_that_it_is_lost_is_not_owed_by_the_next() -> None:

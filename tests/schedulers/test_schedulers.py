@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from labray.errors import SchedulerError
 from labray.ids import HEAD, NodeID, TaskID
 from labray.messages import UNIT
-from labray.schedulers import BottomUp, Centralized, Checked, Random, Scheduler, resolve
+from labray.schedulers import BottomUp, Centralized, Checked, LeastLoaded, Random, Scheduler, resolve
 from labray.schedulers.parts.least_wait import Load
 from labray.schedulers.parts.node_accounts import RoomReport
 from labray.scheduling import (
@@ -478,6 +478,15 @@ def test_bottom_up_gives_a_node_that_joins_its_share_by_way_of_the_head():
     decided = feed(agent, TimerFired(SHARING))
     assert [d for d in decided if isinstance(d, Forward)] == [Forward("b", HEAD), Forward("c", HEAD)]
     assert any(isinstance(d, Tell) and d.body.waiting == 4 for d in decided)  # the news go before
+
+
+@pytest.mark.parametrize("policy", [BottomUp(), LeastLoaded()], ids=repr)
+def test_a_lost_node_has_no_part_in_the_share_of_one_that_joins(policy):
+    agent, view = agent_of(policy, N0, cluster(1, 2))
+    view.queued = [task(name) for name in "abcd"]
+    feed(agent, NodeLost(N1), NodeJoined(node(2, 1)))
+    decided = feed(agent, TimerFired(SHARING))  # half of four; it was a quarter while n1's two CPUs counted
+    assert [d for d in decided if isinstance(d, Forward)] == [Forward("c", HEAD), Forward("d", HEAD)]
 
 
 def test_bottom_up_head_forgets_what_a_heartbeat_already_counts():

@@ -134,7 +134,7 @@ def test_all_know_how_many_heads_were_lost_even_who_joins_later():
     simulate(Faults(deaths=deaths, notice=0.01), head="own")
     ray.sleep(1.0)
     work()
-    heads = {node.place: node.desk.heads for node in session.running().every_node()}
+    heads = {node.place: node.context.heads for node in session.running().every_node()}
     assert heads.pop("head") == 0
     assert set(heads.values()) == {2}
     assert "n1~1" in heads

@@ -85,7 +85,7 @@ def test_a_program_gives_its_result_and_leaves_nothing(name: str, world: str, va
         left = {id for id in node.objects.records if "-f" not in id and id not in pinned}
         assert len(left) <= 1, f"{node.place} still has {sorted(left)}"  # the put that settled it
         assert node.pool.resources.free == node.pool.resources.totals
-        assert not node.custody.tasks
+        assert not node.submission.tasks
 
 
 def settled_nodes() -> list[Node]:

@@ -1,6 +1,6 @@
-"""Actors as seen by those who call them: where they live, and the calls that wait to learn it.
+"""Actors as their callers see them: where each one lives, and the calls that wait to learn it.
 
-The owner of an actor tells every place that asked where it is (lifecycle.py). A call goes straight from its
+The owner of an actor tells every node that has asked where the actor is (lifecycle.py). A call goes straight from its
 submitter's place to the actor's place.
 """
 
@@ -16,7 +16,7 @@ from labray.node.context.task_record import State, TaskRecord
 
 
 class KnownActor:
-    """What a place knows of an actor that it calls. Neither place nor error: it is being (re)started."""
+    """What a node knows of an actor that it calls. Without a place and an error, the actor is being (re)started."""
 
     __slots__ = ("actor", "at", "error", "pending")
 
@@ -35,10 +35,10 @@ class ActorCalls:
     """
 
     def __init__(
-        self, desk: NodeContext, seek_here: Callable[[ObjectID, NodeID], None],
+        self, context: NodeContext, seek_here: Callable[[ObjectID, NodeID], None],
         carry: Callable[[TaskRecord, NodeID], None], fail: Callable[[TaskRecord, ErrorInfo], None],
     ) -> None:  # fmt: skip
-        self.desk = desk
+        self.context = context
         self.seek_here = seek_here
         self.carry = carry
         self.fail = fail
@@ -83,7 +83,9 @@ class ActorCalls:
         if view is None:
             return
         view.error = message.error
-        view.at = None if message.at in self.desk.dead else message.at  # the owner is about to hear of it too
+        view.at = (
+            None if message.at in self.context.dead else message.at
+        )  # the owner is about to hear of it too
         if view.error is not None:
             del self.known[message.actor]  # who calls it once more asks once more
         if view.at is not None or message.at is None:
@@ -108,14 +110,14 @@ class ActorCalls:
                 self.fail(task, view.error or task.uncertain)
 
     def _seek(self, actor: Ref) -> None:
-        if actor.owner == self.desk.place:
-            self.seek_here(actor.id, self.desk.place)
-        elif actor.owner in self.desk.dead:
+        if actor.owner == self.context.place:
+            self.seek_here(actor.id, self.context.place)
+        elif actor.owner in self.context.dead:
             self._owner_lost(actor)
         else:
-            self.desk.send(actor.owner, WatchActor(actor.id))
+            self.context.send(actor.owner, WatchActor(actor.id))
 
-    def place_lost(self, lost: NodeID) -> None:
+    def lose_actors_with(self, lost: NodeID) -> None:
         """Calls to actors of a lost owner fail; who lived there is the owner's business."""
         for view in list(self.known.values()):
             if view.actor.owner == lost:
@@ -127,7 +129,7 @@ class ActorCalls:
         error = ErrorInfo("actor_died", f"the actor {actor.id} is gone with its owner, {actor.owner}.")
         self.located(actor.owner, ActorLocated(actor.id, None, error))
 
-    def forget(self, id: ObjectID) -> None:
+    def forget_actor(self, id: ObjectID) -> None:
         """Nobody here holds the actor any more. (A call on its way holds it.)"""
         view = self.known.pop(id, None)
         assert view is None or not view.pending, f"{id} was let go of while calls wait for it"

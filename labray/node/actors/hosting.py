@@ -26,7 +26,11 @@ OUT_OF_SCOPE = ErrorInfo("actor_died", "the actor went out of scope.")
 
 
 class HostedActor:
-    """One actor. creation: the task that made it here. turn: lanes whose first call could begin, oldest first."""
+    """One actor that lives here.
+
+    creation: the task that made it. lanes: by submitter, the calls that wait. turn: a heap of the lanes whose first
+    call could begin, the oldest call first.
+    """
 
     __slots__ = ("born", "creation", "id", "lanes", "turn", "worker")
 
@@ -40,7 +44,7 @@ class HostedActor:
 
 
 class ActorHosting:
-    """By the actor's id.
+    """The actors that live here, by id.
 
     memory_is_short: whether somebody waits for room in the store. bounce: sends a call back to who submitted it.
     lost_call: a call that had begun is lost. call_in: whether the arguments of a call that is in turn are in memory; if
@@ -48,12 +52,12 @@ class ActorHosting:
     """
 
     def __init__(
-        self, desk: NodeContext, table: TaskTable, pool: WorkerPool, memory_is_short: Callable[[], bool],
+        self, context: NodeContext, task_table: TaskTable, pool: WorkerPool, memory_is_short: Callable[[], bool],
         bounce: Callable[[TaskRecord], None], lost_call: Callable[[TaskRecord, ErrorInfo], None],
         call_in: Callable[[TaskRecord], bool], own_died: Callable[[ObjectID, int, ErrorInfo], None],
     ) -> None:  # fmt: skip
-        self.desk = desk
-        self.table = table
+        self.context = context
+        self.task_table = task_table
         self.pool = pool
         self.memory_is_short = memory_is_short
         self.bounce = bounce
@@ -69,7 +73,7 @@ class ActorHosting:
         """
         id = ObjectID(f"{creation.id}.0")
         if (before := self.here.get(id)) is not None:
-            self.desk.defer(self._end, before, OUT_OF_SCOPE)
+            self.context.defer(self._end, before, OUT_OF_SCOPE)
         self.here[id] = HostedActor(id, creation, worker)
 
     def constructed(self, worker: WorkerRecord, lifetime: Demand, failed: bool) -> None:
@@ -87,14 +91,14 @@ class ActorHosting:
         """A call has come. `maybe_next` follows once its arguments are here."""
         task.missing = 1  # until they are looked up
         assert task.spec.actor is not None
-        resident = self.here.get(task.spec.actor.id)
-        if resident is None:
+        hosted = self.here.get(task.spec.actor.id)
+        if hosted is None:
             self.bounce(task)
             return
-        self._line_up(resident, task)
+        self._line_up(hosted, task)
 
-    def _line_up(self, resident: HostedActor, task: TaskRecord) -> None:
-        lane = resident.lanes.setdefault(task.submitter, deque())
+    def _line_up(self, hosted: HostedActor, task: TaskRecord) -> None:
+        lane = hosted.lanes.setdefault(task.submitter, deque())
         place = len(lane)
         mine = order_of(task.id)
         while place and order_of(lane[place - 1].id) > mine:  # it had bounced, and a later one was faster
@@ -107,60 +111,60 @@ class ActorHosting:
     def withdraw(self, task: TaskRecord) -> None:
         """An argument of a waiting call is an error: the calls behind it may go on."""
         assert task.spec.actor is not None
-        resident = self.here.get(task.spec.actor.id)
-        lane = resident.lanes.get(task.submitter) if resident is not None else None
-        if resident is None or not lane or task not in lane:
+        hosted = self.here.get(task.spec.actor.id)
+        lane = hosted.lanes.get(task.submitter) if hosted is not None else None
+        if hosted is None or not lane or task not in lane:
             return
         was_first = lane[0] is task
         lane.remove(task)
         if not lane:
-            del resident.lanes[task.submitter]
+            del hosted.lanes[task.submitter]
         elif was_first and not lane[0].missing:
-            heappush(resident.turn, (lane[0].seq, lane[0].submitter))
-            self.pump(resident.id)
+            heappush(hosted.turn, (lane[0].seq, lane[0].submitter))
+            self.pump(hosted.id)
 
     def maybe_next(self, task: TaskRecord) -> None:
         """If this call is the first of its lane and complete, it is in turn."""
         assert task.spec.actor is not None
-        resident = self.here.get(task.spec.actor.id)
-        if resident is None or task.missing or task.state is not State.CALLING:
+        hosted = self.here.get(task.spec.actor.id)
+        if hosted is None or task.missing or task.state is not State.CALLING:
             return
-        lane = resident.lanes.get(task.submitter)
+        lane = hosted.lanes.get(task.submitter)
         if lane and lane[0] is task:
-            heappush(resident.turn, (task.seq, task.submitter))
-            self.pump(resident.id)
+            heappush(hosted.turn, (task.seq, task.submitter))
+            self.pump(hosted.id)
 
     def pump(self, id: ObjectID) -> None:
         """Send what can be sent."""
-        resident = self.here.get(id)
-        if resident is None or not resident.born or resident.worker.verdict is not None:
+        hosted = self.here.get(id)
+        if hosted is None or not hosted.born or hosted.worker.verdict is not None:
             return
-        worker = resident.worker
-        while resident.turn and len(worker.queued) < ACTOR_QUEUE:
-            seq, submitter = heappop(resident.turn)
-            lane = resident.lanes.get(submitter)
+        worker = hosted.worker
+        while hosted.turn and len(worker.queued) < ACTOR_QUEUE:
+            seq, submitter = heappop(hosted.turn)
+            lane = hosted.lanes.get(submitter)
             if not lane or lane[0].seq != seq:  # another call has come in before this one
                 continue
             if lane[0].spec.deps:
                 if (
                     len(worker.running) >= worker.slots and self.memory_is_short()
                 ):  # it would pin its arguments long before it begins
-                    heappush(resident.turn, (seq, submitter))
+                    heappush(hosted.turn, (seq, submitter))
                     break
                 if not self.call_in(lane[0]):
                     continue
-            self.pool.send(lane.popleft(), worker)
+            self.pool.send_task(lane.popleft(), worker)
             if not lane:
-                del resident.lanes[submitter]
+                del hosted.lanes[submitter]
             elif not lane[0].missing:
-                heappush(resident.turn, (lane[0].seq, submitter))
+                heappush(hosted.turn, (lane[0].seq, submitter))
 
     def call_back(self) -> None:
         """Somebody needs the memory that the arguments of calls take which have not begun: those wait here instead."""
-        for resident in self.here.values():
-            behind = resident.worker.queued
-            if any(task.spec.deps for task in behind) and not resident.worker.recalling:
-                self.pool.recall(resident.worker)
+        for hosted in self.here.values():
+            behind = hosted.worker.queued
+            if any(task.spec.deps for task in behind) and not hosted.worker.recalling:
+                self.pool.recall(hosted.worker)
 
     def give_back(self, worker: WorkerRecord, tasks: list[TaskRecord]) -> None:
         """What was sent to an actor's process and had not begun, in order: calls, or its constructor."""
@@ -169,12 +173,12 @@ class ActorHosting:
             del self.here[worker.actor]
             self.pool.disown(worker)
             return
-        resident = self.here[worker.actor]
+        hosted = self.here[worker.actor]
         for task in tasks:
             task.step(State.CALLING)
-            self._line_up(resident, task)
-        resident.turn = [(lane[0].seq, key) for key, lane in resident.lanes.items() if not lane[0].missing]
-        heapify(resident.turn)
+            self._line_up(hosted, task)
+        hosted.turn = [(lane[0].seq, key) for key, lane in hosted.lanes.items() if not lane[0].missing]
+        heapify(hosted.turn)
 
     # ------------------------------------------------------------ ends
 
@@ -183,61 +187,61 @@ class ActorHosting:
 
     def stop(self, id: ObjectID, attempt: int, error: ErrorInfo | None) -> None:
         """Its owner wants it gone: out of scope (no error: nobody can be waiting for it) or killed."""
-        resident = self.here.get(id)
-        if resident is None or resident.creation.attempt != attempt:
+        hosted = self.here.get(id)
+        if hosted is None or hosted.creation.attempt != attempt:
             return
         del self.here[id]
-        self._end(resident, error or OUT_OF_SCOPE, force=error is not None)
+        self._end(hosted, error or OUT_OF_SCOPE, force=error is not None)
 
-    def _end(self, resident: HostedActor, error: ErrorInfo, force: bool = True) -> None:
-        self.pool.stop(resident.worker, force)
-        self._constructor_gone(resident.creation)
-        self.clear(resident, error)
+    def _end(self, hosted: HostedActor, error: ErrorInfo, force: bool = True) -> None:
+        self.pool.stop(hosted.worker, force)
+        self._constructor_gone(hosted.creation)
+        self.clear(hosted, error)
 
     def _constructor_gone(self, creation: TaskRecord) -> None:
         """The process that ran another place's constructor is gone, and the owner knows."""
         if not creation.mine and creation.state is not State.OVER:
             creation.step(State.OVER)
-            self.table.forget(creation)
+            self.task_table.drop(creation)
 
     def owner_lost(self, lost: NodeID) -> None:
         """The actors of a lost owner die with it."""
-        for resident in list(self.here.values()):
-            if resident.creation.spec.owner == lost:
-                error = ErrorInfo("actor_died", f"the actor {resident.id} died with its owner, {lost}.")
-                self.stop(resident.id, resident.creation.attempt, error)
+        for hosted in list(self.here.values()):
+            if hosted.creation.spec.owner == lost:
+                error = ErrorInfo("actor_died", f"the actor {hosted.id} died with its owner, {lost}.")
+                self.stop(hosted.id, hosted.creation.attempt, error)
 
-    def clear(self, resident: HostedActor, error: ErrorInfo, begun: tuple[TaskID, ...] | None = None) -> None:
+    def clear(self, hosted: HostedActor, error: ErrorInfo, begun: tuple[TaskID, ...] | None = None) -> None:
         """Its process is gone: the calls that it had begun (None: all it was sent) are lost, others go back."""
-        lost, unbegun = resident.worker.parted(begun)
-        waiting = [task for lane in resident.lanes.values() for task in lane]
-        resident.worker.clear()
+        lost, unbegun = hosted.worker.parted(begun)
+        waiting = [task for lane in hosted.lanes.values() for task in lane]
+        hosted.worker.clear()
         for task in lost:
             if task.spec.kind == "method":
                 self.lost_call(task, error)
         for task in sorted(unbegun + waiting, key=lambda t: t.seq):
             if task.state is State.OVER:  # it needed a call that has just ended in an error
                 continue
-            if task.state is State.PIPED:
+            if task.state is State.DISPATCHED:
                 task.step(State.CALLING)
             self.bounce(task)
 
     def crashed(self, worker: WorkerRecord, reason: str, begun: tuple[TaskID, ...] | None) -> None:
         """Its process died by itself."""
         assert worker.actor is not None
-        resident = self.here[worker.actor]
-        spec = resident.creation.spec
-        again = resident.creation.may_retry()
+        hosted = self.here[worker.actor]
+        spec = hosted.creation.spec
+        again = hosted.creation.may_retry()
         error = ErrorInfo(
             "actor_unavailable" if again else "actor_died",
-            f"the actor {spec.name} ({resident.id}) died: {reason}."
+            f"the actor {spec.name} ({hosted.id}) died: {reason}."
             + (" It is being restarted; the call may or may not have run." if again else ""),
         )
-        del self.here[resident.id]
-        creation = resident.creation  # it first: the calls that go back ask the owner where it is now
+        del self.here[hosted.id]
+        creation = hosted.creation  # it first: the calls that go back ask the owner where it is now
         if creation.mine:
-            self.own_died(resident.id, creation.attempt, error)
+            self.own_died(hosted.id, creation.attempt, error)
         else:
-            self.desk.send(creation.spec.owner, ActorLost(resident.id, creation.attempt, error))
+            self.context.send(creation.spec.owner, ActorLost(hosted.id, creation.attempt, error))
             self._constructor_gone(creation)
-        self.clear(resident, error, begun)
+        self.clear(hosted, error, begun)

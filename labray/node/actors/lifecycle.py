@@ -28,7 +28,7 @@ from labray.node.actors.calling import ActorCalls
 from labray.node.actors.hosting import ActorHosting
 from labray.node.context.agent_feed import AgentFeed
 from labray.node.context.node_context import NodeContext
-from labray.node.context.task_record import UNDECIDED, State, TaskRecord, pinned
+from labray.node.context.task_record import FORWARDABLE, State, TaskRecord, pinned
 from labray.node.context.task_table import TaskTable
 from labray.node.objects.directory import ObjectTable
 
@@ -56,15 +56,15 @@ class ActorLifecycle:
     """
 
     def __init__(
-        self, desk: NodeContext, feed: AgentFeed, objects: ObjectTable, table: TaskTable, callers: ActorCalls,
-        residents: ActorHosting, submit_again: Callable[[TaskRecord], None],
+        self, context: NodeContext, feed: AgentFeed, objects: ObjectTable, task_table: TaskTable, calls: ActorCalls,
+        hosting: ActorHosting, submit_again: Callable[[TaskRecord], None],
     ) -> None:  # fmt: skip
-        self.desk = desk
+        self.context = context
         self.feed = feed
         self.objects = objects
-        self.tasks = table.tasks
-        self.callers = callers
-        self.residents = residents
+        self.tasks = task_table.tasks
+        self.calls = calls
+        self.hosting = hosting
         self.submit_again = submit_again
         self.owned: dict[ObjectID, OwnedActor] = {}
         self.expected: dict[ObjectID, dict[NodeID, None]] = {}
@@ -79,7 +79,7 @@ class ActorLifecycle:
     def disappoint(self, id: ObjectID, error: ErrorInfo) -> None:
         """It will not come."""
         for place in self.expected.pop(id):
-            self._tell(place, ActorLocated(id, None, error))
+            self._tell_location(place, ActorLocated(id, None, error))
 
     def created(self, creation: TaskRecord) -> None:
         id = ObjectID(f"{creation.id}.0")
@@ -94,7 +94,7 @@ class ActorLifecycle:
         if type(value) is Failed:
             self.died(id, task.attempt, value.error, may_restart=False)
             return
-        self.desk.note("finished", task.id, task.attempt)
+        self.context.note("finished", task.id, task.attempt)
         self._alive(id, at, task.attempt)
         if task.spec.retries == 0:
             self._let_go(task)
@@ -127,25 +127,25 @@ class ActorLifecycle:
             self.expected[id][by] = None
             return
         if actor is None:
-            self._tell(by, ActorLocated(id, None, self._gone(id)))
+            self._tell_location(by, ActorLocated(id, None, self._gone(id)))
             return
         actor.watchers[by] = None
-        self._tell(by, ActorLocated(id, actor.at, actor.error))
+        self._tell_location(by, ActorLocated(id, actor.at, actor.error))
 
     def _gone(self, id: ObjectID) -> ErrorInfo:
         return ErrorInfo("actor_died", f"the actor {id} is gone: no handle to it was left.")
 
     def _change(self, actor: OwnedActor, state: str) -> None:
         actor.state = state
-        self.desk.note("actor", actor.id, (state, actor.at))
+        self.context.note("actor", actor.id, (state, actor.at))
         for place in actor.watchers:
-            self._tell(place, ActorLocated(actor.id, actor.at, actor.error))
+            self._tell_location(place, ActorLocated(actor.id, actor.at, actor.error))
 
-    def _tell(self, to: NodeID, message: ActorLocated) -> None:
-        if to == self.desk.place:
-            self.callers.located(to, message)
-        elif to not in self.desk.dead:
-            self.desk.send(to, message)
+    def _tell_location(self, to: NodeID, message: ActorLocated) -> None:
+        if to == self.context.place:
+            self.calls.located(to, message)
+        elif to not in self.context.dead:
+            self.context.send(to, message)
 
     # ------------------------------------------------------------ dead or restarted
 
@@ -170,7 +170,7 @@ class ActorLifecycle:
         """It is dead for good: so is what its creation promised, if it had not come."""
         if self.owned.get(actor.id) is not actor:  # with the last of its calls went the last handle
             return
-        self.desk.note("failed", actor.creation.id, failed.error.kind)
+        self.context.note("failed", actor.creation.id, failed.error.kind)
         self._let_go(actor.creation)
         record = self.objects.records.get(actor.id)
         if record is not None and record.value is None:
@@ -178,10 +178,10 @@ class ActorLifecycle:
 
     def kill_asked(self, sender: ClientID, x: Kill) -> None:
         """By a client here."""
-        if x.actor.owner == self.desk.place:
+        if x.actor.owner == self.context.place:
             self._kill(x.actor.id, x.no_restart)
         else:
-            self.desk.send(x.actor.owner, KillActor(x.actor.id, x.no_restart))
+            self.context.send(x.actor.owner, KillActor(x.actor.id, x.no_restart))
 
     def kill_actor(self, sender: NodeID, x: KillActor) -> None:
         self._kill(x.actor, x.no_restart)
@@ -213,27 +213,27 @@ class ActorLifecycle:
             actor.error = self._gone(id)
             self._bury(actor)
         del self.owned[id]
-        self.callers.forget(id)
+        self.calls.forget_actor(id)
         self._let_go(actor.creation)
 
     def _stop(self, id: ObjectID, at: NodeID, attempt: int, error: ErrorInfo | None) -> None:
-        if at == self.desk.place:
-            self.residents.stop(id, attempt, error)
-        elif at not in self.desk.dead:
-            self.desk.send(at, StopActor(id, attempt, error))
+        if at == self.context.place:
+            self.hosting.stop(id, attempt, error)
+        elif at not in self.context.dead:
+            self.context.send(at, StopActor(id, attempt, error))
 
     def _bury(self, actor: OwnedActor) -> None:
         name = actor.creation.spec.actor_name
         if name:
-            self.unname(name, Ref(actor.id, self.desk.place))
+            self.unname(name, Ref(actor.id, self.context.place))
         self._change(actor, "dead")
 
     def unname(self, name: str, actor: Ref) -> None:
         """An actor owned here is dead, or will never be."""
         if self.named.get(name, (None,))[0] == actor:
             del self.named[name]
-        if HEAD not in self.desk.dead:
-            self.desk.send(HEAD, NameReleased(name, actor))
+        if HEAD not in self.context.dead:
+            self.context.send(HEAD, NameReleased(name, actor))
 
     def _let_go(self, creation: TaskRecord) -> None:
         """It will not run again."""
@@ -241,14 +241,14 @@ class ActorLifecycle:
             return
         before = creation.state
         creation.step(State.OVER)
-        if before in UNDECIDED:
+        if before in FORWARDABLE:
             self.feed.withdraw(creation)
         for ref in pinned(creation.spec):
             self.objects.release(ref.id)
 
     # ------------------------------------------------------------ a place is gone
 
-    def place_lost(self, lost: NodeID) -> None:
+    def forget_watcher(self, lost: NodeID) -> None:
         """It asks no more."""
         for actor in self.owned.values():
             actor.watchers.pop(lost, None)

@@ -35,12 +35,12 @@ class NameClient:
     """
 
     def __init__(
-        self, desk: NodeContext, objects: ObjectTable, clients: ClientTable, creations: ActorLifecycle
+        self, context: NodeContext, objects: ObjectTable, clients: ClientTable, lifecycle: ActorLifecycle
     ) -> None:
-        self.desk = desk
+        self.context = context
         self.objects = objects
         self.clients = clients
-        self.creations = creations
+        self.lifecycle = lifecycle
         self.promised: dict[ObjectID, tuple[ClientID, RegisterName]] = {}
         self.open: dict[tuple[ClientID, int], ReserveName | ResolveName] = {}
 
@@ -51,28 +51,28 @@ class NameClient:
         self.objects.own(x.actor.id, holds=1)
         self.clients.clients[sender].given[x.actor.id] = 1
         self.promised[x.actor.id] = (sender, x)
-        self.creations.expect(x.actor.id)
-        self._ask(ReserveName(sender, x.request, x.name, x.actor, x.handle))
+        self.lifecycle.expect(x.actor.id)
+        self._ask_head(ReserveName(sender, x.request, x.name, x.actor, x.handle))
 
-    def _ask(self, question: ReserveName | ResolveName) -> None:
+    def _ask_head(self, question: ReserveName | ResolveName) -> None:
         self.open[question.client, question.request] = question
-        if HEAD not in self.desk.dead:
-            self.desk.send(HEAD, question)
+        if HEAD not in self.context.dead:
+            self.context.send(HEAD, question)
 
     def given(self, sender: NodeID, x: NameReserved) -> None:
         """The head's answer."""
         question = self.open.pop((x.client, x.request), None)
         if x.accepted and isinstance(question, ReserveName):
-            self.creations.named[question.name] = (question.actor, question.handle)
+            self.lifecycle.named[question.name] = (question.actor, question.handle)
         if not x.accepted:
             self._break(x.client, x.request)
-        self.desk.send(x.client, RequestAnswered(x.request, x.accepted))
+        self.context.send(x.client, RequestAnswered(x.request, x.accepted))
 
     def made(self, id: ObjectID) -> bool:
         """An actor with a name is submitted. Whether its record is there already."""
         return self.promised.pop(id, None) is not None
 
-    def left(self, client: ClientID) -> None:
+    def client_left(self, client: ClientID) -> None:
         """A client is gone: the actors that it has promised will never be, and nobody waits for its answers."""
         self.open = {key: question for key, question in self.open.items() if key[0] != client}
         for owner, x in list(self.promised.values()):
@@ -93,9 +93,9 @@ class NameClient:
         (x,) = asked
         id = x.actor.id
         del self.promised[id]
-        self.creations.unname(x.name, x.actor)
+        self.lifecycle.unname(x.name, x.actor)
         error = ErrorInfo("actor_died", f"the actor named {x.name!r} ({id}) was not made after all.")
-        self.creations.disappoint(id, error)
+        self.lifecycle.disappoint(id, error)
         if client in self.clients.clients:
             del self.clients.clients[client].given[id]
             self.objects.release(id)
@@ -104,7 +104,7 @@ class NameClient:
     # ------------------------------------------------------------ finding one
 
     def lookup(self, sender: ClientID, x: LookUpName) -> None:
-        self._ask(ResolveName(sender, x.request, x.name))
+        self._ask_head(ResolveName(sender, x.request, x.name))
 
     def found(self, sender: NodeID, x: NameResolved) -> None:
         """The directory holds no ref: the finder's place takes a loan of its own."""
@@ -114,21 +114,21 @@ class NameClient:
             return
         if x.actor is not None:
             self.clients.give(client, x.actor)
-            if x.actor.owner != self.desk.place:
+            if x.actor.owner != self.context.place:
                 self.objects.records[x.actor.id].given += 1
-                self.desk.send(x.actor.owner, BorrowAdded(x.actor.id, self.desk.place))
-        self.desk.send(x.client, ActorFound(x.request, x.actor, x.handle))
+                self.context.send(x.actor.owner, BorrowAdded(x.actor.id, self.context.place))
+        self.context.send(x.client, ActorFound(x.request, x.actor, x.handle))
 
     # ------------------------------------------------------------ a head that comes back
 
     def head_back(self) -> None:
         """Tell it what it must know, and ask again what was not answered."""
-        names = tuple((name, actor, handle) for name, (actor, handle) in self.creations.named.items())
-        self.desk.send(HEAD, NamesReported(names))
+        names = tuple((name, actor, handle) for name, (actor, handle) in self.lifecycle.named.items())
+        self.context.send(HEAD, NamesReported(names))
         for question in self.open.values():
-            self.desk.send(HEAD, question)
+            self.context.send(HEAD, question)
 
     def pending(self) -> list[str]:
         """Who waits for an answer, in words."""
-        lost = ", which is lost" if HEAD in self.desk.dead else ""
+        lost = ", which is lost" if HEAD in self.context.dead else ""
         return [f"{q.client} asks the head{lost}, for the name {q.name!r}" for q in self.open.values()]

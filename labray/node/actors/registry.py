@@ -24,8 +24,8 @@ NameQuestion = ReserveName | ResolveName
 class ActorRegistry:
     """At the head: name -> the actor and its pickled handle. A name is free again as soon as its actor is dead."""
 
-    def __init__(self, desk: NodeContext) -> None:
-        self.desk = desk
+    def __init__(self, context: NodeContext) -> None:
+        self.context = context
         self.names: dict[str, tuple[Ref, bytes]] = {}
         self.awaited: dict[NodeID, None] = {}  # who has not yet told a head that has come back
         self.questions: list[tuple[NodeID, NameQuestion]] = []  # asked meanwhile
@@ -37,20 +37,20 @@ class ActorRegistry:
         accepted = message.name not in self.names
         if accepted:
             self.names[message.name] = (message.actor, message.handle)
-        self.desk.send(sender, NameReserved(message.client, message.request, accepted))
+        self.context.send(sender, NameReserved(message.client, message.request, accepted))
 
     def sought(self, sender: NodeID, message: ResolveName) -> None:
         if self.awaited:
             self.questions.append((sender, message))
             return
         actor, handle = self.names.get(message.name, (None, b""))
-        self.desk.send(sender, NameResolved(message.client, message.request, actor, handle))
+        self.context.send(sender, NameResolved(message.client, message.request, actor, handle))
 
     def free(self, sender: NodeID, message: NameReleased) -> None:
         if self.names.get(message.name, (None,))[0] == message.actor:
             del self.names[message.name]
 
-    def place_lost(self, lost: NodeID) -> None:
+    def forget_names_of(self, lost: NodeID) -> None:
         self.names = {name: entry for name, entry in self.names.items() if entry[0].owner != lost}
         self._heard(lost)
 

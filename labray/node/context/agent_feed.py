@@ -1,6 +1,6 @@
 """What the agent of a node is told of tasks, and which of them any node could run at all.
 
-It only writes events down; the agent sees them, and decides, when the input is done with (policy_host.py).
+It only queues events. The agent sees them and decides when the input has been handled (policy_host.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from labray.strategies import Strategy
 class AgentFeed:
     """policy: its name, for errors. withdrawn: what the agent still believes is its to decide."""
 
-    def __init__(self, desk: NodeContext, policy: str) -> None:
-        self.desk = desk
+    def __init__(self, context: NodeContext, policy: str) -> None:
+        self.context = context
         self.policy = policy
         self.shapes: dict[tuple[Demand, Strategy], bool] = {}
         self.withdrawn: dict[TaskID, None] = {}
@@ -29,22 +29,22 @@ class AgentFeed:
         if answer is None:
             required = spec.strategy.required_node
             answer = self.shapes[shape] = any(
-                place not in self.desk.dead and required in (None, place)
-                for place in self.desk.cluster.fitting(spec.demand)
+                place not in self.context.dead and required in (None, place)
+                for place in self.context.cluster.fitting(spec.demand)
             )
         return answer
 
     def consider(self, task: TaskRecord, deps: tuple[Dep, ...]) -> None:
         """A task has come: the agent is told, and from now on decides."""
         spec = task.spec
-        task.step(State.HELD)
+        task.step(State.UNDECIDED)
         task.fact = Task(
             spec.id, spec.name, spec.kind, spec.demand, deps, spec.owner, task.hops, spec.strategy, spec.cost
         )
-        self.desk.events.append(TaskArrived(task.fact))
+        self.context.events.append(TaskArrived(task.fact))
 
     def withdraw(self, task: TaskRecord) -> None:
         """The agent need not decide on this any more. What it decides before it hears so is void."""
         assert task.fact is not None
         self.withdrawn[task.id] = None
-        self.desk.events.append(TaskWithdrawn(task.fact))
+        self.context.events.append(TaskWithdrawn(task.fact))

@@ -1,4 +1,4 @@
-"""The desk of a node: where its parts find the time and who there is, and put what is to be done.
+"""The context of a node: its parts find there the time and the other nodes, and put there what is to be done.
 
 Effects, trace events and scheduler events are collected here while one input is handled.
 """
@@ -52,8 +52,8 @@ class NodeContext:
         self.timers: dict[int, Callable[[], None]] = {}  # by token: even ones, agents' are odd
         self.tokens = 0
 
-    def life(self, place: NodeID) -> NodeID:
-        """What this place is called in this life of it, or in its last: all heads have one name."""
+    def incarnation(self, place: NodeID) -> NodeID:
+        """The name of a node with its incarnation, of which the last counts if it is lost: all heads share one name."""
         return place if place != HEAD else NodeID(f"{HEAD}~{self.heads - (HEAD in self.dead)}")
 
     def living(self) -> list[NodeID]:

@@ -11,48 +11,48 @@ from labray.scheduling import Task
 
 class State(IntEnum):
     WAITING = 0  # for its dependencies to exist
-    HELD = 1  # the agent knows of it and has not decided
+    UNDECIDED = 1  # the agent knows of it and has not decided
     FETCHING = 2  # kept here, while stored dependencies or its code are on the way
     READY = 3  # kept here, waits for room
-    PIPED = 4  # sent to a worker: it runs there, or is queued
+    DISPATCHED = 4  # sent to a worker: it runs there, or is queued
     BLOCKED = 5  # running, and waiting for the node in a get or wait
-    AWAY = 6  # another place has custody; only its owner keeps a record of it
+    FORWARDED = 6  # another place has custody; only its owner keeps a record of it
     CALLING = 7  # an actor call that waits, here, for the actor's place or for its turn
     OVER = 8
 
 
 S = State
 STEPS: dict[State, tuple[State, ...]] = {
-    S.WAITING: (S.HELD, S.CALLING, S.OVER),
-    S.HELD: (S.FETCHING, S.READY, S.AWAY, S.OVER),
-    S.FETCHING: (S.READY, S.WAITING, S.AWAY, S.OVER),
-    S.READY: (S.PIPED, S.FETCHING, S.AWAY, S.OVER),
-    S.PIPED: (S.BLOCKED, S.READY, S.WAITING, S.CALLING, S.OVER),
-    S.BLOCKED: (S.PIPED, S.WAITING, S.CALLING, S.OVER),
-    S.AWAY: (S.WAITING, S.CALLING, S.OVER),
-    S.CALLING: (S.PIPED, S.AWAY, S.OVER),
+    S.WAITING: (S.UNDECIDED, S.CALLING, S.OVER),
+    S.UNDECIDED: (S.FETCHING, S.READY, S.FORWARDED, S.OVER),
+    S.FETCHING: (S.READY, S.WAITING, S.FORWARDED, S.OVER),
+    S.READY: (S.DISPATCHED, S.FETCHING, S.FORWARDED, S.OVER),
+    S.DISPATCHED: (S.BLOCKED, S.READY, S.WAITING, S.CALLING, S.OVER),
+    S.BLOCKED: (S.DISPATCHED, S.WAITING, S.CALLING, S.OVER),
+    S.FORWARDED: (S.WAITING, S.CALLING, S.OVER),
+    S.CALLING: (S.DISPATCHED, S.FORWARDED, S.OVER),
     S.OVER: (),
 }
 LEGAL = frozenset((a, b) for a, after in STEPS.items() for b in after)
 
 
-UNDECIDED = (State.HELD, State.FETCHING, State.READY)
+FORWARDABLE = (State.UNDECIDED, State.FETCHING, State.READY)
 """A task in one of these is its agent's to pass on."""
 
 
 class ReadyCount:
     """How many tasks of a node are READY, and whether something has changed for them since they were looked at."""
 
-    __slots__ = ("size", "stirred")
+    __slots__ = ("dirty", "size")
 
     def __init__(self) -> None:
         self.size = 0
-        self.stirred = False
+        self.dirty = False
 
-    def left(self) -> None:
+    def leave_ready(self) -> None:
         """A task is not ready any more, for another reason than that it was sent to a worker."""
         self.size -= 1
-        self.stirred = True
+        self.dirty = True
 
 
 BY_GUESS = 1
@@ -63,7 +63,7 @@ class TaskRecord:
     """What one node knows of one task.
 
     known: what came with it of its dependencies, in order (small ones whole); () where it was submitted.
-    seq: the order in which tasks came to this place. at: who has custody, when AWAY;
+    seq: the order in which tasks came to this place. at: who has custody, when FORWARDED;
     via: who said so, if it was not that place itself. cancelled: (force, recursive).
     excused: attempts that use up no retry. uncertain: of a call that was lost with its actor's place, what it ends in
     if the actor lives on. wanted: the request of a blocked task that was the first to wait for this one (requests are
@@ -128,7 +128,7 @@ class TaskRecord:
         if (
             self.ready is not None
         ):  # what is done whenever READY is left: its entry in the queue is now a ghost
-            self.ready.left()
+            self.ready.leave_ready()
             self.ready = None
 
     def may_retry(self) -> bool:

@@ -17,9 +17,13 @@ class TaskTable:
     """
 
     def __init__(
-        self, desk: NodeContext, release: Callable[[ObjectID], None], watch: Callable[[], None], watched: bool
+        self,
+        context: NodeContext,
+        release: Callable[[ObjectID], None],
+        watch: Callable[[], None],
+        watched: bool,
     ) -> None:
-        self.desk = desk
+        self.context = context
         self.release = release
         self.watch = watch
         self.watched = watched
@@ -33,7 +37,7 @@ class TaskTable:
         task = self.tasks[spec.id] = TaskRecord(spec, self.seq, mine, attempt, hops)
         return task
 
-    def forget(self, task: TaskRecord) -> None:
+    def drop(self, task: TaskRecord) -> None:
         """Let go of all that a task of another place held here."""
         if self.tasks.get(task.id) is task:
             del self.tasks[task.id]
@@ -49,4 +53,4 @@ class TaskTable:
     def outstanding(self, sender: ClientID, x: AskFinished) -> None:
         """A client asks which of these, submitted here, have ended."""
         ended = tuple(at for at, task in enumerate(x.tasks) if task not in self.tasks)
-        self.desk.send(sender, ReadyPositions(x.request, ended))
+        self.context.send(sender, ReadyPositions(x.request, ended))

@@ -19,29 +19,29 @@ class LossAcknowledgements:
     """asked: lost places that we had not heard of, and who wants to know when we have."""
 
     def __init__(
-        self, desk: NodeContext, loans: Borrowing, copies: Locations, custody: TaskSubmission
+        self, context: NodeContext, borrowing: Borrowing, locations: Locations, submission: TaskSubmission
     ) -> None:
-        self.desk = desk
-        self.loans = loans
-        self.copies = copies
-        self.custody = custody
+        self.context = context
+        self.borrowing = borrowing
+        self.locations = locations
+        self.submission = submission
         self.asked: dict[NodeID, dict[NodeID, None]] = {}
 
     def ask(self, sender: NodeID, message: LossAckAsked) -> None:
-        if message.place in self.desk.dead:
-            self.desk.send(sender, LossAcknowledged(message.place))
+        if message.place in self.context.dead:
+            self.context.send(sender, LossAcknowledged(message.place))
         else:
             self.asked.setdefault(message.place, {})[sender] = None
 
     def known(self, sender: NodeID, message: LossAcknowledged) -> None:
-        self.loans.known(sender, message.place)
-        self.copies.known(sender, message.place)
-        self.custody.loss_known(sender, message.place)
+        self.borrowing.known(sender, message.place)
+        self.locations.known(sender, message.place)
+        self.submission.loss_known(sender, message.place)
 
-    def place_lost(self, lost: NodeID) -> None:
-        self.copies.owner_lost(lost)
-        self.custody.place_lost(lost)
-        life = self.desk.life(lost)
-        for asker in self.asked.pop(life, {}):
-            if asker not in self.desk.dead:
-                self.desk.send(asker, LossAcknowledged(life))
+    def acknowledge(self, lost: NodeID) -> None:
+        self.locations.owner_lost(lost)
+        self.submission.forget_strays_of(lost)
+        incarnation = self.context.incarnation(lost)
+        for asker in self.asked.pop(incarnation, {}):
+            if asker not in self.context.dead:
+                self.context.send(asker, LossAcknowledged(incarnation))

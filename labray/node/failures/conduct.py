@@ -40,17 +40,17 @@ class ClientConduct:
 
     def __init__(
         self,
-        desk: NodeContext,
-        storage: NodeStore,
+        context: NodeContext,
+        store: NodeStore,
         objects: ObjectTable,
-        table: TaskTable,
+        task_table: TaskTable,
         pool: WorkerPool,
         losses: WorkerLosses,
     ) -> None:
-        self.desk = desk
-        self.storage = storage
+        self.context = context
+        self.store = store
         self.objects = objects
-        self.tasks = table.tasks
+        self.tasks = task_table.tasks
         self.pool = pool
         self.losses = losses
         self._judges: dict[type, Callable[[ClientRecord, Any], str]] = {
@@ -77,19 +77,19 @@ class ClientConduct:
     def _see_to(self, client: ClientID, told: str) -> None:
         worker = self.pool.workers.get(client)
         if worker is None:
-            self.desk.do(
+            self.context.do(
                 WarnUser(f"what the main program said was refused, and it may not be served well: {told}.")
             )
             return
-        self.desk.note("lost", client, told)
-        self.desk.do(StopWorker(client))
+        self.context.note("lost", client, told)
+        self.context.do(StopWorker(client))
         self.losses.lose(worker, f"it was ended because it miscounted: {told}", None)
 
     # ------------------------------------------------------------ one by one
 
     def _submit(self, client: ClientRecord, x: SubmitTask) -> str:
         spec = x.spec
-        if spec.owner != self.desk.place:
+        if spec.owner != self.context.place:
             return f"submits {spec.id} as a task of {spec.owner}"
         if spec.id in self.tasks:
             return f"submits {spec.id} twice"
@@ -130,12 +130,12 @@ class ClientConduct:
         return f"views {strange[0]}, which does not exist" if strange else ""
 
     def _room(self, client: ClientRecord, x: Allocate) -> str:
-        if (client.id, x.request) in self.storage.rooms:
+        if (client.id, x.request) in self.store.rooms:
             return f"asks twice under {x.request}"
         return "" if 0 <= x.more <= x.most and x.size >= 0 else f"asks for {x.more} to {x.most} bytes"
 
     def _register(self, client: ClientRecord, x: RegisterName) -> str:
-        if x.actor.owner != self.desk.place:
+        if x.actor.owner != self.context.place:
             return f"names an actor of {x.actor.owner}"
         return f"names {x.actor.id}, which exists" if x.actor.id in self.objects.records else ""
 

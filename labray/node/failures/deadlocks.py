@@ -39,10 +39,15 @@ class DeadlockSuspicion:
     """At every node. after: seconds that a task waits before the head is told; None: never."""
 
     def __init__(
-        self, desk: NodeContext, table: TaskTable, pool: WorkerPool, waits: NodeWaits, after: float | None
+        self,
+        context: NodeContext,
+        task_table: TaskTable,
+        pool: WorkerPool,
+        waits: NodeWaits,
+        after: float | None,
     ) -> None:
-        self.desk = desk
-        self.table = table
+        self.context = context
+        self.task_table = task_table
         self.pool = pool
         self.waits = waits
         self.after = after
@@ -52,24 +57,24 @@ class DeadlockSuspicion:
     def watch(self) -> None:
         """There is a task here, which may come to wait."""
         assert self.after is not None
-        self.table.watched = True
-        self.desk.after(self.after, self._look)
+        self.task_table.watched = True
+        self.context.after(self.after, self._check_waits)
 
-    def _look(self) -> None:
-        self.table.watched = False
-        ages = [self.desk.now - request.since for request in self.waits.requests()]
+    def _check_waits(self) -> None:
+        self.task_table.watched = False
+        ages = [self.context.now - request.since for request in self.waits.requests()]
         starved = {wait.task: wait.mark for wait in self._starved()}
         self.long = {task: mark for task, mark in starved.items() if self.starved.get(task) == mark}
         self.starved = starved
         if self.long or (ages and self.after is not None and max(ages) >= self.after):
-            self.desk.send(HEAD, DeadlockSuspected())
-        if ages or self.table.tasks:
+            self.context.send(HEAD, DeadlockSuspected())
+        if ages or self.task_table.tasks:
             self.watch()
 
     def _starved(self) -> list[WaitReport]:
         """The first of each shape that waits for room here, and of each that the agent holds: of the oldest tasks."""
-        queue, tasks = self.pool.queue, self.table.tasks
-        held = (task for task in islice(tasks.values(), OLDEST) if task.state is State.HELD)
+        queue, tasks = self.pool.queue, self.task_table.tasks
+        held = (task for task in islice(tasks.values(), OLDEST) if task.state is State.UNDECIDED)
         found: dict[Demand, WaitReport] = {}
         for task in (*map(queue.first, queue.shapes), *held):
             if task is not None and (wait := self.waits.waiting(task)) is not None:
@@ -77,11 +82,11 @@ class DeadlockSuspicion:
         return list(found.values())
 
     def who_waits(self, sender: NodeID, message: WaitsAsked) -> None:
-        self.desk.send(sender, self.asked(message))
+        self.context.send(sender, self.asked(message))
 
     def asked(self, message: WaitsAsked) -> WaitsReported:
         """What this node knows."""
-        tasks = (self.table.tasks.get(task) for task in message.tasks)
+        tasks = (self.task_table.tasks.get(task) for task in message.tasks)
         known = self.waits
         found = [wait for task in tasks if task is not None and (wait := known.waiting(task)) is not None]
         if not message.tasks and not message.demands:
@@ -94,8 +99,8 @@ class DeadlockSuspicion:
 class DeadlockInquiry:
     """At the head. One at a time; what a first look found is looked at once more."""
 
-    def __init__(self, desk: NodeContext, suspicion: DeadlockSuspicion) -> None:
-        self.desk = desk
+    def __init__(self, context: NodeContext, suspicion: DeadlockSuspicion) -> None:
+        self.context = context
         self.suspicion = suspicion
         self.number = 0
         self.awaited: dict[NodeID, None] = {}
@@ -110,19 +115,19 @@ class DeadlockInquiry:
     def suspected(self, sender: NodeID, message: DeadlockSuspected) -> None:
         """A node has reason to think that a task of its waits in vain."""
         if not self.awaited and self.before is None:
-            self._look()
+            self._begin_inquiry()
 
-    def _look(self) -> None:
+    def _begin_inquiry(self) -> None:
         self.waits, self.held, self.sought, self.round = {}, [], {}, 0
-        self._ask((), ())
+        self._ask_all_nodes((), ())
 
-    def _ask(self, tasks: tuple[TaskID, ...], demands: tuple[Demand, ...]) -> None:
+    def _ask_all_nodes(self, tasks: tuple[TaskID, ...], demands: tuple[Demand, ...]) -> None:
         self.number += 1
-        places = [node.place for node in self.desk.cluster.nodes if node.place not in self.desk.dead]
-        self.awaited = dict.fromkeys([*places, self.desk.place])
+        places = [node.place for node in self.context.cluster.nodes if node.place not in self.context.dead]
+        self.awaited = dict.fromkeys([*places, self.context.place])
         for place in places:
-            self.desk.send(place, WaitsAsked(self.number, tasks, demands))
-        self.heard(self.desk.place, self.suspicion.asked(WaitsAsked(self.number, tasks, demands)))
+            self.context.send(place, WaitsAsked(self.number, tasks, demands))
+        self.heard(self.context.place, self.suspicion.asked(WaitsAsked(self.number, tasks, demands)))
 
     def heard(self, sender: NodeID, message: WaitsReported) -> None:
         """One place's answer."""
@@ -130,9 +135,9 @@ class DeadlockInquiry:
             for wait in message.waits:
                 self.waits[wait.task] = wait
             self.held += message.holders
-            self.place_lost(sender)
+            self.expect_no_report(sender)
 
-    def place_lost(self, place: NodeID) -> None:
+    def expect_no_report(self, place: NodeID) -> None:
         """Nothing more is to be heard from it."""
         if place in self.awaited:
             del self.awaited[place]
@@ -149,29 +154,29 @@ class DeadlockInquiry:
         self.round += 1
         if (tasks or demands) and self.round < DEEPEST:
             self.sought |= dict.fromkeys([*tasks, *demands])
-            self._ask(tasks, demands)
+            self._ask_all_nodes(tasks, demands)
         elif self.before is None:
             if cycle(stuck(waits)) or lasting(self.waits.values(), self.held):
                 self.before = self.waits | waits
-                self.desk.after(SECOND_LOOK_S, self._look)
+                self.context.after(SECOND_LOOK_S, self._begin_inquiry)
         else:
             before, self.before = self.before, None
-            self._tell(cycle(stuck({task: w for task, w in waits.items() if before.get(task) == w})))
+            self._warn_of_cycle(cycle(stuck({task: w for task, w in waits.items() if before.get(task) == w})))
             still = [w for task, w in self.waits.items() if task in before and before[task].mark == w.mark]
-            self._tell_kept(lasting(still, self.held))
+            self._warn_of_kept(lasting(still, self.held))
 
-    def _tell(self, found: list[WaitReport]) -> None:
+    def _warn_of_cycle(self, found: list[WaitReport]) -> None:
         who = frozenset(wait.task for wait in found)
         if found and who not in self.told:
             self.told.add(who)
             text = f"these wait for each other, and none of them can go on:\n{told(found)}"
-            self.desk.do(WarnUser(text + "\nA get with a timeout, cancel or kill would end it."))
+            self.context.do(WarnUser(text + "\nA get with a timeout, cancel or kill would end it."))
 
-    def _tell_kept(self, found: dict[TaskID, tuple[str, ...]]) -> None:
+    def _warn_of_kept(self, found: dict[TaskID, tuple[str, ...]]) -> None:
         found = {task: who for task, who in found.items() if self.waits[task].demand not in self.told_kept}
         if found:
             self.told_kept.update(self.waits[task].demand for task in found)
             text = f"{KEPT}\n{kept_for_life(self.waits, found)}"
-            self.desk.do(
+            self.context.do(
                 WarnUser(text + "\nA kill would end it, fewer actors, actors that hold less, or more nodes.")
             )

@@ -23,7 +23,7 @@ class Heartbeats:
         """From now on, unless it was before."""
         self._heard.setdefault(who, now)
 
-    def forget(self, who: str) -> None:
+    def stop_expecting(self, who: str) -> None:
         """It is not expected to be heard of any more."""
         self._heard.pop(who, None)
 

@@ -18,12 +18,12 @@ SHOWN = 8
 """Actors named of all that hold what is wanted."""
 
 
-def keepers(place: NodeID, residents: ActorHosting, resources: Resources, demand: Demand) -> tuple[str, ...]:
+def keepers(place: NodeID, hosting: ActorHosting, resources: Resources, demand: Demand) -> tuple[str, ...]:
     """The actors here without which this request would be met when all tasks have ended; none if it would be anyway."""
     held: dict[str, int] = {}
     names: dict[str, list[str]] = {}
-    for resident in residents.here.values():
-        spec = resident.creation.spec
+    for hosted in hosting.here.values():
+        spec = hosted.creation.spec
         for name, amount in spec.lifetime:
             held[name] = held.get(name, 0) + amount
             names.setdefault(name, []).append(f"{spec.name} ({spec.id})")

@@ -10,7 +10,7 @@ from labray.node.actors.lifecycle import ActorLifecycle
 from labray.node.actors.name_client import NameClient
 from labray.node.actors.registry import ActorRegistry
 from labray.node.context.node_context import NodeContext
-from labray.node.context.task_record import UNDECIDED
+from labray.node.context.task_record import FORWARDABLE
 from labray.node.context.task_table import TaskTable
 from labray.node.failures.acknowledgements import LossAcknowledgements
 from labray.node.failures.deadlocks import DeadlockInquiry
@@ -29,25 +29,25 @@ from labray.scheduling import NodeInfo, TaskFinished
 
 
 class WorkerLosses:
-    """Of the workers here."""
+    """What is done when a worker of this node is lost."""
 
     def __init__(
         self,
-        desk: NodeContext,
+        context: NodeContext,
         clients: ClientTable,
         pool: WorkerPool,
-        births: WorkerStarts,
-        residents: ActorHosting,
-        reports: TaskReports,
-        cancels: TaskCancellation,
+        worker_starts: WorkerStarts,
+        hosting: ActorHosting,
+        reporting: TaskReports,
+        cancellation: TaskCancellation,
     ) -> None:
-        self.desk = desk
+        self.context = context
         self.clients = clients
         self.pool = pool
-        self.births = births
-        self.residents = residents
-        self.reports = reports
-        self.cancels = cancels
+        self.worker_starts = worker_starts
+        self.hosting = hosting
+        self.reporting = reporting
+        self.cancellation = cancellation
 
     def worker_lost(self, sender: str, x: WorkerLost) -> None:
         """The world says that its process is gone."""
@@ -55,10 +55,10 @@ class WorkerLosses:
         if worker is None:
             return
         if worker.verdict is None:
-            self.desk.note("lost", x.worker, x.reason)
+            self.context.note("lost", x.worker, x.reason)
             self.lose(worker, x.reason, x.begun)
             return
-        self.desk.note("lost", x.worker, OUT_OF_MEMORY)
+        self.context.note("lost", x.worker, OUT_OF_MEMORY)
         ran, _ = worker.parted(x.begun)
         name = f"task {ran[-1].id} ({ran[-1].spec.name})" if ran else f"the actor {worker.actor}"
         error = ErrorInfo(OUT_OF_MEMORY, f"{name} {worker.verdict.why}")
@@ -80,102 +80,104 @@ class WorkerLosses:
         if any(
             task.spec.kind == "actor" for task in unbegun
         ):  # a constructor: then that is a task like any other
-            self.residents.give_back(worker, unbegun)
+            self.hosting.give_back(worker, unbegun)
         for task in lost if worker.actor is None else ():
             if task.fact is not None:  # before word of the room that it leaves
-                self.desk.tell_agent(TaskFinished(task.fact, 0.0))
-        self.pool.lost(worker)
+                self.context.tell_agent(TaskFinished(task.fact, 0.0))
+        self.pool.remove(worker)
         if not worker.started:
-            self.births.failure(reason)
+            self.worker_starts.failure(reason)
         self.clients.leave(worker.id)
         if worker.actor is not None:
-            self.residents.crashed(worker, reason, begun)
+            self.hosting.crashed(worker, reason, begun)
             return
         worker.clear()
         for task in unbegun:
             task.worker = None
             self.pool.ready(task)
-        self.cancels.given_back(unbegun)
+        self.cancellation.given_back(unbegun)
         for task in lost:
             text = f"task {task.id} ({task.spec.name}) failed: its worker died: {reason}."
             told = error or ErrorInfo("worker_crashed", text)
             if final:
-                self.reports.end_with(task, told)
+                self.reporting.end_with(task, told)
             else:
-                self.reports.lost(task, told)
+                self.reporting.attempt_lost(task, told)
 
 
-class PlaceLosses:
-    """Of other places; and those that join."""
+class NodeLosses:
+    """What is done when another node is lost, or joins."""
 
     def __init__(
         self,
-        desk: NodeContext,
-        copies: Locations,
-        spills: Spilling,
-        table: TaskTable,
-        callers: ActorCalls,
-        residents: ActorHosting,
-        creations: ActorLifecycle,
-        names: ActorRegistry,
-        naming: NameClient,
-        endings: TaskCompletion,
-        reports: TaskReports,
-        impossible: Infeasible,
-        mind: PolicyHost,
-        tidings: LossAcknowledgements,
+        context: NodeContext,
+        locations: Locations,
+        spilling: Spilling,
+        task_table: TaskTable,
+        calls: ActorCalls,
+        hosting: ActorHosting,
+        lifecycle: ActorLifecycle,
+        registry: ActorRegistry,
+        name_client: NameClient,
+        completion: TaskCompletion,
+        reporting: TaskReports,
+        infeasible: Infeasible,
+        policy_host: PolicyHost,
+        acknowledgements: LossAcknowledgements,
         inquiry: DeadlockInquiry,
     ) -> None:
-        self.desk = desk
-        self.copies = copies
-        self.spills = spills
-        self.table = table
-        self.callers = callers
-        self.residents = residents
-        self.creations = creations
-        self.names = names
-        self.naming = naming
-        self.endings = endings
-        self.reports = reports
-        self.impossible = impossible
-        self.mind = mind
-        self.tidings = tidings
+        self.context = context
+        self.locations = locations
+        self.spilling = spilling
+        self.task_table = task_table
+        self.calls = calls
+        self.hosting = hosting
+        self.lifecycle = lifecycle
+        self.registry = registry
+        self.name_client = name_client
+        self.completion = completion
+        self.reporting = reporting
+        self.infeasible = infeasible
+        self.policy_host = policy_host
+        self.acknowledgements = acknowledgements
         self.inquiry = inquiry
 
-    def place_lost(self, sender: str, x: PeerLost) -> None:
+    def node_lost(self, sender: str, x: PeerLost) -> None:
         """Own tasks there start anew or fail; tasks of its own that are here are let go."""
         lost = x.place
-        self.desk.dead[lost] = None
-        self.desk.heads += lost == HEAD
-        self.desk.dead[self.desk.life(lost)] = None
-        self.desk.note("lost", lost, "")
-        self.names.place_lost(lost)
-        self.inquiry.place_lost(lost)
-        self.mind.lost(lost)  # before it is asked where to now
-        self.spills.place_lost(lost)
-        self.copies.place_lost(lost)  # first: what starts anew must know what is gone
-        self.creations.place_lost(lost)
-        self.callers.place_lost(lost)
-        self.endings.tasks_lost_with(lost)
-        self.creations.died_with(lost)
-        self.endings.calls_lost_with(lost)
-        self.residents.owner_lost(lost)
-        self.impossible.place_lost()
-        self.tidings.place_lost(lost)
+        self.context.dead[lost] = None
+        self.context.heads += lost == HEAD
+        self.context.dead[self.context.incarnation(lost)] = None
+        self.context.note("lost", lost, "")
+        self.registry.forget_names_of(lost)
+        self.inquiry.expect_no_report(lost)
+        self.policy_host.tell_node_lost(lost)  # before it is asked where to now
+        self.spilling.expect_no_answer(lost)
+        self.locations.lose_copies_of(lost)  # first: what starts anew must know what is gone
+        self.lifecycle.forget_watcher(lost)
+        self.calls.lose_actors_with(lost)
+        self.completion.tasks_lost_with(lost)
+        self.lifecycle.died_with(lost)
+        self.completion.calls_lost_with(lost)
+        self.hosting.owner_lost(lost)
+        self.infeasible.check_undecided()
+        self.acknowledgements.acknowledge(lost)
         self._owner_lost(lost)
 
     def _owner_lost(self, lost: NodeID) -> None:
         """What has not begun of its tasks ends. What runs runs to its end."""
-        for task in list(self.table.tasks.values()):
-            if task.spec.owner == lost and task.state in UNDECIDED:
-                self.reports.end_with(task, ErrorInfo("owner_died", f"its owner {lost} is lost."))
+        for task in list(self.task_table.tasks.values()):
+            if task.spec.owner == lost and task.state in FORWARDABLE:
+                self.reporting.end_with(task, ErrorInfo("owner_died", f"its owner {lost} is lost."))
 
-    def place_joined(self, sender: str, x: PeerJoined) -> None:
+    def node_joined(self, sender: str, x: PeerJoined) -> None:
         if x.place != HEAD:
-            self.mind.joined(NodeInfo(x.place, x.totals))
-        elif self.desk.place != HEAD:
-            self.desk.dead.pop(HEAD, None)
-            self.naming.head_back()
-            self.mind.head_back()
+            self.policy_host.tell_node_joined(NodeInfo(x.place, x.totals))
+        elif self.context.place != HEAD:
+            self.context.dead.pop(HEAD, None)
+            self.name_client.head_back()
+            self.policy_host.head_back()
         else:  # this is the new head, which asks who lives for what it must know
-            self.names.expect([n.place for n in self.desk.cluster.nodes if n.place not in self.desk.dead])
+            self.registry.expect(
+                [n.place for n in self.context.cluster.nodes if n.place not in self.context.dead]
+            )

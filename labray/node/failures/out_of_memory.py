@@ -47,10 +47,10 @@ def choose(candidates: Sequence[Candidate]) -> tuple[Candidate, bool] | None:
 class OutOfMemoryKiller:
     """What a node does about it."""
 
-    def __init__(self, desk: NodeContext, pool: WorkerPool, residents: ActorHosting) -> None:
-        self.desk = desk
+    def __init__(self, context: NodeContext, pool: WorkerPool, hosting: ActorHosting) -> None:
+        self.context = context
         self.pool = pool
-        self.residents = residents
+        self.hosting = hosting
 
     def relieve(self, sender: str, message: MemoryShort) -> None:
         """End one process. Its loss is seen to when the world tells of it (losses.py)."""
@@ -67,11 +67,11 @@ class OutOfMemoryKiller:
         chosen, again = found
         why = f"was ended for its memory: {message.text}.\n{self._table(message)}"
         pool.workers[chosen.worker].verdict = Verdict(why, again)
-        self.desk.do(KillWorker(chosen.worker))
+        self.context.do(KillWorker(chosen.worker))
 
     def _candidate(self, worker: WorkerRecord) -> Candidate:
         if worker.actor is not None:
-            creation = self.residents.here[worker.actor].creation
+            creation = self.hosting.here[worker.actor].creation
             return Candidate(worker.id, creation.spec.parent, creation.may_retry(), worker.since)
         sent = worker.sent()
         wanted = all(

@@ -37,25 +37,25 @@ class NodeWaits:
 
     def __init__(
         self,
-        desk: NodeContext,
+        context: NodeContext,
         objects: ObjectTable,
         clients: ClientTable,
-        table: TaskTable,
+        task_table: TaskTable,
         pool: WorkerPool,
-        callers: ActorCalls,
-        residents: ActorHosting,
-        creations: ActorLifecycle,
-        naming: NameClient,
+        calls: ActorCalls,
+        hosting: ActorHosting,
+        lifecycle: ActorLifecycle,
+        name_client: NameClient,
     ) -> None:
-        self.desk = desk
+        self.context = context
         self.objects = objects
         self.clients = clients
-        self.table = table
+        self.task_table = task_table
         self.pool = pool
-        self.callers = callers
-        self.residents = residents
-        self.creations = creations
-        self.naming = naming
+        self.calls = calls
+        self.hosting = hosting
+        self.lifecycle = lifecycle
+        self.name_client = name_client
 
     def asking(self) -> list[WaitReport]:
         """The running tasks here that cannot go on before a get or wait is answered."""
@@ -84,7 +84,7 @@ class NodeWaits:
             return None
         mark = f"{task.attempt} {request.client.id} {message.request}"
         return WaitReport(
-            task.id, task.spec.name, self.desk.place, f"waits in {how}() for", absent, count, mark
+            task.id, task.spec.name, self.context.place, f"waits in {how}() for", absent, count, mark
         )
 
     def waiting(self, task: TaskRecord) -> WaitReport | None:
@@ -96,43 +96,43 @@ class NodeWaits:
             f"{task.attempt}",
             MOST,
         )
-        if task.state is State.READY and self.pool.staff.full():
+        if task.state is State.READY and self.pool.headcount.full():
             how, of = (
                 "needs a process, one of",
                 tuple(who for w in self.pool.workers.values() if (who := _who(w))),
             )
-            return WaitReport(task.id, task.spec.name, self.desk.place, how, of, 1, attempt)
+            return WaitReport(task.id, task.spec.name, self.context.place, how, of, 1, attempt)
         if task.state is State.WAITING:
             of = self._absent(task.spec.deps)
         elif task.spec.kind == "method":
             how, of, count = self._turn(task)
-        elif task.state in (State.HELD, State.READY):
+        elif task.state in (State.UNDECIDED, State.READY):
             how, demand = "needs what is held by", _wanted(task)
         if not of and not demand:
             return None
         of = of[:MOST]
         return WaitReport(
-            task.id, task.spec.name, self.desk.place, how, of, min(count, len(of)), attempt, demand
+            task.id, task.spec.name, self.context.place, how, of, min(count, len(of)), attempt, demand
         )
 
     def _turn(self, task: TaskRecord) -> tuple[str, tuple[str, ...], int]:
         """A call waits for its actor to be made, one of those that run there, or its arguments; and for how many."""
         assert task.spec.actor is not None
         actor, how = task.spec.actor.id, "waits for its turn behind"
-        resident = self.residents.here.get(actor)
-        if resident is None:
-            view = self.callers.known.get(actor)
+        hosted = self.hosting.here.get(actor)
+        if hosted is None:
+            view = self.calls.known.get(actor)
             sought = (
                 task.state is State.CALLING and view is not None and view.at is None and view.error is None
             )
             return "needs the actor made by", ((creator(actor),) if sought else ()), 1
-        worker = resident.worker
+        worker = hosted.worker
         ahead = tuple(worker.running) if len(worker.running) >= worker.slots else ()
-        if task.state is State.PIPED:
+        if task.state is State.DISPATCHED:
             return how, () if task.id in worker.running else ahead, 1
         if task.state is not State.CALLING:
             return how, (), 1
-        lane = resident.lanes.get(task.submitter)
+        lane = hosted.lanes.get(task.submitter)
         if not ahead and lane and lane[0] is not task:
             ahead = (lane[0].id,)
         if ahead:
@@ -157,24 +157,24 @@ class NodeWaits:
         found = (_holder(worker, lacking) for worker in self.pool.workers.values())
         of = tuple(dict.fromkeys(who for who in found if who))
         return HolderReport(
-            demand, not lacking, of, keepers(self.desk.place, self.residents, self.pool.resources, demand)
+            demand, not lacking, of, keepers(self.context.place, self.hosting, self.pool.resources, demand)
         )
 
     def pending(self) -> list[str]:
         """What still waits at a node and for what."""
         lines = []
-        for task in self.table.tasks.values():
+        for task in self.task_table.tasks.values():
             if task.state in (State.WAITING, State.CALLING):
                 missing = [ref.id for ref in task.spec.deps if not self._exists(ref.id)]
                 actor = f" a turn at actor {task.spec.actor.id}" if task.spec.actor is not None else ""
                 lines.append(
-                    f"{task!r} at {self.desk.place} waits for {', '.join(missing) or actor or 'its turn'}"
+                    f"{task!r} at {self.context.place} waits for {', '.join(missing) or actor or 'its turn'}"
                 )
             elif task.state is not State.OVER and not (
                 task.mine and task.spec.kind == "actor" and self._made(task.id)
             ):
-                lines.append(f"{task!r} at {self.desk.place}" + (f", with {task.at}" if task.at else ""))
-        lines += self.naming.pending()
+                lines.append(f"{task!r} at {self.context.place}" + (f", with {task.at}" if task.at else ""))
+        lines += self.name_client.pending()
         for client in self.clients.clients.values():
             for request in client.requests.values():
                 waits = [ref.id for ref in request.message.refs if not self._exists(ref.id)]
@@ -182,7 +182,7 @@ class NodeWaits:
         return lines
 
     def _made(self, task: TaskID) -> bool:
-        actor = self.creations.owned.get(ObjectID(f"{task}.0"))
+        actor = self.lifecycle.owned.get(ObjectID(f"{task}.0"))
         return actor is not None and actor.state in ("alive", "dead")
 
 

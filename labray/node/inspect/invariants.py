@@ -35,7 +35,7 @@ def _resources(node: Wings) -> None:
 
 
 def _queue(node: Wings) -> None:
-    ready = [t for t in node.table.tasks.values() if t.state is State.READY]
+    ready = [t for t in node.task_table.tasks.values() if t.state is State.READY]
     queued = node.pool.queue.in_order()
     assert len(ready) == len(queued) == node.pool.queue.size, f"{node.place}: {ready} ready, {queued} queued"
     wanted = {t.id for t in ready if t.wanted}
@@ -45,22 +45,22 @@ def _queue(node: Wings) -> None:
 
 def _staff(node: Wings) -> None:
     """Who waits is known, in order; there are no more processes than there may be."""
-    pool, staff = node.pool, node.pool.staff
+    pool, headcount = node.pool, node.pool.headcount
     blocked = {worker.id for worker in pool.workers.values() if worker.blocked and worker.actor is None}
     assert blocked == set(pool.blocked), f"{node.place}: {blocked} are blocked, not {list(pool.blocked)}"
     busy = {id for workers in pool.busy.values() for id in workers}
     assert busy >= pool.ahead.keys(), f"{node.place}: {list(pool.ahead)} go first, {busy} are busy"
     orders = list(pool.blocked.values())
     assert orders == sorted(orders), f"{node.place}: {pool.blocked} are out of order"
-    assert len(pool.workers) <= staff.limit + RESERVE, f"{node.place} has {len(pool.workers)} processes"
+    assert len(pool.workers) <= headcount.limit + RESERVE, f"{node.place} has {len(pool.workers)} processes"
 
 
 def _pipes(node: Wings) -> None:
     """Every attempt at a worker is there once and knows it; what is queued waits for a slot; one at most is blocked."""
     seen: dict[tuple[str, int], str] = {}
-    deep = 0
+    pipelined = 0
     for worker in node.pool.workers.values():
-        deep += bool(worker.queued)
+        pipelined += bool(worker.queued)
         assert worker.actor is not None or bool(worker.running) == (worker.held is not None), (
             f"{worker.id} holds wrongly"
         )
@@ -79,8 +79,10 @@ def _pipes(node: Wings) -> None:
             assert attempt not in seen, f"{task!r} is at two workers: {seen.get(attempt)}, {worker.id}"
             seen[attempt] = worker.id
             assert task.worker == worker.id
-            assert task.state in (State.PIPED, State.BLOCKED), f"{task!r} at a worker"
-    assert deep == node.pool.deep, f"{node.place}: {deep} workers have a queue, {node.pool.deep} counted"
+            assert task.state in (State.DISPATCHED, State.BLOCKED), f"{task!r} at a worker"
+    assert pipelined == node.pool.pipelined, (
+        f"{node.place}: {pipelined} workers have a queue, {node.pool.pipelined} counted"
+    )
     for worker in node.pool.idle:
         assert not worker.running and worker.held is None, f"{worker.id} is idle and has work"
 
@@ -94,7 +96,7 @@ def _counts(node: Wings) -> None:
             given[id] = given.get(id, 0) + count
         for id, count in client.pins.items():
             pins[id] = pins.get(id, 0) + count
-    for id in (*node.storage.spilling, *node.storage.restoring):
+    for id in (*node.store.spilling, *node.store.restoring):
         pins[id] = pins.get(id, 0) + 1
     for id, count in given.items():
         record = node.objects.records.get(id)
@@ -108,7 +110,7 @@ def _counts(node: Wings) -> None:
         assert record.pins == (pins.get(record.id, 0) if pins else 0), (
             f"{record.id}: {record.pins} pins, clients have {pins.get(record.id)}"
         )
-    account = node.storage.account
+    account = node.store.account
     assert (stored, used) == (len(account.held), account.used), (
         f"{node.place}: the account of its store is wrong"
     )
@@ -116,11 +118,11 @@ def _counts(node: Wings) -> None:
 
 def _storage(node: Wings) -> None:
     """The account is that of what is here; nothing waits for room that could be had, or for nothing."""
-    storage = node.storage
-    storage.account.validate()
-    for id in storage.fetches:
+    store = node.store
+    store.account.validate()
+    for id in store.fetches:
         record = node.objects.records.get(id)
         assert record is not None and record.local is None, f"{id} waits for room and needs none"
-    waiting = storage.rooms or storage.fetches
-    on_its_way = storage.leaving() or storage.restoring or node.admission.alarmed
+    waiting = store.rooms or store.fetches
+    on_its_way = store.leaving() or store.restoring or node.admission.alarmed
     assert not waiting or on_its_way, f"{node.place}: a claim on its store is forgotten"

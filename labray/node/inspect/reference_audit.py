@@ -25,7 +25,7 @@ def held(node: Wings) -> Held:
         ),
         tuple(
             HeldTask(t.id, t.spec.name, t.state.name, t.attempt, t.mine, t.at)
-            for t in node.table.tasks.values()
+            for t in node.task_table.tasks.values()
         ),
         _actors(node),
         tuple(
@@ -42,7 +42,7 @@ def _objects(node: Wings) -> tuple[HeldObject, ...]:
     handles: Count = Counter()
     for client in node.clients.clients.values():
         handles.update(client.given)
-    arguments: Count = Counter(ref.id for task in node.table.tasks.values() for ref in needs(task))
+    arguments: Count = Counter(ref.id for task in node.task_table.tasks.values() for ref in needs(task))
     records = node.objects.records.values()
     nested: Count = Counter(ref.id for record in records for ref in record.refs())
     lineage: Count = Counter(id for origin in node.lineage.origins.values() for id in origin.held)
@@ -89,16 +89,16 @@ def _known(record: ObjectRecord) -> tuple[str, int, tuple[NodeID, ...]]:
 
 
 def _actors(node: Wings) -> tuple[HeldActor, ...]:
-    callers = node.callers
+    calls = node.calls
     return (
-        *(HeldActor(a.id, "owned", a.state, a.at) for a in node.creations.owned.values()),
+        *(HeldActor(a.id, "owned", a.state, a.at) for a in node.lifecycle.owned.values()),
         *(
             HeldActor(r.id, "resident", "alive" if r.born else "starting", node.place)
-            for r in node.residents.here.values()
+            for r in node.hosting.here.values()
         ),
         *(
             HeldActor(id, "known", "dead" if k.error is not None else "alive" if k.at else "sought", k.at)
-            for id, k in callers.known.items()
+            for id, k in calls.known.items()
         ),
     )
 
@@ -110,29 +110,29 @@ def _in_use(node: Wings) -> Demand:
 
 
 def _tables(node: Wings) -> tuple[tuple[str, int], ...]:
-    pool, mind = node.pool, node.mind
+    pool, policy_host = node.pool, node.policy_host
     records = node.objects.records.values()
     tables: dict[str, int] = {
         "objects": len(node.objects.records),
         "code": sum(is_code(record.id) for record in records),
         "waiting for an object": sum(len(r.on_exist or ()) + len(r.on_local or ()) for r in records),
-        "tasks": len(node.table.tasks),
-        "shapes warned of": len(node.impossible.warned),
+        "tasks": len(node.task_table.tasks),
+        "shapes warned of": len(node.infeasible.warned),
         "origins": len(node.lineage.origins),
-        "actors owned": len(node.creations.owned),
-        "actors known": len(node.callers.known),
-        "actors expected": len(node.creations.expected),
-        "residents": len(node.residents.here),
+        "actors owned": len(node.lifecycle.owned),
+        "actors known": len(node.calls.known),
+        "actors expected": len(node.lifecycle.expected),
+        "residents": len(node.hosting.here),
         "clients": len(node.clients.clients),
         "workers": len(pool.workers),
         "code known to workers": sum(len(worker.known) for worker in pool.workers.values()),
         "busy shapes": len(pool.busy),
         "queued shapes": len(pool.queue.shapes),
         "durations": len(pool.durations.recent),
-        "names": len(node.names.names),
-        "lost places": len(node.desk.dead),
+        "names": len(node.registry.names),
+        "lost places": len(node.context.dead),
         "withdrawn": len(node.feed.withdrawn),
-        "demands": len(node.feed.shapes) + len(mind.shapes_here),
-        "log": len(node.desk.log),
+        "demands": len(node.feed.shapes) + len(policy_host.shapes_here),
+        "log": len(node.context.log),
     }
     return tuple(tables.items())

@@ -31,7 +31,7 @@ def everything(nodes: Iterable[Wings]) -> tuple[dict[TaskID, WaitReport], list[H
     found: dict[TaskID, WaitReport] = {}
     for node in every:
         found |= {wait.task: wait for wait in node.waits.asking()}
-        for task in node.table.tasks.values():
+        for task in node.task_table.tasks.values():
             if (wait := node.waits.waiting(task)) is not None:
                 found.setdefault(task.id, wait)
     wanted = dict.fromkeys(wait.demand for wait in found.values() if wait.demand)

@@ -33,11 +33,11 @@ class Borrowing:
     """
 
     def __init__(
-        self, desk: NodeContext, records: dict[ObjectID, ObjectRecord], hold: Callable[[Ref], ObjectRecord],
+        self, context: NodeContext, records: dict[ObjectID, ObjectRecord], hold: Callable[[Ref], ObjectRecord],
         collect: Callable[[ObjectRecord], None],
     ) -> None:  # fmt: skip
-        self.desk = desk
-        self.place = desk.place
+        self.context = context
+        self.place = context.place
         self.records = records
         self.hold = hold
         self.collect = collect
@@ -52,7 +52,7 @@ class Borrowing:
             if ref.owner == self.place:
                 self._count(ref.id, to, to, 1)
             elif ref.owner != to:
-                self.desk.send(ref.owner, BorrowAdded(ref.id, to, self.desk.heads))
+                self.context.send(ref.owner, BorrowAdded(ref.id, to, self.context.heads))
 
     def receive(self, refs: Iterable[Ref], sender: NodeID) -> None:
         """Refs that came from another place inside something: each was lent to us on the way."""
@@ -62,17 +62,17 @@ class Borrowing:
                 continue
             if ref.owner == sender:
                 record.given += 1
-            elif sender in self.desk.dead:  # what it had sent was slower than the news of its loss
+            elif sender in self.context.dead:  # what it had sent was slower than the news of its loss
                 self._claim(record, 1)
             else:
-                _add(record, (self.place, self.desk.life(sender)), 1)
+                _add(record, (self.place, self.context.incarnation(sender)), 1)
 
     def give_back(self, record: ObjectRecord) -> None:
         """Nobody here needs it any more."""
         if record.given or record.passed:
             passed = tuple([(lender, count) for (_, lender), count in (record.passed or {}).items()])
             record.given, given, record.passed = 0, record.given, None
-            self.desk.send(record.owner, BorrowReturned(record.id, given, passed))
+            self.context.send(record.owner, BorrowReturned(record.id, given, passed))
 
     # ------------------------------------------------------------ at the owner
 
@@ -80,8 +80,8 @@ class Borrowing:
         """A ref was passed on. A head that is lost gives nothing back: who did so may not know that it is."""
         if x.to == sender:
             self._count(x.id, x.to, x.to, x.count)
-        elif x.to != HEAD or x.heads >= self.desk.heads:
-            self._count(x.id, x.to, self.desk.life(sender), x.count)
+        elif x.to != HEAD or x.heads >= self.context.heads:
+            self._count(x.id, x.to, self.context.incarnation(sender), x.count)
         elif (record := self.records.get(x.id)) is not None:
             self._keep(record)
 
@@ -89,7 +89,7 @@ class Borrowing:
         if x.count:
             self._count(x.id, sender, sender, -x.count)
         for lender, count in x.passed:
-            if lender not in self.desk.dead:  # else it was forgotten with the lender
+            if lender not in self.context.dead:  # else it was forgotten with the lender
                 self._count(x.id, sender, lender, -count)
 
     def _count(self, id: ObjectID, to: NodeID, lender: NodeID, count: int) -> None:
@@ -97,7 +97,7 @@ class Borrowing:
         record = self.records.get(id)
         if record is None:
             return
-        if to in self.desk.dead:
+        if to in self.context.dead:
             if lender != to:  # it may have passed it on before it was lost
                 self._keep(record)
             return
@@ -113,15 +113,15 @@ class Borrowing:
 
     # ------------------------------------------------------------ a place is gone
 
-    def place_lost(self, lost: NodeID) -> None:
+    def settle_loans_of(self, lost: NodeID) -> None:
         """Settle what it had borrowed, and what it had passed on."""
-        life = self.desk.life(lost)
+        incarnation = self.context.incarnation(lost)
         for record in list(self.records.values()):
             if not (record.loans or record.passed):
                 continue
             if record.owner == self.place:
-                self._forget(record, lost, life)
-            elif record.passed and (count := record.passed.pop((self.place, life), 0)):
+                self._forget(record, lost, incarnation)
+            elif record.passed and (count := record.passed.pop((self.place, incarnation), 0)):
                 self._claim(record, count)
         for other, round in list(self.rounds.items()):
             if lost in round.waiting:  # it has not said what it had from there
@@ -132,12 +132,12 @@ class Borrowing:
     def _claim(self, record: ObjectRecord, count: int) -> None:
         """A loan whose lender is lost becomes one of ours."""
         record.given += count
-        if record.owner not in self.desk.dead:
-            self.desk.send(record.owner, BorrowAdded(record.id, self.place, self.desk.heads, count))
+        if record.owner not in self.context.dead:
+            self.context.send(record.owner, BorrowAdded(record.id, self.place, self.context.heads, count))
 
-    def _forget(self, record: ObjectRecord, lost: NodeID, life: NodeID) -> None:
+    def _forget(self, record: ObjectRecord, lost: NodeID, incarnation: NodeID) -> None:
         had = (record.loans or {}).pop(lost, 0)
-        passed = [key for key in record.passed or () if key[0] == lost or key[1] == life]
+        passed = [key for key in record.passed or () if key[0] == lost or key[1] == incarnation]
         for key in passed:
             assert record.passed is not None
             del record.passed[key]
@@ -147,35 +147,37 @@ class Borrowing:
     def _keep(self, record: ObjectRecord) -> None:
         """A lost place may have passed it on; or one that was lost before, from which that one had it."""
         loans = record.loans = {} if record.loans is None else record.loans
-        for life in self.desk.dead:
-            if life == HEAD or life in self.settled or life in loans:
+        for incarnation in self.context.dead:
+            if incarnation == HEAD or incarnation in self.settled or incarnation in loans:
                 continue
-            if life not in self.rounds:
-                self._ask(life)
-            self.rounds[life].ids[record.id] = None
-            loans[life] = 1
+            if incarnation not in self.rounds:
+                self._begin_round(incarnation)
+            self.rounds[incarnation].ids[record.id] = None
+            loans[incarnation] = 1
 
-    def _ask(self, life: NodeID) -> None:
+    def _begin_round(self, incarnation: NodeID) -> None:
         """A later head has heard nothing from an earlier one."""
-        waiting = [place for place in self.desk.living() if place != HEAD or not life.startswith(HEAD)]
-        self.rounds[life] = LossRound(waiting)
+        waiting = [
+            place for place in self.context.living() if place != HEAD or not incarnation.startswith(HEAD)
+        ]
+        self.rounds[incarnation] = LossRound(waiting)
         for place in waiting:
-            self.desk.send(place, LossAckAsked(life))
+            self.context.send(place, LossAckAsked(incarnation))
         if not waiting:
-            self.desk.defer(self.known, self.place, life)
+            self.context.defer(self.known, self.place, incarnation)
 
-    def known(self, sender: NodeID, life: NodeID) -> None:
+    def known(self, sender: NodeID, incarnation: NodeID) -> None:
         """One place more knows of a loss, and what it has from there has been counted."""
-        round = self.rounds.get(life)
+        round = self.rounds.get(incarnation)
         if round is None:
             return
         round.waiting.pop(sender, None)
         if round.waiting:
             return
-        del self.rounds[life]
-        self.settled[life] = None
+        del self.rounds[incarnation]
+        self.settled[incarnation] = None
         for record in self._kept(round):
-            if (record.loans or {}).pop(life, 0):
+            if (record.loans or {}).pop(incarnation, 0):
                 self.collect(record)
 
     def _kept(self, round: LossRound) -> list[ObjectRecord]:

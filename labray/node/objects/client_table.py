@@ -64,25 +64,25 @@ class ClientTable:
 
     def __init__(
         self,
-        desk: NodeContext,
-        storage: NodeStore,
+        context: NodeContext,
+        store: NodeStore,
         objects: ObjectTable,
         block: Callable[[OpenRequest], bool],
         unblock: Callable[[ClientID, TaskID], None],
-        left: Callable[[ClientID], None],
+        client_left: Callable[[ClientID], None],
     ) -> None:
-        self.desk = desk
-        self.storage = storage
+        self.context = context
+        self.store = store
         self.objects = objects
         self.clients: dict[ClientID, ClientRecord] = {}
         self.block = block
         self.unblock = unblock
-        self.left = left
+        self.client_left = client_left
         self.opened = BY_GUESS
 
     def join(self, id: ClientID) -> None:
         self.clients[id] = ClientRecord(id)
-        self.storage.joined(id)
+        self.store.joined(id)
 
     def leave(self, id: ClientID) -> None:
         """A client is gone, and with it its requests, views and handles."""
@@ -93,12 +93,12 @@ class ClientTable:
         client.requests.clear()
         for request in requests:
             self._wait_no_more(request)
-        self.storage.left(id)
+        self.store.drop_client(id)
         for object_id, count in client.pins.items():
             self.objects.unpin(object_id, count)
         for object_id, count in client.given.items():
             self.objects.release(object_id, count)
-        self.left(id)
+        self.client_left(id)
 
     # ------------------------------------------------------------ what it holds
 
@@ -115,12 +115,12 @@ class ClientTable:
         for ref in refs:
             self.objects.hold(ref)
         if type(value) is Stored:
-            self.desk.note("put", message.id, (message.parent, value.size))
-            self.objects.settle(record, Remote(value.size, (self.desk.place,), refs), value)
+            self.context.note("put", message.id, (message.parent, value.size))
+            self.objects.settle(record, Remote(value.size, (self.context.place,), refs), value)
         else:
             # How large pickled code is depends on whether it was compiled now or read from a cache: not the trace's.
             size = 0 if message.function else size_of(value)
-            self.desk.note("put", message.id, (message.parent, size))
+            self.context.note("put", message.id, (message.parent, size))
             self.objects.settle(record, value)  # type: ignore[arg-type]
 
     def drop(self, id: ClientID, message: DropRefs) -> None:
@@ -135,7 +135,7 @@ class ClientTable:
     def pin(self, client: ClientRecord, id: ObjectID) -> None:
         self.objects.records[id].pins += 1
         client.pins[id] = client.pins.get(id, 0) + 1
-        self.storage.account.touched(id)
+        self.store.account.touched(id)
 
     def pinned(self, id: ClientID, message: Pin) -> None:
         """It views these unasked. It has a handle of each, so there is a record; the block may have moved meanwhile."""
@@ -162,20 +162,20 @@ class ClientTable:
         records = [objects.ensure(ref) for ref in message.refs]
         values = [record.here for record in records]
         if None not in values or any(type(value) is Failed for value in values):
-            self._note(client, message, self.desk.now)
+            self._note(client, message, self.context.now)
             self._answer(client, message.request, records)
             return
         if message.poll:
             for record in records:
                 objects.send_for(record)
-            self.desk.send(id, Values(message.request, ()))
+            self.context.send(id, Values(message.request, ()))
             return
         self._fetch(self._open(client, message), records)
 
     def _fetch(self, request: OpenRequest, records: list[ObjectRecord]) -> None:
-        if (error := self.storage.too_much(request.client.id, records)) is not None:
+        if (error := self.store.too_much(request.client.id, records)) is not None:
             self._close(request)
-            self.desk.send(request.client.id, Values(request.message.request, (Failed(error),)))
+            self.context.send(request.client.id, Values(request.message.request, (Failed(error),)))
             return
         for record in dict.fromkeys(records):
             if not self.objects.when_local(record, self._came, request):
@@ -204,7 +204,7 @@ class ClientTable:
             if type(value) is Failed:
                 for ref in value.error.refs:
                     self.give(client, ref)
-                self.desk.send(client.id, Values(request, (value,)))
+                self.context.send(client.id, Values(request, (value,)))
                 return
             if value is not None:
                 values.append(value)
@@ -216,14 +216,14 @@ class ClientTable:
                 refs = record.refs()
             for ref in refs:
                 self.give(client, ref)
-        self.desk.send(client.id, Values(request, tuple(values)))
+        self.context.send(client.id, Values(request, tuple(values)))
 
     # ------------------------------------------------------------ wait
 
     def wait(self, id: ClientID, message: Wait) -> None:
         client = self.clients[id]
         if message.request == NO_ANSWER:
-            self._note(client, message, self.desk.now)
+            self._note(client, message, self.context.now)
             return
         records = [self.objects.ensure(ref) for ref in message.refs]
         there = sum(record.value is not None for record in records)
@@ -233,7 +233,7 @@ class ClientTable:
                     if record.value is None:
                         self.objects.watch(record)
             if there >= message.count:
-                self._note(client, message, self.desk.now)
+                self._note(client, message, self.context.now)
             self._tell_ready(client, message, records)
             return
         self._await(self._open(client, message), records, there)
@@ -263,17 +263,17 @@ class ClientTable:
 
     def _tell_ready(self, client: ClientRecord, message: Wait, records: list[ObjectRecord]) -> None:
         positions = tuple(i for i, record in enumerate(records) if record.value is not None)
-        self.desk.send(client.id, ReadyPositions(message.request, positions))
+        self.context.send(client.id, ReadyPositions(message.request, positions))
 
     # ------------------------------------------------------------ both
 
     def _note(self, client: ClientRecord, message: Get | Wait, since: float, what: str = "waited") -> None:
         """What a program waited for is what a replay must wait for."""
         count = message.count if type(message) is Wait else len(message.refs)
-        self.desk.note(what, client.id, (since, count, tuple([ref.id for ref in message.refs])))
+        self.context.note(what, client.id, (since, count, tuple([ref.id for ref in message.refs])))
 
     def abandon(self, id: ClientID, number: int) -> None:
-        self.storage.abandoned(id, number)
+        self.store.abandoned(id, number)
         request = self.clients[id].requests.get(number)
         if request is not None:
             self._close(request)
@@ -287,7 +287,7 @@ class ClientTable:
 
     def _open(self, client: ClientRecord, message: Get | Wait) -> OpenRequest:
         self.opened += 1
-        request = OpenRequest(client, message, self.desk.now, self.opened)
+        request = OpenRequest(client, message, self.context.now, self.opened)
         client.requests[message.request] = request
         request.blocks = message.task is not None and self.block(request)
         return request

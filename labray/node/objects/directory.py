@@ -38,12 +38,12 @@ class ObjectTable:
     """
 
     def __init__(
-        self, desk: NodeContext, storage: NodeStore, on_freed: Callable[[ObjectID], None],
+        self, context: NodeContext, store: NodeStore, on_freed: Callable[[ObjectID], None],
         on_returned: Callable[[ObjectID], None], pull: Callable[[ObjectRecord], None],
     ) -> None:  # fmt: skip
-        self.desk = desk
-        self.storage = storage
-        self.place = desk.place
+        self.context = context
+        self.store = store
+        self.place = context.place
         self.records: dict[ObjectID, ObjectRecord] = {}
         self.freed: dict[
             ObjectID, None
@@ -51,7 +51,7 @@ class ObjectTable:
         self.on_freed = on_freed
         self.on_returned = on_returned
         self.pull = pull
-        self.loans = Borrowing(desk, self.records, self.hold, self.collect)
+        self.borrowing = Borrowing(context, self.records, self.hold, self.collect)
 
     # ------------------------------------------------------------ records and counts
 
@@ -100,28 +100,28 @@ class ObjectTable:
             if not (record.loans or record.passed):
                 self._free(record)
             return
-        self.loans.give_back(record)
+        self.borrowing.give_back(record)
         if record.kept is not None and self.is_orphaned(record):
-            self.forget(record)
+            self.drop_record(record)
         elif record.kept is None and record.pulling is None:
             del self.records[record.id]
-            self.storage.forget(record.id)
+            self.store.cancel_fetch(record.id)
             self._release_contents(record)
             self.on_returned(record.id)
 
     def _free(self, record: ObjectRecord) -> None:
-        self.desk.note("freed", record.id)
+        self.context.note("freed", record.id)
         if type(record.value) is Remote:
             for place in record.value.places:
-                if place != self.place and place not in self.desk.dead:
-                    self.desk.send(place, FreeCopy(record.id))
-        self.forget(record)
+                if place != self.place and place not in self.context.dead:
+                    self.context.send(place, FreeCopy(record.id))
+        self.drop_record(record)
         self.on_freed(record.id)
 
-    def forget(self, record: ObjectRecord) -> None:
+    def drop_record(self, record: ObjectRecord) -> None:
         """Drop the record, or keep it as a mere block while views are on it."""
         refs = refs_in(record.value)
-        self.storage.forget(record.id)
+        self.store.cancel_fetch(record.id)
         self.freed.pop(record.id, None)
         if record.pins:
             record.value = None
@@ -129,14 +129,14 @@ class ObjectTable:
         else:
             del self.records[record.id]
             if record.local is not None:
-                keep = self.storage.removed(record, True)
-                self.desk.do(FreeBlock(record.id, record.local, keep))
+                keep = self.store.removed(record, True)
+                self.context.do(FreeBlock(record.id, record.local, keep))
             if record.spilled is not None:
-                self.desk.do(FreeBlock(record.id, record.spilled))
+                self.context.do(FreeBlock(record.id, record.spilled))
         for ref in refs:
-            self.desk.defer(self.release, ref.id)
+            self.context.defer(self.release, ref.id)
 
-    def evict(self, sender: NodeID, x: FreeCopy) -> None:
+    def copy_freed(self, sender: NodeID, x: FreeCopy) -> None:
         """Its owner has freed it."""
         record = self.records.get(x.id)
         if record is None or record.kept is None:
@@ -144,24 +144,24 @@ class ObjectTable:
         if record.holds:  # by an attempt that was given up, which has not heard of it
             self.freed[x.id] = None
         else:
-            self.forget(record)
+            self.drop_record(record)
 
     def is_orphaned(self, record: ObjectRecord) -> bool:
         """Whether no FreeCopy will come any more for the copy here."""
-        return record.owner in self.desk.dead or record.id in self.freed
+        return record.owner in self.context.dead or record.id in self.freed
 
     def _release_contents(self, record: ObjectRecord) -> None:
         for ref in record.refs():
-            self.desk.defer(self.release, ref.id)
+            self.context.defer(self.release, ref.id)
 
     def unpin(self, id: ObjectID, count: int) -> None:
         record = self.records[id]
         record.pins -= count
         assert record.pins >= 0, f"{id} unpinned more often than pinned"
         if record.pins == 0:
-            self.storage.stir()
+            self.store.mark_dirty()
             if record.owner == "":
-                self.forget(record)
+                self.drop_record(record)
 
     # ------------------------------------------------------------ existence
 
@@ -170,9 +170,9 @@ class ObjectTable:
         record.value = value
         if local is not None:
             record.local = local
-            self.storage.stored(record)
-            self.desk.note("stored", record.id, local.size)
-            self.desk.stored(record.id, local.size)
+            self.store.stored(record)
+            self.context.note("stored", record.id, local.size)
+            self.context.stored(record.id, local.size)
         if record.on_exist:
             waiting, record.on_exist = record.on_exist, None
             for then, argument in waiting:
@@ -215,15 +215,15 @@ class ObjectTable:
     def watched(self, by: NodeID, x: WatchObject) -> None:
         """Another place wants to know of an object we own."""
         record = self.ensure(Ref(x.id, self.place))
-        if self.when_exists(record, self._tell, by):
-            self._tell(by, record)
+        if self.when_exists(record, self._tell_exists, by):
+            self._tell_exists(by, record)
             self.collect(record)
 
     def exists(self, sender: NodeID, x: ObjectExists) -> None:
         """The owner's answer."""
         record, known = self.records.get(x.id), x.known
         refs = refs_in(known)
-        self.loans.receive(refs, sender)
+        self.borrowing.receive(refs, sender)
         if record is None or (record.value is not None and type(record.value) is not Remote):
             for ref in refs:
                 self.release(ref.id)
@@ -235,20 +235,20 @@ class ObjectTable:
     def watch(self, record: ObjectRecord) -> None:
         if record.owner != self.place and not record.watched:
             record.watched = True
-            if record.owner in self.desk.dead:  # a ref of it has come from somebody who does not know yet
-                self.desk.defer(self._orphaned, record)
+            if record.owner in self.context.dead:  # a ref of it has come from somebody who does not know yet
+                self.context.defer(self._orphaned, record)
             else:
-                self.desk.send(record.owner, WatchObject(record.id))
+                self.context.send(record.owner, WatchObject(record.id))
 
     def _orphaned(self, record: ObjectRecord) -> None:
         if record.value is None:
             error = ErrorInfo("owner_died", f"the owner of object {record.id}, {record.owner}, is lost.")
             self.settle(record, Failed(error))
 
-    def _tell(self, to: NodeID, record: ObjectRecord) -> None:
+    def _tell_exists(self, to: NodeID, record: ObjectRecord) -> None:
         assert record.value is not None
-        self.loans.lend(record.refs(), to)
-        self.desk.send(to, ObjectExists(record.id, record.value))
+        self.borrowing.lend(record.refs(), to)
+        self.context.send(to, ObjectExists(record.id, record.value))
 
     def now_local(self, record: ObjectRecord) -> None:
         waiting, record.on_local = record.on_local, None
@@ -270,7 +270,7 @@ class ObjectTable:
         if record.value is None or (type(record.value) is Remote and record.kept is None):
             self._release_contents(record)
             record.pulling = record.value = None
-            self.storage.forget(record.id)
+            self.store.cancel_fetch(record.id)
             self._orphaned(record)
         else:
             self.collect(record)

@@ -38,12 +38,12 @@ class Locations:
     """Where the objects on record lie, in this place's store and others."""
 
     def __init__(
-        self, desk: NodeContext, storage: NodeStore, table: ObjectTable, on_unknown: OnUnknown
+        self, context: NodeContext, store: NodeStore, objects: ObjectTable, on_unknown: OnUnknown
     ) -> None:
-        self.desk = desk
-        self.storage = storage
-        self.table = table
-        self.place = desk.place
+        self.context = context
+        self.store = store
+        self.objects = objects
+        self.place = context.place
         self.on_unknown = on_unknown
         # By owner, and a loss it may not know of:
         self.unheard: dict[tuple[NodeID, NodeID], list[ObjectID]] = {}
@@ -52,11 +52,11 @@ class Locations:
 
     def pull(self, record: ObjectRecord) -> None:
         """Have it in memory here: from our disk, or from one holder, once however many wait for it."""
-        if record.pulling is not None or record.id in self.storage.restoring:
+        if record.pulling is not None or record.id in self.store.restoring:
             return
         kept = record.spilled or record.value
         assert isinstance(kept, Stored | Remote)
-        if self.storage.admit(record, kept.size):
+        if self.store.admit(record, kept.size):
             self.admitted(record)
 
     def admitted(self, record: ObjectRecord) -> bool:
@@ -64,18 +64,18 @@ class Locations:
         if record.here is not None or record.pulling is not None:
             return False
         if record.spilled is not None:
-            self.storage.restore(record)
+            self.store.restore(record)
             return True
         if type(record.value) is not Remote:
             return False
-        place = next((place for place in record.value.places if place not in self.desk.dead), None)
+        place = next((place for place in record.value.places if place not in self.context.dead), None)
         if place is not None:
             record.pulling = place
-            self.desk.send(place, PullObject(record.id))
+            self.context.send(place, PullObject(record.id))
         elif record.owner == self.place:
-            self.desk.defer(self.lost_copy, record, record.value.places[0])
+            self.context.defer(self.lost_copy, record, record.value.places[0])
         else:
-            self.desk.defer(self.ask_anew, record)
+            self.context.defer(self.ask_anew, record)
         return place is not None
 
     def ask_anew(self, record: ObjectRecord) -> None:
@@ -84,22 +84,26 @@ class Locations:
             return
         refs, places, record.value, record.watched = record.refs(), record.value.places, None, False
         for ref in refs:
-            self.table.release(ref.id)
-        if places and record.owner not in self.desk.dead and all(place in self.desk.dead for place in places):
+            self.objects.release(ref.id)
+        if (
+            places
+            and record.owner not in self.context.dead
+            and all(place in self.context.dead for place in places)
+        ):
             record.watched = True  # in a moment: asked at once it would tell us the same, until it hears
             self.unheard.setdefault((record.owner, places[0]), []).append(record.id)
-            self.desk.send(record.owner, LossAckAsked(places[0]))
+            self.context.send(record.owner, LossAckAsked(places[0]))
         else:
-            self.table.watch(record)
+            self.objects.watch(record)
         self.on_unknown(record, None)
 
     def known(self, owner: NodeID, lost: NodeID) -> None:
         """The owner has heard of a loss too: now it knows what became of its objects."""
         for id in self.unheard.pop((owner, lost), ()):
-            record = self.table.records.get(id)
+            record = self.objects.records.get(id)
             if record is not None and record.value is None:
                 record.watched = False
-                self.table.watch(record)
+                self.objects.watch(record)
 
     def owner_lost(self, owner: NodeID) -> None:
         """It will tell no more."""
@@ -108,28 +112,28 @@ class Locations:
 
     def surplus(self, id: ObjectID, at: NodeID, local: Stored | None) -> None:
         """At the owner: a copy was made that nobody had asked for."""
-        record = self.table.records.get(id)
+        record = self.objects.records.get(id)
         if record is not None and local is None:
             self.one_more(id, at)
         elif record is not None and record.kept is None and local is not None:
             record.local = local
-            self.storage.stored(record)
+            self.store.stored(record)
             self.one_more(id, at)
-            self.table.now_local(record)
+            self.objects.now_local(record)
         elif local is not None:
-            self.storage.unwanted(id, local)
+            self.store.unwanted(id, local)
         else:
-            self.desk.send(at, FreeCopy(id))
+            self.context.send(at, FreeCopy(id))
 
     def stray(self, id: ObjectID, at: NodeID) -> None:
         """At the owner: an attempt that was given up has left a copy. It stays if the next makes one as well."""
-        record = self.table.records.get(id)
+        record = self.objects.records.get(id)
         if record is not None and record.value is None:
             self.strays.setdefault(id, {})[at] = None
         elif record is None or type(record.value) is Remote:
             self.one_more(id, at)
-        elif at not in self.desk.dead:
-            self.desk.send(at, FreeCopy(id))
+        elif at not in self.context.dead:
+            self.context.send(at, FreeCopy(id))
 
     def settled(self, id: ObjectID) -> None:
         """At the owner: now it is known whether there is a use for them."""
@@ -138,18 +142,18 @@ class Locations:
 
     def written_by(self, writer: ClientID) -> list[Block]:
         """The blocks in memory that a client has written."""
-        values = [self.table.records[id].local for id in self.storage.account.held]
+        values = [self.objects.records[id].local for id in self.store.account.held]
         return [value.block for value in values if value is not None and value.block.writer == writer]
 
     def pulled(self, by: NodeID, x: PullObject) -> None:
         """Another place asks for a copy."""
-        record = self.table.records.get(x.id)
+        record = self.objects.records.get(x.id)
         kept = record.kept if record is not None else None
         if kept is None:
-            self.desk.send(by, ObjectMissing(x.id))
+            self.context.send(by, ObjectMissing(x.id))
         else:
-            self.table.loans.lend(kept.refs, by)
-            self.desk.do(PushObject(x.id, kept, by))
+            self.objects.borrowing.lend(kept.refs, by)
+            self.context.do(PushObject(x.id, kept, by))
 
     def missing(self, at: NodeID, x: ObjectMissing) -> None:
         """The holder that we asked has it no more."""
@@ -157,11 +161,11 @@ class Locations:
 
     def _pull_elsewhere(self, id: ObjectID, at: NodeID) -> None:
         """Nothing comes from there: ask the owner anew, who knows better or says that it is lost."""
-        record = self.table.records.get(id)
+        record = self.objects.records.get(id)
         if record is None or record.pulling != at:
             return
         record.pulling = None
-        self.storage.forget(id)
+        self.store.cancel_fetch(id)
         if record.owner == self.place:
             self.lost_copy(record, at)
         else:
@@ -170,38 +174,38 @@ class Locations:
     def arrived(self, sender: str, x: ObjectArrived) -> None:
         """A copy is in our store, with the loans of what it contains."""
         id, stored = x.id, x.value
-        record = self.table.records.get(id)
-        self.table.loans.receive(stored.refs, x.source)
+        record = self.objects.records.get(id)
+        self.objects.borrowing.receive(stored.refs, x.source)
         if record is None or type(record.value) is not Remote or record.kept is not None:
             for ref in stored.refs:  # freed on the way, or not wanted any more
-                self.desk.defer(self.table.release, ref.id)
-            self.storage.unwanted(id, stored)
+                self.context.defer(self.objects.release, ref.id)
+            self.store.unwanted(id, stored)
             return
         for ref in record.refs():
-            self.desk.defer(self.table.release, ref.id)
+            self.context.defer(self.objects.release, ref.id)
         source, record.pulling, record.local = record.pulling, None, stored
         record.source = source
-        self.storage.stored(record)
+        self.store.stored(record)
         record.value = Remote(stored.size, record.value.places, stored.refs)
-        self.desk.note("moved", id, (source or "", stored.size))
-        self.desk.stored(id, stored.size)
+        self.context.note("moved", id, (source or "", stored.size))
+        self.context.stored(id, stored.size)
         if record.owner == self.place:
             self.one_more(id, self.place)
         else:
-            self.desk.send(record.owner, LocationAdded(id))
-        self.table.now_local(record)
-        self.table.collect(record)
+            self.context.send(record.owner, LocationAdded(id))
+        self.objects.now_local(record)
+        self.objects.collect(record)
 
-    def copied(self, at: NodeID, x: LocationAdded) -> None:
+    def location_added(self, at: NodeID, x: LocationAdded) -> None:
         self.one_more(x.id, at)
 
     def one_more(self, id: ObjectID, at: NodeID) -> None:
         """At the owner: one more place has it."""
-        record = self.table.records.get(id)
-        if at in self.desk.dead:
+        record = self.objects.records.get(id)
+        if at in self.context.dead:
             return
         if record is None:
-            self.desk.send(at, FreeCopy(id))
+            self.context.send(at, FreeCopy(id))
         elif type(record.value) is not Remote:  # the last copy that we knew of was lost meanwhile
             self.stray(id, at)
         elif at not in record.value.places:
@@ -219,39 +223,39 @@ class Locations:
             return
         refs, record.value = record.value.refs, None
         for ref in refs:
-            self.table.release(ref.id)
+            self.objects.release(ref.id)
         self.on_unknown(record, error)
 
     # ------------------------------------------------------------ at the owner: may a copy go?
 
-    def spare(self, at: NodeID, x: EvictAsked) -> None:
+    def evict_asked(self, at: NodeID, x: EvictAsked) -> None:
         """A place would like to drop its copy."""
-        record = self.table.records.get(x.id)
+        record = self.objects.records.get(x.id)
         granted = False
         if record is not None and type(record.value) is Remote:
             left = tuple(place for place in record.value.places if place != at)
-            if any(place not in self.desk.dead for place in left):
+            if any(place not in self.context.dead for place in left):
                 granted = True
                 record.value = Remote(record.value.size, left, record.value.refs)
-        self.desk.send(at, EvictAnswered(x.id, granted))
+        self.context.send(at, EvictAnswered(x.id, granted))
 
-    def dropped(self, at: NodeID, x: LocationLost) -> None:
+    def location_lost(self, at: NodeID, x: LocationLost) -> None:
         """A place has lost its copy."""
-        record = self.table.records.get(x.id)
+        record = self.objects.records.get(x.id)
         if record is not None:
             self.lost_copy(record, at, x.error)
 
     # ------------------------------------------------------------ a place is gone
 
-    def place_lost(self, lost: NodeID) -> None:
+    def lose_copies_of(self, lost: NodeID) -> None:
         """All that it owned, or was to send here, or had a copy of."""
-        self.table.loans.place_lost(lost)
-        records = self.table.records
+        self.objects.borrowing.settle_loans_of(lost)
+        records = self.objects.records
         for record in list(records.values()):
             if records.get(record.id) is not record:  # it was let go of, here or by what ended before
                 continue
             if record.owner == lost:
-                self.table.owner_lost(record)
+                self.objects.owner_lost(record)
             elif record.pulling == lost:
                 self._pull_elsewhere(record.id, lost)
             elif record.owner == self.place:

@@ -9,6 +9,12 @@ from labray.ids import NodeID
 from labray.messages import Failed, Inline, KnownValue, Ref, Remote, Stored
 
 Then = Callable[[Any, "ObjectRecord"], None]
+"""What is called with (argument, record) when an object exists, or can be read here.
+
+All who wait for an object wait in its record: tasks for their arguments, gets, waits, and other nodes that watch it.
+They are called in the order in which they came to wait. An entry may be out of date by then, so each of them looks
+whether what it waited for is still wanted: the request is open, the task still fetches, or still waits.
+"""
 
 
 class ObjectRecord:

@@ -73,7 +73,7 @@ class StoreAccount:
         if now:
             self.idle[writer] = now
 
-    def left(self, writer: str) -> None:
+    def drop_writer(self, writer: str) -> None:
         """A client is gone, and with it what it was promised and had idle."""
         for id in list(self.promised.get(writer, ())):
             self.withdraw(writer, id)

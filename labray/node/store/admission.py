@@ -34,23 +34,23 @@ class Admission:
 
     def __init__(
         self,
-        desk: NodeContext,
-        storage: NodeStore,
-        spills: Spilling,
+        context: NodeContext,
+        store: NodeStore,
+        spilling: Spilling,
         objects: ObjectTable,
-        copies: Locations,
+        locations: Locations,
         clients: ClientTable,
         tasks: Callable[[], Iterable[TaskRecord]],
         who_waits_for: Callable[[ObjectID], list[TaskRecord]],
         recall_calls: Callable[[], None],
         is_running: Callable[[], bool],
     ) -> None:
-        self.desk = desk
-        self.storage = storage
-        self.account = storage.account
-        self.spills = spills
+        self.context = context
+        self.store = store
+        self.account = store.account
+        self.spilling = spilling
         self.objects = objects
-        self.copies = copies
+        self.locations = locations
         self.clients = clients
         self.tasks = tasks
         self.who_waits_for = who_waits_for
@@ -62,24 +62,24 @@ class Admission:
 
     def serve(self) -> None:
         """Grant what fits, make room for what does not, refuse what has waited in vain."""
-        storage, account = self.storage, self.account
-        storage.stirred = False
+        store, account = self.store, self.account
+        store.dirty = False
         if account.capacity is None:
             return
-        order = self._needed() if storage.rooms or storage.fetches or account.free < 0 else {}
+        order = self._needed() if store.rooms or store.fetches or account.free < 0 else {}
         claim = self._grant_what_fits(order)
         if claim is None:
             if account.free < 0:
                 self._make_room(0, FETCH, order, "")
         elif self._make_room(claim.more, claim.order(order), order, claim.client):
-            storage.stirred = True
+            store.dirty = True
         else:
             self._refuse_if_hopeless(claim)
 
     def _needed(self) -> dict[ObjectID, Order]:
         """What open gets and the arguments of tasks that are being fetched need here together, and in which order."""
         order: dict[ObjectID, Order] = {}
-        records, storage = self.objects.records, self.storage
+        records, store = self.objects.records, self.store
         for client in self.clients.clients.values():
             for request in client.requests.values():
                 if type(request.message) is Get:
@@ -87,7 +87,7 @@ class Admission:
                     waits = any(id in records and records[id].value is None for id in ids)
                     # what does not exist yet may need this memory to be made
                     _need(order, ids, (3 if waits else 1, request.order))
-        coming = (*storage.fetches, *storage.restoring, *self.account.promised.get(storage.place, ()))
+        coming = (*store.fetches, *store.restoring, *self.account.promised.get(store.place, ()))
         for id in coming:
             for task in self.who_waits_for(id):
                 _need(order, [ref.id for ref in task.spec.deps], (2, task.seq))
@@ -96,30 +96,30 @@ class Admission:
     def _grant_what_fits(self, order: dict[ObjectID, Order]) -> Claim | None:
         """In order: what running tasks write, then what is fetched. The first that does not fit, if any."""
         first: Claim | None = None
-        for claim in list(self.storage.rooms.values()):
+        for claim in list(self.store.rooms.values()):
             if self.account.free >= claim.more:
                 self._grant_room(claim)
                 continue
             first = first or claim
-            if self.desk.now - claim.since > PATIENCE_S / 2:  # it has been passed by for long enough
+            if self.context.now - claim.since > PATIENCE_S / 2:  # it has been passed by for long enough
                 return first
-        for claim in sorted(self.storage.fetches.values(), key=lambda claim: claim.order(order)):
+        for claim in sorted(self.store.fetches.values(), key=lambda claim: claim.order(order)):
             if self.account.free < claim.more:
                 return first or claim
             self._grant_fetch(claim)
         return first
 
     def _grant_room(self, claim: Claim) -> None:
-        del self.storage.rooms[claim.client, claim.request]
+        del self.store.rooms[claim.client, claim.request]
         room = claim.most if self.account.free >= claim.most else claim.more
         self.account.promise(claim.client, claim.id, room)
-        self.desk.send(claim.client, Granted(claim.request, room))
+        self.context.send(claim.client, Granted(claim.request, room))
 
     def _grant_fetch(self, claim: Claim) -> None:
-        del self.storage.fetches[claim.id]
+        del self.store.fetches[claim.id]
         record = self.objects.records.get(claim.id)
-        if record is not None and self.copies.admitted(record):
-            self.account.promise(self.storage.place, claim.id, claim.size)
+        if record is not None and self.locations.admitted(record):
+            self.account.promise(self.store.place, claim.id, claim.size)
 
     # ------------------------------------------------------------ making room
 
@@ -128,10 +128,10 @@ class Admission:
         account = self.account
         if self._trim(size, client):
             return True
-        for record in self.spills.victims(mine, order):
-            if account.free + self.storage.leaving() >= size:
+        for record in self.spilling.victims(mine, order):
+            if account.free + self.store.leaving() >= size:
                 break
-            self.spills.evict(record)
+            self.spilling.evict(record)
         return account.free >= size
 
     def _trim(self, size: int, client: str) -> bool:
@@ -141,37 +141,37 @@ class Admission:
             if account.free >= size:
                 break
             account.rest(writer, -account.idle[writer])
-            self.desk.send(writer, TrimMemory())
+            self.context.send(writer, TrimMemory())
         return account.free >= size
 
     # ------------------------------------------------------------ refusing
 
     def _refuse_if_hopeless(self, claim: Claim) -> None:
         """The first in line. If it goes, the next is looked at."""
-        storage = self.storage
-        waited = self.desk.now - max(claim.since, storage.progress)
+        store = self.store
+        waited = self.context.now - max(claim.since, store.progress)
         capacity = self.account.capacity
         assert capacity is not None
         if claim.size <= capacity and self._may_hope(claim, waited):
             self.recall_calls()
             if not self.alarmed:
                 self.alarmed = True
-                self.desk.after(max(PATIENCE_S / 2, waited), self._look_again)
+                self.context.after(max(PATIENCE_S / 2, waited), self._look_again)
             return
-        storage.stirred = True
+        store.dirty = True
         if claim.size > capacity:
-            error = larger_than_the_store(claim, storage.place, capacity)
+            error = larger_than_the_store(claim, store.place, capacity)
         else:
-            error = no_room(claim, storage.place, self.describe(), self.spills.trouble)
+            error = no_room(claim, store.place, self.describe(), self.spilling.trouble)
         if claim.client:
-            del storage.rooms[claim.client, claim.request]
-            storage.refuse_room(claim, error)
+            del store.rooms[claim.client, claim.request]
+            store.refuse_room(claim, error)
         else:
-            del storage.fetches[claim.id]
+            del store.fetches[claim.id]
             self.objects.deny(claim.id, error)
 
     def _may_hope(self, claim: Claim, waited: float) -> bool:
-        if self.storage.leaving() or self.storage.restoring:
+        if self.store.leaving() or self.store.restoring:
             return waited < DISK_PATIENCE_S
         if waited < PATIENCE_S:
             return True
@@ -180,7 +180,7 @@ class Admission:
 
     def _look_again(self) -> None:
         self.alarmed = False
-        self.storage.stirred = True
+        self.store.dirty = True
 
     # ------------------------------------------------------------ in words
 

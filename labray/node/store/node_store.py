@@ -35,9 +35,9 @@ class NodeStore:
     spilling, restoring: what the world is at, with sizes; asked: copies whose owner was asked whether they may go.
     """
 
-    def __init__(self, desk: NodeContext, capacity: int | None) -> None:
-        self.desk = desk
-        self.place: NodeID = desk.place
+    def __init__(self, context: NodeContext, capacity: int | None) -> None:
+        self.context = context
+        self.place: NodeID = context.place
         self.account = StoreAccount(self.place, capacity)
         self.writers: dict[ClientID, None] = {}  # the clients that are there
         self.rooms: dict[tuple[ClientID, int], Claim] = {}
@@ -46,7 +46,7 @@ class NodeStore:
         self.asked: dict[ObjectID, int] = {}
         self.restoring: dict[ObjectID, int] = {}
         self.any_left = False  # has anything ever been sent out of memory
-        self.stirred = False
+        self.dirty = False
         self.progress = 0.0  # when room last came free
 
     # ------------------------------------------------------------ objects come and go
@@ -56,7 +56,7 @@ class NodeStore:
         assert record.local is not None
         self.account.stored(record.id, record.local)
         self.fetches.pop(record.id, None)
-        self.stir()
+        self.mark_dirty()
 
     def removed(self, record: ObjectRecord, keep: bool) -> bool:
         """Its copy in memory goes; whether who wrote it may keep the pages for the next."""
@@ -71,37 +71,37 @@ class NodeStore:
             keep = keep and not self.rooms and not self.fetches and writer in self.writers
             if keep:
                 self.account.rest(writer, size)
-        self.progress = self.desk.now
-        self.stir()
+        self.progress = self.context.now
+        self.mark_dirty()
         return keep
 
     def unwanted(self, id: ObjectID, value: Stored) -> None:
         """A copy was made that has no use here."""
         self.account.withdraw(value.block.writer, id)
-        self.desk.do(FreeBlock(id, value, self.account.capacity is None))
-        self.stir()
+        self.context.do(FreeBlock(id, value, self.account.capacity is None))
+        self.mark_dirty()
 
-    def forget(self, id: ObjectID) -> None:
+    def cancel_fetch(self, id: ObjectID) -> None:
         """Nobody here waits for it any more."""
         self.fetches.pop(id, None)
         self.asked.pop(id, None)
         self.account.withdraw(self.place, id)
-        self.stir()
+        self.mark_dirty()
 
     def restore(self, record: ObjectRecord) -> None:
         """There is room for what lies on disk: the world reads it back."""
         assert record.spilled is not None
         record.pins += 1
         self.restoring[record.id] = record.spilled.size
-        self.desk.do(RestoreObject(record.id, record.spilled))
+        self.context.do(RestoreObject(record.id, record.spilled))
 
     def leaving(self) -> int:
         """Bytes on their way out."""
         return sum(self.spilling.values()) + sum(self.asked.values())
 
-    def stir(self) -> None:
+    def mark_dirty(self) -> None:
         if self.rooms or self.fetches or (self.account.capacity is not None and self.account.free < 0):
-            self.stirred = True
+            self.dirty = True
 
     # ------------------------------------------------------------ claims
 
@@ -109,22 +109,22 @@ class NodeStore:
         """A client wants to write."""
         account = self.account
         if account.capacity is None:
-            self.desk.send(client, Granted(x.request, x.most))
+            self.context.send(client, Granted(x.request, x.most))
             return
-        claim = Claim(x.id, x.size, x.more, x.most, self.desk.now, client, x.request)
+        claim = Claim(x.id, x.size, x.more, x.most, self.context.now, client, x.request)
         if x.size > account.capacity:
             self.refuse_room(claim, larger_than_the_store(claim, self.place, account.capacity))
             return
         self.rooms[client, x.request] = claim
-        self.stirred = True
+        self.dirty = True
 
     def refuse_room(self, claim: Claim, error: ErrorInfo) -> None:
-        self.desk.note("refused", claim.id, (claim.client, claim.size))
-        self.desk.send(claim.client, Granted(claim.request, 0, error))
+        self.context.note("refused", claim.id, (claim.client, claim.size))
+        self.context.send(claim.client, Granted(claim.request, 0, error))
 
     def unused(self, client: ClientID, id: ObjectID) -> None:
         self.account.rest(client, self.account.withdraw(client, id))
-        self.stir()
+        self.mark_dirty()
 
     def abandoned(self, client: ClientID, request: int) -> None:
         self.rooms.pop((client, request), None)
@@ -132,21 +132,21 @@ class NodeStore:
     def joined(self, client: ClientID) -> None:
         self.writers[client] = None
 
-    def left(self, client: ClientID) -> None:
+    def drop_client(self, client: ClientID) -> None:
         """A client is gone."""
         self.writers.pop(client, None)
-        self.account.left(client)
+        self.account.drop_writer(client)
         for key in [key for key in self.rooms if key[0] == client]:
             del self.rooms[key]
-        self.stir()
+        self.mark_dirty()
 
     def admit(self, record: ObjectRecord, size: int) -> bool:
-        """Whether a copy of this size may come now. If not, `Copies.admitted` is called when it may."""
+        """Whether a copy of this size may come now. If not, `Locations.admitted` is called when it may."""
         if self.account.capacity is None:
             return True
         if record.id not in self.fetches:
-            self.fetches[record.id] = Claim(record.id, size, size, size, self.desk.now)
-            self.stirred = True
+            self.fetches[record.id] = Claim(record.id, size, size, size, self.context.now)
+            self.dirty = True
         return False
 
     def is_short(self) -> bool:

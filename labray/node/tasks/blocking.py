@@ -1,10 +1,11 @@
-"""A task that waits for others: it lends its CPU, and what it waits for goes first.
+"""A task that waits for others lends its CPU, and what it waits for goes first.
 
-What is waited for is found when the task comes to wait, and found once: each task is looked at once, when the first
-comes to wait for it, and so are its arguments. It grows as the refs in a get and the arguments of what was submitted.
-What its own children make is found when it waits itself. What an agent holds is told to it, here or elsewhere, if its
-policy asks; what another place has kept is there taken to be waited for if a task has submitted it (tasks.BY_GUESS), as
-word would come late.
+What it waits for is found when it begins to wait. Each task is looked at once, when the first request comes to wait
+for it, and so are the tasks that make its arguments: the work grows with the refs in a get and with the arguments of
+what was submitted. What a waited-for task submits itself is found when that task waits.
+If an agent has not decided on such a task yet, here or on another node, it is told so, provided its policy asks for
+`TaskWanted`. A task that another node has kept was taken to be waited for when it came there, if a task has submitted
+it (task_record.BY_GUESS): word of it would come too late.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from labray.scheduling import TaskBlocked, TaskUnblocked, TaskWanted
 class Blocking:
     """What a node does when a task here comes to wait in a get or wait, and when it goes on."""
 
-    def __init__(self, desk: NodeContext, table: TaskTable, pool: WorkerPool) -> None:
-        self.desk = desk
-        self.tasks = table.tasks
+    def __init__(self, context: NodeContext, task_table: TaskTable, pool: WorkerPool) -> None:
+        self.context = context
+        self.tasks = task_table.tasks
         self.pool = pool
 
     def block(self, request: OpenRequest) -> bool:
@@ -38,9 +39,9 @@ class Blocking:
         if worker.blocked > 1:  # a signal handler asks, while its body does
             return True
         task.step(State.BLOCKED)
-        self.desk.note("blocked", task.id)
+        self.context.note("blocked", task.id)
         if task.fact is not None:
-            self.desk.tell_agent(TaskBlocked(task.fact))
+            self.context.tell_agent(TaskBlocked(task.fact))
         return True
 
     def unblock(self, client: ClientID, id: TaskID) -> None:
@@ -50,14 +51,14 @@ class Blocking:
         self.pool.unblock(worker)
         if worker.blocked:
             return
-        task.step(State.PIPED)
-        self.desk.note("unblocked", task.id)
+        task.step(State.DISPATCHED)
+        self.context.note("unblocked", task.id)
         if task.fact is not None:
-            self.desk.tell_agent(TaskUnblocked(task.fact))
+            self.context.tell_agent(TaskUnblocked(task.fact))
 
     def _want(self, request: OpenRequest) -> None:
         """What the task waits for goes first."""
-        tasks, desk = self.tasks, self.desk
+        tasks, context = self.tasks, self.context
         away: dict[NodeID, list[TaskID]] = {}
         look = [creator(ref.id) for ref in request.message.refs]
         while look:
@@ -70,19 +71,19 @@ class Blocking:
             task.wanted = request.order
             if task.state is State.WAITING or task.state is State.CALLING:
                 look += [creator(ref.id) for ref in task.spec.deps]
-            elif task.state is State.HELD and task.fact is not None:
-                desk.tell_agent(TaskWanted(task.fact))
-            elif task.state is State.AWAY and task.at is not None and TaskWanted in desk.interest:
+            elif task.state is State.UNDECIDED and task.fact is not None:
+                context.tell_agent(TaskWanted(task.fact))
+            elif task.state is State.FORWARDED and task.at is not None and TaskWanted in context.interest:
                 away.setdefault(task.at, []).append(task.id)
             if task.spec.actor is not None:
                 look.append(creator(task.spec.actor.id))
         for place, ids in away.items():
-            if place not in desk.dead:
-                desk.send(place, TasksWanted(tuple(ids)))
+            if place not in context.dead:
+                context.send(place, TasksWanted(tuple(ids)))
 
     def wanted(self, sender: NodeID, message: TasksWanted) -> None:
         """The owner of these says so. What has gone on is not told of: it is not held any more."""
         for id in message.tasks:
             task = self.tasks.get(id)
-            if task is not None and task.state is State.HELD and task.fact is not None:
-                self.desk.tell_agent(TaskWanted(task.fact))
+            if task is not None and task.state is State.UNDECIDED and task.fact is not None:
+                self.context.tell_agent(TaskWanted(task.fact))

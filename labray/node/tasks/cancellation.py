@@ -22,7 +22,7 @@ from labray.messages import (
 from labray.node.actors.calling import ActorCalls
 from labray.node.actors.hosting import ActorHosting
 from labray.node.context.node_context import NodeContext
-from labray.node.context.task_record import UNDECIDED, State, TaskRecord
+from labray.node.context.task_record import FORWARDABLE, State, TaskRecord
 from labray.node.context.task_table import TaskTable
 from labray.node.objects.client_table import ClientTable
 from labray.node.objects.directory import ObjectTable
@@ -37,36 +37,36 @@ class TaskCancellation:
 
     def __init__(
         self,
-        desk: NodeContext,
+        context: NodeContext,
         objects: ObjectTable,
         clients: ClientTable,
-        table: TaskTable,
+        task_table: TaskTable,
         pool: WorkerPool,
-        callers: ActorCalls,
-        residents: ActorHosting,
-        endings: TaskCompletion,
-        reports: TaskReports,
+        calls: ActorCalls,
+        hosting: ActorHosting,
+        completion: TaskCompletion,
+        reporting: TaskReports,
     ) -> None:
-        self.desk = desk
+        self.context = context
         self.objects = objects
         self.clients = clients
-        self.tasks = table.tasks
+        self.tasks = task_table.tasks
         self.pool = pool
-        self.callers = callers
-        self.residents = residents
-        self.endings = endings
-        self.reports = reports
+        self.calls = calls
+        self.hosting = hosting
+        self.completion = completion
+        self.reporting = reporting
 
     # ------------------------------------------------------------ asked
 
     def asked(self, sender: ClientID, message: Cancel) -> None:
         """By a client. Refused (only) if it would kill an actor for the sake of one call."""
         ref, accepted = message.ref, True
-        if ref.owner == self.desk.place:
+        if ref.owner == self.context.place:
             accepted = self.cancel(creator(ref.id), message.force, message.recursive)
-        elif ref.owner not in self.desk.dead:
-            self.desk.send(ref.owner, CancelTask(creator(ref.id), message.force, message.recursive))
-        self.desk.send(sender, RequestAnswered(message.request, accepted))
+        elif ref.owner not in self.context.dead:
+            self.context.send(ref.owner, CancelTask(creator(ref.id), message.force, message.recursive))
+        self.context.send(sender, RequestAnswered(message.request, accepted))
 
     def passed_on(self, sender: NodeID, message: CancelTask) -> None:
         self.cancel(message.task, message.force, message.recursive)
@@ -80,7 +80,7 @@ class TaskCancellation:
             return False
         if task.cancelled != (force, recursive):
             task.cancelled = (force, recursive)
-            if task.state is State.AWAY:
+            if task.state is State.FORWARDED:
                 self.follow(task)
             else:
                 self.act(task)
@@ -88,8 +88,8 @@ class TaskCancellation:
 
     def follow(self, task: TaskRecord) -> None:
         """At the owner: its custodian must hear that it is not wanted any more."""
-        if task.cancelled is not None and task.at is not None and task.at not in self.desk.dead:
-            self.desk.send(task.at, WithdrawTask(task.id, task.attempt, *task.cancelled))
+        if task.cancelled is not None and task.at is not None and task.at not in self.context.dead:
+            self.context.send(task.at, WithdrawTask(task.id, task.attempt, *task.cancelled))
 
     def withdrawn(self, sender: NodeID, message: WithdrawTask) -> None:
         """At its custodian. If it has gone on, the owner is about to hear where, and asks there."""
@@ -105,17 +105,17 @@ class TaskCancellation:
     def act(self, task: TaskRecord) -> None:
         """It is here, in whatever state."""
         state = task.state
-        if state in (State.PIPED, State.BLOCKED):
+        if state in (State.DISPATCHED, State.BLOCKED):
             assert task.cancelled is not None
             if task.cancelled[1]:
                 self._cancel_children(task, task.cancelled[0])
             self._stop(task)
         elif state is State.WAITING:
-            self.endings.fail(task, cancelled(task))
-        elif state in UNDECIDED or state is State.CALLING:
+            self.completion.fail(task, cancelled(task))
+        elif state in FORWARDABLE or state is State.CALLING:
             if state is State.CALLING:
-                self.callers.withdraw(task)
-            self.reports.end_with(task, cancelled(task))
+                self.calls.withdraw(task)
+            self.reporting.end_with(task, cancelled(task))
 
     def _cancel_children(self, task: TaskRecord, force: bool) -> None:
         """What a running task has submitted is owned where it runs."""
@@ -131,9 +131,9 @@ class TaskCancellation:
         assert task.worker is not None and task.cancelled is not None
         worker = self.pool.workers[task.worker]
         if task.spec.kind == "method":
-            self.desk.send(worker.id, Recall((task.id,)))
+            self.context.send(worker.id, Recall((task.id,)))
         else:
-            self.desk.send(worker.id, Interrupt(task.id, task.attempt, task.cancelled[0]))
+            self.context.send(worker.id, Interrupt(task.id, task.attempt, task.cancelled[0]))
 
     # ------------------------------------------------------------ given back
 
@@ -144,7 +144,7 @@ class TaskCancellation:
             return
         back = self.pool.recalled(worker, message.tasks)
         if worker.actor is not None and back:
-            self.residents.give_back(worker, back)
+            self.hosting.give_back(worker, back)
         for task in back:
             for ref in task.spec.deps:
                 record = self.objects.records.get(ref.id)
@@ -154,7 +154,7 @@ class TaskCancellation:
                 self.pool.ready(task)
         self.given_back(back)
         if worker.actor is not None and back and not worker.running:  # the call that ran has ended since
-            self.residents.pump(worker.actor)
+            self.hosting.pump(worker.actor)
 
     def given_back(self, tasks: list[TaskRecord]) -> None:
         """These wait here again, unbegun: those that are not wanted end, and of the others the agent hears."""
@@ -162,4 +162,4 @@ class TaskCancellation:
             if task.cancelled is not None:
                 self.act(task)
             elif task.state is State.READY and task.fact is not None:
-                self.desk.tell_agent(TaskRecalled(task.fact))
+                self.context.tell_agent(TaskRecalled(task.fact))

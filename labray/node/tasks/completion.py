@@ -1,7 +1,7 @@
 """How tasks end at their owner: with values, with an error, or with a loss that starts them anew.
 
-The owner accepts the values of the current attempt only, and retries what was lost while it may. What the place that
-had custody reports is in reporting.py.
+The owner accepts the values of the current attempt only, and submits a lost task again while its retry budget lasts.
+What the node that had custody reports is in reporting.py.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class TaskCompletion:
     """Of the tasks that were submitted here. submit_again: has a task wait for its arguments, or go to its actor."""
 
     def __init__(
-        self, desk: NodeContext, objects: ObjectTable, copies: Locations, table: TaskTable, callers: ActorCalls,
-        creations: ActorLifecycle, lineage: Lineage, submit_again: Callable[[TaskRecord], None],
+        self, context: NodeContext, objects: ObjectTable, locations: Locations, task_table: TaskTable,
+        calls: ActorCalls, lifecycle: ActorLifecycle, lineage: Lineage, submit_again: Callable[[TaskRecord], None],
     ) -> None:  # fmt: skip
-        self.desk = desk
+        self.context = context
         self.objects = objects
-        self.copies = copies
-        self.tasks = table.tasks
-        self.callers = callers
-        self.creations = creations
+        self.locations = locations
+        self.tasks = task_table.tasks
+        self.calls = calls
+        self.lifecycle = lifecycle
         self.lineage = lineage
         self.submit_again = submit_again
-        self.place = desk.place
+        self.place = context.place
 
     # ------------------------------------------------------------ it is told
 
@@ -52,24 +52,24 @@ class TaskCompletion:
         """The place that had custody reports."""
         task = self.tasks.get(message.task)
         for value in message.values:
-            self.objects.loans.receive(refs_in(value), sender)
+            self.objects.borrowing.receive(refs_in(value), sender)
         if task is None or not task.mine or task.attempt != message.attempt:
             self._unwanted(sender, message)
         elif message.lost:
             error = message.values[0].error  # type: ignore[union-attr]
-            self.lost(task, error.message, error)
+            self.attempt_lost(task, error.message, error)
         else:
             self.ended(task, message.values, message.retry, sender, (None,) * len(message.values))
 
     def _unwanted(self, sender: NodeID, message: TaskDone) -> None:
         """An attempt that was given up has ended."""
         if message.values == (DONE_CONSTRUCTING,):
-            self.creations.unwanted(result_id(message.task, 0), sender, message.attempt)
+            self.lifecycle.unwanted(result_id(message.task, 0), sender, message.attempt)
         for index, value in enumerate(message.values):
             for ref in refs_in(value):
                 self.objects.release(ref.id)
             if type(value) is Remote:
-                self.copies.stray(result_id(message.task, index), sender)
+                self.locations.stray(result_id(message.task, index), sender)
 
     # ------------------------------------------------------------ it ends
 
@@ -89,7 +89,7 @@ class TaskCompletion:
             return
         spec = task.spec
         if spec.kind == "actor":
-            self.creations.made(task, values, at)
+            self.lifecycle.made(task, values, at)
             return
         ids = [result_id(spec.id, index) for index in range(spec.returns)]
         failed: Failed | None = None
@@ -100,16 +100,16 @@ class TaskCompletion:
             elif type(value) is Failed:
                 failed = failed or value
         if failed is None:
-            self.desk.note("finished", task.id, task.attempt)
+            self.context.note("finished", task.id, task.attempt)
         else:
-            self.desk.note("failed", task.id, failed.error.kind)
+            self.context.note("failed", task.id, failed.error.kind)
         task.step(State.OVER)
         del self.tasks[task.id]
         if large:
             self.lineage.remember(task, large)
         for id, value, local in zip(ids, values, locals_, strict=False):
             self._settle(id, value, local)
-            self.copies.settled(id)
+            self.locations.settled(id)
         for ref in pinned(spec):
             self.objects.release(ref.id)
 
@@ -122,13 +122,13 @@ class TaskCompletion:
         for ref in refs_in(value):
             self.objects.release(ref.id)
         if type(value) is Remote:
-            self.copies.surplus(id, value.places[0], local)
+            self.locations.surplus(id, value.places[0], local)
 
     def fail(self, task: TaskRecord, error: ErrorInfo) -> None:
         """The task ends in an error, for every one of its results."""
         values = failures(task, error)
         if task.spec.kind == "actor":
-            self.creations.made(task, values, self.place)
+            self.lifecycle.made(task, values, self.place)
             return
         for ref in error.refs * task.spec.returns:
             self.objects.hold(ref)
@@ -136,7 +136,7 @@ class TaskCompletion:
 
     # ------------------------------------------------------------ it is lost, and starts anew
 
-    def lost(self, task: TaskRecord, why: str, error: ErrorInfo | None = None) -> None:
+    def attempt_lost(self, task: TaskRecord, why: str, error: ErrorInfo | None = None) -> None:
         """The process or place that ran this attempt is gone."""
         if error is not None and error.kind == OUT_OF_MEMORY and task.cancelled is None:
             self._again_later(task)
@@ -149,7 +149,7 @@ class TaskCompletion:
         if error is None and task.spec.kind == "method":
             what = f"the call {task.id} ({task.spec.name})"
             text = f"{why[:1].upper()}{why[1:]}: {what} may or may not have run."
-            self.callers.uncertain(task, ErrorInfo("actor_unavailable", text))
+            self.calls.uncertain(task, ErrorInfo("actor_unavailable", text))
             return
         self.fail(
             task, error or ErrorInfo("worker_crashed", f"task {task.id} ({task.spec.name}) failed: {why}.")
@@ -163,11 +163,11 @@ class TaskCompletion:
         task.hops = 0
         task.at = task.via = None
         task.known = ()
-        self.desk.note("retried", task.id, task.attempt)
+        self.context.note("retried", task.id, task.attempt)
         if task.spec.kind == "method":
             if task.state is not State.CALLING:
                 task.step(State.CALLING)
-            self.callers.call(task)
+            self.calls.call(task)
             return
         if task.state is not State.WAITING:
             task.step(State.WAITING)
@@ -179,7 +179,7 @@ class TaskCompletion:
         task.at = task.via = None
         task.step(State.WAITING)
         delay = min(AGAIN_S * 2.0 ** (task.excused - 1), LONGEST_S)
-        self.desk.after(delay, partial(self._again_now, task, task.attempt))
+        self.context.after(delay, partial(self._again_now, task, task.attempt))
 
     def _again_now(self, task: TaskRecord, attempt: int) -> None:
         if self.tasks.get(task.id) is task and task.attempt == attempt:
@@ -193,16 +193,16 @@ class TaskCompletion:
             if lost == HEAD and task.mine and HEAD in (task.at, task.via):  # where nothing runs
                 task.excuse()
             if task.spec.kind == "task" and _was_there(task, lost):
-                self.lost(task, f"its node {lost} is lost")
+                self.attempt_lost(task, f"its node {lost} is lost")
 
     def calls_lost_with(self, lost: NodeID) -> None:
         for task in list(self.tasks.values()):
             if task.spec.kind == "method" and _was_there(task, lost):
-                self.lost(task, f"its node {lost} is lost")
+                self.attempt_lost(task, f"its node {lost} is lost")
 
 
 def _was_there(task: TaskRecord, lost: NodeID) -> bool:
-    return task.mine and task.state is State.AWAY and lost in (task.at, task.via)
+    return task.mine and task.state is State.FORWARDED and lost in (task.at, task.via)
 
 
 def cancelled(task: TaskRecord) -> ErrorInfo:

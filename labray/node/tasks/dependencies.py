@@ -29,26 +29,26 @@ class Dependencies:
 
     def __init__(
         self,
-        desk: NodeContext,
+        context: NodeContext,
         feed: AgentFeed,
-        storage: NodeStore,
+        store: NodeStore,
         objects: ObjectTable,
-        table: TaskTable,
+        task_table: TaskTable,
         staging: Staging,
         pool: WorkerPool,
-        residents: ActorHosting,
-        reports: TaskReports,
+        hosting: ActorHosting,
+        reporting: TaskReports,
         wait_again: Callable[[TaskRecord], None],
     ) -> None:
-        self.desk = desk
+        self.context = context
         self.feed = feed
-        self.storage = storage
+        self.store = store
         self.objects = objects
-        self.table = table
+        self.task_table = task_table
         self.staging = staging
         self.pool = pool
-        self.residents = residents
-        self.reports = reports
+        self.hosting = hosting
+        self.reporting = reporting
         self.wait_again = wait_again
         self.staged: dict[TaskID, TaskRecord] = {}
 
@@ -67,9 +67,9 @@ class Dependencies:
         args = [self.objects.records[ref.id] for ref in borrowed(task)]
         if task.state is State.FETCHING and any(record.value is None for record in args):
             self._take_back(task)
-        elif (error := self.storage.too_much(task.spec.name, args)) is not None:
+        elif (error := self.store.too_much(task.spec.name, args)) is not None:
             task.fetches += 1
-            self.reports.end_with(task, error)
+            self.reporting.end_with(task, error)
 
     def _send_for(self, task: TaskRecord, from_disk: bool) -> None:
         """`missing` counts those that are not here yet."""
@@ -100,7 +100,7 @@ class Dependencies:
             self._all_here(task)
         elif type(record.value) is Failed:
             task.fetches += 1
-            self.reports.end_with(task, error_of_dependent(record.value.error, task.spec.name))
+            self.reporting.end_with(task, error_of_dependent(record.value.error, task.spec.name))
 
     def who_waits_for(self, id: ObjectID) -> list[TaskRecord]:
         """The tasks that go on when this object is here."""
@@ -137,20 +137,20 @@ class Dependencies:
         for ref in task.spec.deps:
             record = self.objects.records.get(ref.id)
             if record is not None and type(record.value) is Failed:
-                self.reports.end_with(task, error_of_dependent(record.value.error, task.spec.name))
+                self.reporting.end_with(task, error_of_dependent(record.value.error, task.spec.name))
                 return
         if task.id in self.staged and not self.staging.complete(
             task
         ):  # one had to make way for somebody's before it
             self.fetch(task, True)
         elif task.state is State.CALLING:
-            self.residents.maybe_next(task)
+            self.hosting.maybe_next(task)
         else:
             self.pool.ready(task)
 
     def became_unknown(self, id: ObjectID) -> None:
         """The last copy of an argument is gone, or all that we knew of it: who waits for it must not look busy."""
-        for task in list(self.table.tasks.values()):
+        for task in list(self.task_table.tasks.values()):
             if task.state is State.FETCHING and any(ref.id == id for ref in task.spec.deps):
                 self._take_back(task)
 
@@ -160,6 +160,6 @@ class Dependencies:
         task.fetches += 1
         if task.mine:
             task.step(State.WAITING)
-            self.desk.defer(self.wait_again, task)
+            self.context.defer(self.wait_again, task)
             return
-        self.reports.send_back(task)
+        self.reporting.send_back(task)

@@ -15,12 +15,17 @@ class Infeasible:
     """strict: whether it is an error at once. Else there is one warning for each shape."""
 
     def __init__(
-        self, desk: NodeContext, feed: AgentFeed, table: TaskTable, reports: TaskReports, strict: bool
+        self,
+        context: NodeContext,
+        feed: AgentFeed,
+        task_table: TaskTable,
+        reporting: TaskReports,
+        strict: bool,
     ) -> None:
-        self.desk = desk
+        self.context = context
         self.feed = feed
-        self.table = table
-        self.reports = reports
+        self.task_table = task_table
+        self.reporting = reporting
         self.strict = strict
         self.warned: set[Demand] = set()  # only asked for membership
 
@@ -32,16 +37,16 @@ class Infeasible:
         demand = in_words(spec.demand)
         text = f"no node of the cluster can ever run {spec.name} ({task.id}), which asks for {demand}{where}."
         if self.strict or where:
-            self.reports.end_with(task, ErrorInfo("unschedulable", text))
+            self.reporting.end_with(task, ErrorInfo("unschedulable", text))
             return True
-        told = not task.mine and task.state is not State.HELD  # by its owner, before it was forwarded
+        told = not task.mine and task.state is not State.UNDECIDED  # by its owner, before it was forwarded
         if not told and spec.demand not in self.warned:
             self.warned.add(spec.demand)
-            self.desk.do(WarnUser(text + " It waits until such a node joins."))
+            self.context.do(WarnUser(text + " It waits until such a node joins."))
         return False
 
-    def place_lost(self) -> None:
+    def check_undecided(self) -> None:
         """What an agent still holds may have lost the last node that could run it."""
-        for task in list(self.table.tasks.values()):
-            if task.state is State.HELD and not self.feed.feasible(task.spec):
+        for task in list(self.task_table.tasks.values()):
+            if task.state is State.UNDECIDED and not self.feed.feasible(task.spec):
                 self.ends(task)

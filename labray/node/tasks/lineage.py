@@ -44,14 +44,15 @@ class Lineage:
     """
 
     def __init__(
-        self, desk: NodeContext, objects: ObjectTable, table: TaskTable, callers: ActorCalls, creations: ActorLifecycle,
-        run_again: Callable[[TaskRecord], None], fail: Callable[[TaskRecord, ErrorInfo], None],
+        self, context: NodeContext, objects: ObjectTable, task_table: TaskTable,
+        calls: ActorCalls, lifecycle: ActorLifecycle, run_again: Callable[[TaskRecord], None],
+        fail: Callable[[TaskRecord, ErrorInfo], None],
     ) -> None:  # fmt: skip
-        self.desk = desk
+        self.context = context
         self.objects = objects
-        self.table = table
-        self.callers = callers
-        self.creations = creations
+        self.task_table = task_table
+        self.calls = calls
+        self.lifecycle = lifecycle
         self.run_again = run_again
         self.fail = fail
         self.origins: dict[TaskID, Origin] = {}
@@ -89,7 +90,7 @@ class Lineage:
             if origin.users == 0:
                 del self.origins[task]
                 for held in origin.held:
-                    self.desk.defer(self.objects.release, held)
+                    self.context.defer(self.objects.release, held)
                 todo.extend(ref.id for ref in dict.fromkeys(origin.spec.deps) if ref.id not in origin.held)
 
     def rebuild(self, lost: ObjectRecord, error: ErrorInfo | None = None) -> None:
@@ -101,7 +102,7 @@ class Lineage:
         todo = [lost]
         while todo:
             record = todo.pop()
-            task = self.table.tasks.get(creator(record.id))
+            task = self.task_table.tasks.get(creator(record.id))
             if task is not None:  # it is on its way already
                 continue
             origin = self._origin(record.id)
@@ -112,7 +113,7 @@ class Lineage:
             started.append(self._again(origin, todo))
         for task in reversed(started):
             if task.spec.kind == "method":
-                self.desk.defer(
+                self.context.defer(
                     self._call_again, task
                 )  # the actor may be lost too, which is seen to after this
             else:
@@ -122,11 +123,11 @@ class Lineage:
         """Its arguments are held again; those that were let go of come back first."""
         spec = origin.spec
         origin.attempt += 1
-        task = self.table.record(spec, mine=True, attempt=origin.attempt)
+        task = self.task_table.record(spec, mine=True, attempt=origin.attempt)
         task.excused = origin.excused
-        self.desk.note("retried", task.id, task.attempt)
+        self.context.note("retried", task.id, task.attempt)
         for ref in pinned(spec):
-            if ref.id not in self.objects.records and ref.owner == self.desk.place:
+            if ref.id not in self.objects.records and ref.owner == self.context.place:
                 record = self.objects.own(ref.id, holds=0)
                 before = self._origin(ref.id)
                 if before is None:
@@ -144,11 +145,11 @@ class Lineage:
         """A method, unless its actor is known to be dead. (If that is not known here, the call finds out.)"""
         actor = task.spec.actor
         assert actor is not None
-        owned, seen = self.creations.owned.get(actor.id), self.callers.known.get(actor.id)
-        if actor.owner == self.desk.place:
+        owned, seen = self.lifecycle.owned.get(actor.id), self.calls.known.get(actor.id)
+        if actor.owner == self.context.place:
             gone = owned is None or owned.state == "dead"
         else:
-            gone = actor.owner in self.desk.dead or (seen is not None and seen.error is not None)
+            gone = actor.owner in self.context.dead or (seen is not None and seen.error is not None)
         if gone:
             text = f"a result of {task.spec.name} ({task.id}) is lost, and the actor that made it is gone."
             self.fail(task, ErrorInfo("object_lost", text))

@@ -17,7 +17,7 @@ from labray.ids import HEAD, NodeID, TaskID
 from labray.messages import AgentMessage, Demand, SetAlarm
 from labray.node.context.agent_feed import AgentFeed
 from labray.node.context.node_context import NodeContext
-from labray.node.context.task_record import UNDECIDED, State, TaskRecord
+from labray.node.context.task_record import FORWARDABLE, State, TaskRecord
 from labray.node.objects.directory import ObjectTable
 from labray.node.workers.ready_queue import Queued, ReadyQueue
 from labray.node.workers.resources import Resources
@@ -75,70 +75,70 @@ class PolicyHost:
 
     def __init__(
         self,
-        desk: NodeContext,
+        context: NodeContext,
         feed: AgentFeed,
         scheduler: Scheduler,
         view: LocalView,
         rng: Random,
-        hands: DecisionSink,
+        sink: DecisionSink,
     ) -> None:
-        self.desk = desk
+        self.context = context
         self.feed = feed
         self.policy = feed.policy
-        self.hands = hands
-        self.agent = scheduler.agent(desk.place, desk.cluster, view, rng)
+        self.sink = sink
+        self.agent = scheduler.agent(context.place, context.cluster, view, rng)
         self.encoder = msgspec.msgpack.Encoder()
         self.decoder = msgspec.msgpack.Decoder(reduce(or_, scheduler.words)) if scheduler.words else None
         self.shapes_here: dict[Demand, bool] = {}
         self.withdrawn = feed.withdrawn
 
-    def lost(self, place: NodeID) -> None:
+    def tell_node_lost(self, place: NodeID) -> None:
         """One place less that tasks can be sent to: what only it could run, none can now."""
         self.feed.shapes.clear()
-        self.desk.tell_agent(HeadLost() if place == HEAD else NodeLost(place))
+        self.context.tell_agent(HeadLost() if place == HEAD else NodeLost(place))
 
     def _fits_here(self, demand: Demand) -> bool:
         """Whether this node could ever run this."""
         answer = self.shapes_here.get(demand)
         if answer is None:
-            here = self.desk.cluster.places.get(self.desk.place)
+            here = self.context.cluster.places.get(self.context.place)
             answer = self.shapes_here[demand] = here is not None and here.fits(demand)
         return answer
 
-    def joined(self, info: NodeInfo) -> None:
+    def tell_node_joined(self, info: NodeInfo) -> None:
         """One more place that tasks can be sent to."""
-        self.desk.cluster = self.desk.cluster.joined(info)
+        self.context.cluster = self.context.cluster.joined(info)
         self.feed.shapes.clear()
         self.shapes_here.clear()
-        self.desk.tell_agent(NodeJoined(info))
+        self.context.tell_agent(NodeJoined(info))
         self._decide_anew()
 
     def head_back(self) -> None:
         """What waited here for the head can go there."""
-        self.desk.tell_agent(HeadBack())
+        self.context.tell_agent(HeadBack())
         self._decide_anew()
 
     def _decide_anew(self) -> None:
         """What the agent holds is withdrawn from it and arrives again."""
         self.decide()
-        for task in list(self.hands.tasks.values()):
-            if task.state is State.HELD and task.fact is not None:
-                self.desk.events.append(TaskWithdrawn(task.fact))
-                self.desk.events.append(TaskArrived(task.fact))
+        for task in list(self.sink.tasks.values()):
+            if task.state is State.UNDECIDED and task.fact is not None:
+                self.context.events.append(TaskWithdrawn(task.fact))
+                self.context.events.append(TaskArrived(task.fact))
                 self.decide()
 
     def hear(self, sender: NodeID, message: AgentMessage) -> None:
         if self.decoder is None:
             raise SchedulerError(f"{self.policy} names no words, but its agent at {sender} told something.")
-        if MessageReceived in self.desk.interest:
-            self.desk.events.append(MessageReceived(sender, self.decoder.decode(message.body)))
+        if MessageReceived in self.context.interest:
+            self.context.events.append(MessageReceived(sender, self.decoder.decode(message.body)))
 
     def decide(self) -> None:
         """Let the agent see what happened, until nothing new follows from its decisions."""
-        events = self.desk.events
+        events = self.context.events
         while events:
             event = events.popleft()
-            decisions: Any = self.agent.handle(event, self.desk.now)
+            decisions: Any = self.agent.handle(event, self.context.now)
             if decisions is None:
                 raise self._breach(
                     None, "and handle() returns a sequence of decisions: () where there are none"
@@ -156,50 +156,50 @@ class PolicyHost:
         if kind is Forward:
             self._judge_forward(decision)  # type: ignore[arg-type]
         elif kind is Tell:
-            self._tell(decision)  # type: ignore[arg-type]
+            self._judge_tell(decision)  # type: ignore[arg-type]
         elif kind is Wake:
-            self.desk.do(SetAlarm(decision.after, 2 * decision.token + 1))  # type: ignore[union-attr]
+            self.context.do(SetAlarm(decision.after, 2 * decision.token + 1))  # type: ignore[union-attr]
         else:
             raise self._breach(decision, "is no decision: Keep, Forward, Tell or Wake")
 
     def _judge_keep(self, decision: Keep) -> None:
-        task = self.hands.tasks.get(decision.task)
+        task = self.sink.tasks.get(decision.task)
         if self.withdrawn and decision.task in self.withdrawn:
             return
-        if task is None or task.state is not State.HELD:
+        if task is None or task.state is not State.UNDECIDED:
             raise self._breach(decision, f"but {self._state(task)}; only a held task can be kept")
         if not (self.shapes_here.get(task.spec.demand) or self._fits_here(task.spec.demand)):
-            raise self._breach(decision, f"but {self.desk.place} could never run {task.spec.demand}")
-        self.hands.keep(task, decision.priority)
+            raise self._breach(decision, f"but {self.context.place} could never run {task.spec.demand}")
+        self.sink.keep(task, decision.priority)
 
     def _judge_forward(self, decision: Forward) -> None:
-        task = self.hands.tasks.get(decision.task)
+        task = self.sink.tasks.get(decision.task)
         if decision.task in self.withdrawn:
             return
-        if task is None or task.state not in UNDECIDED:
+        if task is None or task.state not in FORWARDABLE:
             raise self._breach(
                 decision, f"but {self._state(task)}; only what has not started can be forwarded"
             )
         to = decision.to
-        if to == self.desk.place or (to not in self.desk.cluster.places and to != HEAD):
+        if to == self.context.place or (to not in self.context.cluster.places and to != HEAD):
             raise self._breach(decision, f"but {to!r} is not another place of this cluster")
-        if to == HEAD and HEAD in self.desk.dead:
+        if to == HEAD and HEAD in self.context.dead:
             return  # the task stays where it is, and if it is still held it arrives anew when there is a head
-        self.hands.forward(task, to)
+        self.sink.forward(task, to)
 
-    def _tell(self, decision: Tell) -> None:
+    def _judge_tell(self, decision: Tell) -> None:
         to = decision.to
         if (
             self.decoder is None
-            or to == self.desk.place
-            or (to not in self.desk.cluster.places and to != HEAD)
+            or to == self.context.place
+            or (to not in self.context.cluster.places and to != HEAD)
         ):
             raise self._breach(decision, "needs `words` in the policy and another place to tell")
-        if to not in self.desk.dead:
-            self.desk.send(to, AgentMessage(self.encoder.encode(decision.body)))
+        if to not in self.context.dead:
+            self.context.send(to, AgentMessage(self.encoder.encode(decision.body)))
 
     def _state(self, task: TaskRecord | None) -> str:
         return "that task is not here" if task is None else f"it is {task.state.name}"
 
     def _breach(self, decision: Any, why: str) -> SchedulerError:
-        return SchedulerError(f"{self.policy} at {self.desk.place} decided {decision!r}, {why}.")
+        return SchedulerError(f"{self.policy} at {self.context.place} decided {decision!r}, {why}.")

@@ -14,14 +14,14 @@ NOTED_BYTES = 1024
 """Smaller values weigh less than the messages that carry them."""
 
 
-def note_needs(desk: NodeContext, spec: TaskSpec) -> None:
+def note_needs(context: NodeContext, spec: TaskSpec) -> None:
     """What a task or actor asks for, if that is not one CPU to run on and nothing to live on."""
     if spec.lifetime or (spec.demand != ONE_CPU and spec.kind != "method"):
-        desk.note("needs", spec.id, (spec.demand, spec.lifetime))
+        context.note("needs", spec.id, (spec.demand, spec.lifetime))
 
 
-def note_sizes(desk: NodeContext, spec: TaskSpec, values: tuple[Value, ...]) -> None:
+def note_sizes(context: NodeContext, spec: TaskSpec, values: tuple[Value, ...]) -> None:
     """Of results that travel inside messages and are not negligible; stored ones have an event of their own."""
     for index, value in enumerate(values):
         if type(value) is Inline and (size := size_of(value)) >= NOTED_BYTES:
-            desk.note("made", result_id(spec.id, index), size)
+            context.note("made", result_id(spec.id, index), size)

@@ -1,8 +1,8 @@
-"""The life of a task at one node, from submission or assignment until it runs; reporting.py has its end.
+"""The life of a task at one node, from its submission or assignment until it runs; reporting.py has its end.
 
-The place where a task was submitted owns it: it waits there for its dependencies to exist, is handed to the
-agent, and stays on record until its values are known. Whoever keeps it (this place or another) fetches what it
-needs, runs it and reports to the owner, who accepts the values of the current attempt only.
+The node where a task was submitted owns it: the task waits there for its dependencies to exist, is handed to the
+agent, and stays on record until its values are known. The node that keeps it (this one or another) fetches what it
+needs, runs it and reports to the owner, which accepts the values of the current attempt only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from labray.node.actors.lifecycle import ActorLifecycle
 from labray.node.actors.name_client import NameClient
 from labray.node.context.agent_feed import AgentFeed
 from labray.node.context.node_context import NodeContext
-from labray.node.context.task_record import UNDECIDED, State, TaskRecord, pinned
+from labray.node.context.task_record import FORWARDABLE, State, TaskRecord, pinned
 from labray.node.context.task_table import TaskTable
 from labray.node.objects.client_table import ClientTable
 from labray.node.objects.directory import ObjectTable
@@ -48,45 +48,45 @@ NOWHERE = Remote(0, ())
 class TaskSubmission:
     """All tasks that this node owns or has been assigned.
 
-    strays: own tasks that went to a lost place, by who said so and which place it was (as `NodeContext.life` calls
-    it): the attempt, and after how many hops. Submitted anew at once, such a task would be passed on to that place
-    again by who has not heard of the loss, and lose an attempt each time.
+    strays: tasks of this node that were forwarded to a lost node, with their attempt and hops, by the node that has
+    told so and by the lost node (as `NodeContext.incarnation` calls it). If such a task were submitted anew at once,
+    a node that has not heard of the loss would forward it there again, and the task would lose an attempt each time.
     """
 
     def __init__(
         self,
-        desk: NodeContext,
+        context: NodeContext,
         feed: AgentFeed,
         objects: ObjectTable,
         clients: ClientTable,
-        table: TaskTable,
-        callers: ActorCalls,
-        residents: ActorHosting,
-        creations: ActorLifecycle,
-        naming: NameClient,
-        endings: TaskCompletion,
-        reports: TaskReports,
-        fetching: Dependencies,
-        cancels: TaskCancellation,
-        impossible: Infeasible,
+        task_table: TaskTable,
+        calls: ActorCalls,
+        hosting: ActorHosting,
+        lifecycle: ActorLifecycle,
+        name_client: NameClient,
+        completion: TaskCompletion,
+        reporting: TaskReports,
+        dependencies: Dependencies,
+        cancellation: TaskCancellation,
+        infeasible: Infeasible,
     ) -> None:
-        self.desk = desk
+        self.context = context
         self.feed = feed
         self.objects = objects
         self.clients = clients
-        self.table = table
-        self.tasks = table.tasks
-        self.callers = callers
-        self.residents = residents
-        self.creations = creations
-        self.naming = naming
-        self.endings = endings
-        self.reports = reports
-        self.fetching = fetching
-        self.cancels = cancels
-        self.impossible = impossible
-        self.place = desk.place
-        self.hop_limit = 2 * len(desk.cluster.nodes) + 16
+        self.task_table = task_table
+        self.tasks = task_table.tasks
+        self.calls = calls
+        self.hosting = hosting
+        self.lifecycle = lifecycle
+        self.name_client = name_client
+        self.completion = completion
+        self.reporting = reporting
+        self.dependencies = dependencies
+        self.cancellation = cancellation
+        self.infeasible = infeasible
+        self.place = context.place
+        self.hop_limit = 2 * len(context.cluster.nodes) + 16
         self.strays: dict[tuple[NodeID, NodeID], list[tuple[TaskID, int, int]]] = {}
 
     # ------------------------------------------------------------ submitted here
@@ -95,26 +95,26 @@ class TaskSubmission:
         """The new task's results are given to the client; its arguments are held until it is over."""
         spec, objects = message.spec, self.objects
         given = self.clients.clients[client].given
-        task = self.table.record(spec, mine=True)
+        task = self.task_table.record(spec, mine=True)
         for index in range(spec.returns):
             id = result_id(spec.id, index)
-            if spec.actor_name and self.naming.made(id):
+            if spec.actor_name and self.name_client.made(id):
                 continue
             objects.own(id, holds=1)
             given[id] = given.get(id, 0) + 1
         for ref in pinned(spec):
             objects.hold(ref)
         deps, actor = tuple([ref.id for ref in spec.deps]), spec.actor.id if spec.actor is not None else ""
-        self.desk.note("submitted", task.id, (spec.name, spec.kind, spec.parent, deps, actor, spec.cost))
-        note_needs(self.desk, spec)
+        self.context.note("submitted", task.id, (spec.name, spec.kind, spec.parent, deps, actor, spec.cost))
+        note_needs(self.context, spec)
         if spec.kind == "actor":
-            self.creations.created(task)
+            self.lifecycle.created(task)
         self.await_deps(task)
 
     def await_deps(self, task: TaskRecord) -> None:
         if task.spec.kind == "method":  # its place in line matters more than its arguments: awaited there
             task.step(State.CALLING)
-            self.callers.call(task)
+            self.calls.call(task)
             return
         task.missing = 0
         for ref in task.spec.deps:
@@ -137,13 +137,15 @@ class TaskSubmission:
                 self.await_deps(task)
                 return
             if type(value) is Failed:
-                self.desk.defer(self.endings.fail, task, error_of_dependent(value.error, task.spec.name))
+                self.context.defer(
+                    self.completion.fail, task, error_of_dependent(value.error, task.spec.name)
+                )
                 return
             known.append(value)
         self._consider(task, known)
 
     def _consider(self, task: TaskRecord, known: list[KnownValue] | tuple[KnownValue, ...]) -> None:
-        if not self.feed.feasible(task.spec) and self.impossible.ends(task):
+        if not self.feed.feasible(task.spec) and self.infeasible.ends(task):
             return
         deps = [dep_fact(r.id, k) for r, k in zip(task.spec.deps, known, strict=True)]  # type: ignore[arg-type]
         self.feed.consider(task, tuple(deps))
@@ -152,22 +154,22 @@ class TaskSubmission:
 
     def keep(self, task: TaskRecord, priority: float) -> None:
         task.priority = priority
-        self.desk.note("kept", task.id, task.attempt)
+        self.context.note("kept", task.id, task.attempt)
         if not task.mine:
-            self.desk.send(task.spec.owner, TaskMoved(task.id, task.attempt, self.place, task.hops))
+            self.context.send(task.spec.owner, TaskMoved(task.id, task.attempt, self.place, task.hops))
         elif task.spec.kind == "actor":
             task.at = self.place
         task.step(State.FETCHING)
-        self.fetching.fetch(task)
+        self.dependencies.fetch(task)
 
     def forward(self, task: TaskRecord, to: NodeID) -> None:
         task.hops += 1
         if task.hops > self.hop_limit:
             text = f"task {task.id} ({task.spec.name}) was passed on {task.hops} times by {self.feed.policy}."
-            self.reports.end_with(task, ErrorInfo("system", text))
+            self.reporting.end_with(task, ErrorInfo("system", text))
         else:
-            task.step(State.AWAY)
-            self.desk.note("forwarded", task.id, to)
+            task.step(State.FORWARDED)
+            self.context.note("forwarded", task.id, to)
             self._send_away(task, to)
 
     def _send_away(self, task: TaskRecord, to: NodeID) -> None:
@@ -177,30 +179,32 @@ class TaskSubmission:
         if not known and spec.kind != "method":
             known = self._known_now(task)
         for value in known:
-            self.objects.loans.lend(value.payload.refs if type(value) is Inline else (), to)
-        self.objects.loans.lend(spec.args.refs, to)
-        self.desk.send(to, AssignTask(spec, task.attempt, known, task.hops, task.excused))
+            self.objects.borrowing.lend(value.payload.refs if type(value) is Inline else (), to)
+        self.objects.borrowing.lend(spec.args.refs, to)
+        self.context.send(to, AssignTask(spec, task.attempt, known, task.hops, task.excused))
         if task.mine:
             task.at, task.via = to, None
-            if to in self.desk.dead:
+            if to in self.context.dead:
                 self._astray(task, to)
         else:
-            self.desk.send(spec.owner, TaskMoved(task.id, task.attempt, to, task.hops, self.desk.heads))
-            self.table.forget(task)
+            self.context.send(spec.owner, TaskMoved(task.id, task.attempt, to, task.hops, self.context.heads))
+            self.task_table.drop(task)
 
     def _astray(self, task: TaskRecord, to: NodeID) -> None:
         """It was sent to a place that is known to be lost. A policy that goes on doing so is told, not followed."""
         task.astray += 1
         if task.astray > self.hop_limit:
             text = f"{self.feed.policy} sent task {task.id} to {to}, which is lost, {task.astray} times."
-            self.desk.defer(self.endings.fail, task, ErrorInfo("system", text))
+            self.context.defer(self.completion.fail, task, ErrorInfo("system", text))
         else:
-            self.desk.defer(self.endings.lost, task, f"its scheduler sent it to {to}, which is lost")
+            self.context.defer(
+                self.completion.attempt_lost, task, f"its scheduler sent it to {to}, which is lost"
+            )
 
     def carry(self, task: TaskRecord, to: NodeID) -> None:
         """Take an actor call to where the actor lives."""
         if to != self.place:
-            task.step(State.AWAY)
+            task.step(State.FORWARDED)
             self._send_away(task, to)
             return
         task.at = None
@@ -208,9 +212,9 @@ class TaskSubmission:
 
     def _come_to_actor(self, task: TaskRecord) -> None:
         """A call takes its place in line; its arguments are sent for meanwhile."""
-        self.residents.call(task)
-        if task.state is State.CALLING and task.id in self.tasks and self.residents.in_line(task):
-            self.fetching.fetch(task)
+        self.hosting.call(task)
+        if task.state is State.CALLING and task.id in self.tasks and self.hosting.in_line(task):
+            self.dependencies.fetch(task)
 
     # ------------------------------------------------------------ assigned by another place
 
@@ -227,13 +231,13 @@ class TaskSubmission:
         else:
             if task is not None:
                 self._superseded(task)
-            task = self.table.record(spec, False, message.attempt, message.hops)
+            task = self.task_table.record(spec, False, message.attempt, message.hops)
             task.known = message.known
             task.excused = message.excused
-            self.objects.loans.receive(spec.args.refs, sender)
+            self.objects.borrowing.receive(spec.args.refs, sender)
             for ref, value in zip(spec.deps, message.known or (None,) * len(spec.deps), strict=True):
                 if type(value) is Inline:
-                    self.objects.loans.receive(value.payload.refs, sender)
+                    self.objects.borrowing.receive(value.payload.refs, sender)
                 else:
                     self._borrow(ref, value)
         if spec.kind == "method":
@@ -244,19 +248,19 @@ class TaskSubmission:
         if task.state is State.OVER:  # nobody can run it
             return
         if task.cancelled is not None:  # whoever sent it counts it as under way, until the agent tells
-            self.cancels.act(task)
-        elif not task.mine and (spec.owner == self.place or spec.owner in self.desk.dead):
+            self.cancellation.act(task)
+        elif not task.mine and (spec.owner == self.place or spec.owner in self.context.dead):
             # Given up while it was on its way, by us or with its owner: likewise.
             self.feed.withdraw(task)
             task.step(State.OVER)
-            self.table.forget(task)
+            self.task_table.drop(task)
 
     def _superseded(self, task: TaskRecord) -> None:
         """Its owner has given this attempt up, and the next is here as well. What runs of it runs to its end."""
-        if task.state in UNDECIDED:
+        if task.state in FORWARDABLE:
             self.feed.withdraw(task)
             task.step(State.OVER)
-            self.table.forget(task)
+            self.task_table.drop(task)
 
     def _count_loans(self, sender: NodeID, message: AssignTask) -> None:
         """Whoever sent a task back lent us its refs on the way. We hold them already, but owe the loans."""
@@ -264,7 +268,7 @@ class TaskSubmission:
         for value in message.known:
             if type(value) is Inline:
                 lent.extend(value.payload.refs)
-        self.objects.loans.receive(lent, sender)
+        self.objects.borrowing.receive(lent, sender)
         for ref in lent:
             self.objects.release(ref.id)
 
@@ -282,7 +286,12 @@ class TaskSubmission:
     def moved(self, sender: NodeID, message: TaskMoved) -> None:
         """Until the new place says so itself, the task may have been lost on the way with the one that sent it."""
         task = self.tasks.get(message.task)
-        if task is None or not task.mine or task.attempt != message.attempt or task.state is not State.AWAY:
+        if (
+            task is None
+            or not task.mine
+            or task.attempt != message.attempt
+            or task.state is not State.FORWARDED
+        ):
             return
         arrived = sender == message.to
         if message.hops > task.hops or (message.hops == task.hops and arrived):
@@ -290,25 +299,30 @@ class TaskSubmission:
             task.at = message.to
             task.via = None if arrived else sender
             if task.cancelled is not None:
-                self.cancels.follow(task)
+                self.cancellation.follow(task)
             if (
                 lost := self._lost_at(message)
             ) is not None:  # `loss_known` follows, or the loss of the sender too
                 self.strays.setdefault((sender, lost), []).append((task.id, task.attempt, task.hops))
-                self.desk.send(sender, LossAckAsked(lost))
+                self.context.send(sender, LossAckAsked(lost))
 
     # ------------------------------------------------------------ comes back to its owner
 
     def bounced(self, sender: NodeID, message: TaskBounced) -> None:
         """Whoever had custody gives it up, unbegun."""
         task = self.tasks.get(message.task)
-        if task is None or not task.mine or task.attempt != message.attempt or task.state is not State.AWAY:
+        if (
+            task is None
+            or not task.mine
+            or task.attempt != message.attempt
+            or task.state is not State.FORWARDED
+        ):
             return
         task.at = None
         if task.cancelled is not None:
-            self.endings.fail(task, cancelled(task))
+            self.completion.fail(task, cancelled(task))
         elif task.spec.kind == "method":
-            self.callers.bounced(task)
+            self.calls.bounced(task)
         else:
             # never fewer: what was said of it before is then out of date
             task.hops = max(task.hops, message.hops)
@@ -318,19 +332,23 @@ class TaskSubmission:
     def _lost_at(self, message: TaskMoved) -> NodeID | None:
         """The lost place that a task went to, if it did: a head that is there again is not the one that was meant."""
         if message.to == HEAD:
-            return NodeID(f"{HEAD}~{message.heads}") if message.heads < self.desk.heads else None
-        return message.to if message.to in self.desk.dead else None
+            return NodeID(f"{HEAD}~{message.heads}") if message.heads < self.context.heads else None
+        return message.to if message.to in self.context.dead else None
 
     def loss_known(self, of: NodeID, lost: NodeID) -> None:
         """Who had passed tasks on to a lost place knows of the loss now."""
         for id, attempt, hops in self.strays.pop((of, lost), ()):
             task = self.tasks.get(id)
-            if task is not None and task.state is State.AWAY and (task.attempt, task.hops) == (attempt, hops):
+            if (
+                task is not None
+                and task.state is State.FORWARDED
+                and (task.attempt, task.hops) == (attempt, hops)
+            ):
                 if task.at == HEAD:
                     task.excuse()
-                self.endings.lost(task, f"its node {task.at} is lost")
+                self.completion.attempt_lost(task, f"its node {task.at} is lost")
 
-    def place_lost(self, lost: NodeID) -> None:
+    def forget_strays_of(self, lost: NodeID) -> None:
         """It says nothing more of strays."""
         self.strays = {key: strays for key, strays in self.strays.items() if key[0] != lost}
 

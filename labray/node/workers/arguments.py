@@ -20,15 +20,15 @@ class Staging:
     parked: those that were not sent for yet.
     """
 
-    def __init__(self, storage: NodeStore, objects: ObjectTable, resources: Resources) -> None:
-        self.storage = storage
+    def __init__(self, store: NodeStore, objects: ObjectTable, resources: Resources) -> None:
+        self.store = store
         self.objects = objects
         self.resources = resources
         self.parked: dict[TaskID, TaskRecord] = {}
 
     def complete(self, task: TaskRecord) -> bool:
         """Whether all arguments of a task that is about to be sent are in memory still, and none was lost."""
-        if not self.storage.any_left:
+        if not self.store.any_left:
             return True
         records = self.objects.records
         return all(type(records[ref.id].here) in (Inline, Stored) for ref in borrowed(task))

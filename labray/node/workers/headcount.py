@@ -28,7 +28,7 @@ class Headcount:
 
     def __init__(self, pool: Processes, limit: int | None, prestart: int) -> None:
         self.pool = pool
-        self.desk = pool.desk
+        self.context = pool.context
         self.limit = limit = max(MAX_WORKERS, 2 * prestart) if limit is None else limit
         self.prestart = min(prestart, limit)
         self.spare = min(max(2 * prestart, 4), limit)
@@ -77,7 +77,7 @@ class Headcount:
         """How many of those that were held back: none before the alarm."""
         if self.granted == 0 and not self.holding:
             self.holding = True
-            self.desk.after(PATIENCE_S, self._grant)
+            self.context.after(PATIENCE_S, self._grant)
         granted = min(wanted, self.granted)
         self.granted -= granted
         return granted
@@ -85,7 +85,7 @@ class Headcount:
     def _grant(self) -> None:
         self.holding = False
         self.granted, self.wave = self.wave, 2 * self.wave
-        self.pool.queue.stirred = True
+        self.pool.queue.dirty = True
 
     # ------------------------------------------------------------ the limit
 
@@ -124,8 +124,8 @@ class Headcount:
     def _warn(self, what: str) -> None:
         if what not in self.warned:
             self.warned.add(what)
-            self.desk.do(
-                WarnUser(f"{self.desk.place} has {self.limit} workers, its limit (max_workers): {what}")
+            self.context.do(
+                WarnUser(f"{self.context.place} has {self.limit} workers, its limit (max_workers): {what}")
             )
 
     # ------------------------------------------------------------ ending
@@ -134,11 +134,11 @@ class Headcount:
         """More idle than are always kept: look again when they may have found work."""
         if not self.retiring:
             self.retiring = True
-            self.desk.after(KEEP_S, self._retire)
+            self.context.after(KEEP_S, self._retire)
 
     def _retire(self) -> None:
         self.retiring = False
-        pool, long_ago = self.pool, self.desk.now - KEEP_S
+        pool, long_ago = self.pool, self.context.now - KEEP_S
         while len(pool.idle) > self.spare and self._longest().since <= long_ago:
             pool.stop(self._longest())
 

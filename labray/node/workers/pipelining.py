@@ -63,7 +63,7 @@ def room_behind(
 def worth_relieving(busy: Mapping[ClientID, WorkerRecord], durations: Durations) -> WorkerRecord | None:
     """The one with the longest queue, if half of that is worth calling back for somebody who idles."""
     worker = max(busy.values(), key=lambda w: len(w.queued), default=None)
-    if worker is None or len(worker.queued) < 2 or worker.recalling or worker.unwilling:
+    if worker is None or len(worker.queued) < 2 or worker.recalling or worker.recall_failed:
         return None
     behind = half(worker) * (durations.estimate(_last(worker)) or 0.0)
     return worker if behind > WORTH_MOVING_S else None

@@ -30,13 +30,13 @@ class WorkerPool(Processes):
     """
 
     def __init__(
-        self, desk: NodeContext, resources: Resources, limit: int | None, prestart: int,
+        self, context: NodeContext, resources: Resources, limit: int | None, prestart: int,
         make_run: Callable[[TaskRecord, WorkerRecord], RunTask], leave: Callable[[ClientID], None],
         stage: Callable[[TaskRecord, Demand], bool],
     ) -> None:  # fmt: skip
-        super().__init__(desk, resources, leave)
+        super().__init__(context, resources, leave)
         self.durations = Durations()
-        self.staff = Headcount(self, limit, prestart)
+        self.headcount = Headcount(self, limit, prestart)
         self.make_run = make_run
         self.stage = stage  # whether its arguments are in memory; else they may be sent for
         self.reservation = Reservation(self)
@@ -45,19 +45,19 @@ class WorkerPool(Processes):
 
     def ready(self, task: TaskRecord) -> None:
         task.step(State.READY)
-        self.queue.add(task)
+        self.queue.push(task)
 
     def dispatch(self) -> None:
         """Send all that can be sent; first what blocked tasks wait for, whatever its shape."""
         queue = self.queue
-        queue.stirred = False
+        queue.dirty = False
         if not queue.size:
-            self.staff.calm()
+            self.headcount.calm()
             return
         if queue.overdue:
             self.reservation.serve(lambda shape: self._serve(shape, queue.first))
         for shape in queue.urgent_shapes() if queue.urgent else ():
-            self._serve(shape, self.staff.first)
+            self._serve(shape, self.headcount.first)
         for shape in [shape for shape, heap in queue.shapes.items() if heap]:
             self._serve(shape, queue.first)
 
@@ -71,22 +71,22 @@ class WorkerPool(Processes):
                 return
             if self.resources.fits(shape):
                 if not self.idle:
-                    self.staff.want(shape, task)
+                    self.headcount.want(shape, task)
                     return
-                if len(self.workers) > self.staff.limit and self.staff.closed_to(task):
+                if len(self.workers) > self.headcount.limit and self.headcount.closed_to(task):
                     return
-                self._begin(self.queue.take(task), self.idle.pop())
+                self._begin(self.queue.remove(task), self.idle.pop())
             elif (worker := self._room_behind(shape, task)) is not None:
-                self.send(self.queue.take(task), worker)
+                self.send_task(self.queue.remove(task), worker)
             else:
-                self.queue.has_no_room(shape, self.desk.now)
+                self.queue.has_no_room(shape, self.context.now)
                 return
         if not self.queue.shapes[shape]:
             self.queue.stuck.pop(shape, None)
 
     def _begin(self, task: TaskRecord, worker: WorkerRecord) -> None:
         shape = task.spec.demand
-        self.resources.take(shape)
+        self.resources.allocate(shape)
         worker.held = shape
         if task.spec.kind == "actor":
             worker.actor = ObjectID(f"{task.id}.0")
@@ -95,7 +95,7 @@ class WorkerPool(Processes):
             self.busy.setdefault(shape, {})[worker.id] = worker
             if task.wanted:
                 self.ahead[worker.id] = None
-        self.send(task, worker)
+        self.send_task(task, worker)
 
     def _room_behind(self, shape: Demand, task: TaskRecord) -> WorkerRecord | None:
         """A busy worker that will soon get to it."""
@@ -103,30 +103,30 @@ class WorkerPool(Processes):
             return None
         if self.resources.free.get("CPU", 0) < 0:  # an overdraft: what is in use must become less
             return None
-        return room_behind(busy, task, self.durations, self.desk.now)
+        return room_behind(busy, task, self.durations, self.context.now)
 
-    def send(self, task: TaskRecord, worker: WorkerRecord) -> None:
+    def send_task(self, task: TaskRecord, worker: WorkerRecord) -> None:
         """To this worker: into a free slot, or behind what waits for one there."""
-        task.step(State.PIPED)
+        task.step(State.DISPATCHED)
         task.worker = worker.id
-        worker.unwilling = False
+        worker.recall_failed = False
         if not worker.queued and len(worker.running) < worker.slots and task.id not in worker.running:
             worker.running[task.id] = task
-            worker.since = self.desk.now
+            worker.since = self.context.now
         else:
             if not worker.queued:
-                self.deep += 1
+                self.pipelined += 1
             worker.queued.append(task)
-        self.desk.send(worker.id, self.make_run(task, worker))
-        self.desk.note("dispatched", task.id, worker.id)
-        if task.fact is not None and TaskStarted in self.desk.interest:
-            self.desk.events.append(TaskStarted(task.fact))
+        self.context.send(worker.id, self.make_run(task, worker))
+        self.context.note("dispatched", task.id, worker.id)
+        if task.fact is not None and TaskStarted in self.context.interest:
+            self.context.events.append(TaskStarted(task.fact))
 
     # ------------------------------------------------------------ ends, blocks, recalls
 
     def ended(self, worker: WorkerRecord, task: TaskRecord, seconds: float | None) -> None:
         """A task left the worker: it ended (seconds), or was given back (None). What waited longest has its slot."""
-        self.queue.stirred = True
+        self.queue.dirty = True
         running, queued = worker.running, worker.queued
         if running.get(task.id) is task:
             del running[task.id]
@@ -135,14 +135,14 @@ class WorkerPool(Processes):
                     following = queued.pop(0)
                     running[following.id] = following
                 if not queued:
-                    self.deep -= 1
+                    self.pipelined -= 1
         else:
             queued.remove(task)
             if not queued:
-                self.deep -= 1
+                self.pipelined -= 1
         if seconds is not None:
-            worker.unwilling = False
-            worker.since = self.desk.now
+            worker.recall_failed = False
+            worker.since = self.context.now
             self.durations.learn(task, seconds)
         if not running and worker.actor is None:
             self._free(worker)
@@ -150,7 +150,7 @@ class WorkerPool(Processes):
     def _free(self, worker: WorkerRecord) -> None:
         self.leave_busy(worker)
         worker.recalling = 0
-        worker.since = self.desk.now
+        worker.since = self.context.now
         if worker.verdict is None:
             self.idle.append(worker)
         self.give_back(worker)
@@ -159,10 +159,10 @@ class WorkerPool(Processes):
         """After dispatch: what is idle now takes over from long queues, or ends in a while if there is plenty."""
         if not self.idle or self.queue.size:
             return
-        if self.deep:
+        if self.pipelined:
             self._take_over()
-        if len(self.idle) > self.staff.spare:
-            self.staff.retire_later()
+        if len(self.idle) > self.headcount.spare:
+            self.headcount.retire_later()
 
     def _take_over(self) -> None:
         for shape, busy in self.busy.items():
@@ -179,58 +179,60 @@ class WorkerPool(Processes):
     def _ask_back(self, worker: WorkerRecord, tasks: tuple[TaskID, ...]) -> None:
         if tasks:
             worker.recalling += 1
-            self.desk.send(worker.id, Recall(tasks))
+            self.context.send(worker.id, Recall(tasks))
 
     def recalled(self, worker: WorkerRecord, ids: tuple[TaskID, ...]) -> list[TaskRecord]:
         """The records of what was given back, no longer the worker's."""
-        self.queue.stirred = True
+        self.queue.dirty = True
         worker.recalling = max(worker.recalling - 1, 0)  # an Interrupt is answered by Recalled too
-        worker.unwilling = not ids
+        worker.recall_failed = not ids
         back = set(ids)
         tasks = [task for task in worker.sent() if task.id in back]
         for task in tasks:
             self.ended(worker, task, None)
             task.worker = None
-            self.desk.note("recalled", task.id, worker.id)
+            self.context.note("recalled", task.id, worker.id)
         return tasks
 
     def call_back_the_held_up(self) -> bool:
         """Recall what waits behind a long task; whether there are still queues to watch."""
         for busy in self.busy.values():
             for worker in busy.values():
-                held_up = worker.queued and worker.since <= self.desk.now - LONG_S
-                if held_up and not (worker.recalling or worker.unwilling):
+                held_up = worker.queued and worker.since <= self.context.now - LONG_S
+                if held_up and not (worker.recalling or worker.recall_failed):
                     self.recall(worker)
-        return self.deep > 0
+        return self.pipelined > 0
 
     def block(self, worker: WorkerRecord, waits: TaskRecord, order: int) -> None:
         """The task that it runs waits for the node, in the request of this number: a normal one lends its CPU."""
-        self.queue.stirred = True
+        self.queue.dirty = True
         worker.blocked += 1
         if worker.blocked == 1 and worker.actor is None:
             assert worker.held is not None
             self.blocked[worker.id] = order
-            self.resources.give(lendable(worker.held))
+            self.resources.deallocate(lendable(worker.held))
             self.leave_busy(worker)
             self._ask_back(worker, tuple(task.id for task in worker.sent() if task is not waits))
             self.room_changed()
 
     def unblock(self, worker: WorkerRecord) -> None:
-        self.queue.stirred = True
+        self.queue.dirty = True
         worker.blocked -= 1
         if worker.blocked == 0 and worker.actor is None:
             assert worker.held is not None
             del self.blocked[worker.id]
-            self.resources.take(lendable(worker.held))
+            self.resources.allocate(lendable(worker.held))
             self.busy.setdefault(worker.held, {})[worker.id] = worker
-            if self.deep and self.resources.free.get("CPU", 0) < 0:  # an overdraft: what waits must not start
+            if (
+                self.pipelined and self.resources.free.get("CPU", 0) < 0
+            ):  # an overdraft: what waits must not start
                 for busy in self.busy.values():
                     for each in busy.values():
                         self.recall(each)
 
     def disown(self, worker: WorkerRecord) -> None:
         """It was to be an actor's process, and its constructor never began."""
-        self.queue.stirred = True
+        self.queue.dirty = True
         worker.actor = None
         worker.slots = 1
         if not worker.running:
@@ -239,7 +241,7 @@ class WorkerPool(Processes):
     def settle_actor(self, worker: WorkerRecord, lifetime: Demand) -> None:
         """Its constructor is done: from placement to what it holds for life."""
         assert worker.held is not None
-        self.queue.stirred = True
-        self.resources.give(worker.held)
-        self.resources.take(lifetime)
+        self.queue.dirty = True
+        self.resources.deallocate(worker.held)
+        self.resources.allocate(lifetime)
         worker.held = lifetime

@@ -21,8 +21,8 @@ class Processes:
     for.
     """
 
-    def __init__(self, desk: NodeContext, resources: Resources, leave: Callable[[ClientID], None]) -> None:
-        self.desk = desk
+    def __init__(self, context: NodeContext, resources: Resources, leave: Callable[[ClientID], None]) -> None:
+        self.context = context
         self.resources = resources
         self.leave = leave
         self.queue = ReadyQueue()
@@ -31,26 +31,26 @@ class Processes:
         self.busy: dict[Demand, dict[ClientID, WorkerRecord]] = {}
         self.blocked: dict[str, int] = {}
         self.ahead: dict[str, None] = {}
-        self.starting = self.counter = self.deep = 0
+        self.starting = self.counter = self.pipelined = 0
 
     def start_worker(self) -> None:
-        worker = WorkerRecord(ClientID(f"{self.desk.place}/w{self.counter}"))
+        worker = WorkerRecord(ClientID(f"{self.context.place}/w{self.counter}"))
         self.counter += 1
         self.starting += 1
         self.workers[worker.id] = worker
-        self.desk.do(StartWorker(worker.id))
+        self.context.do(StartWorker(worker.id))
 
     def started(self, id: ClientID) -> None:
         worker = self.workers[id]
         worker.started = True
-        worker.since = self.desk.now
+        worker.since = self.context.now
         self.starting -= 1
         self.idle.append(worker)
-        self.queue.stirred = True
+        self.queue.dirty = True
 
-    def lost(self, worker: WorkerRecord) -> None:
+    def remove(self, worker: WorkerRecord) -> None:
         """Forget a dead process. What it held comes free; its tasks are the caller's business."""
-        self.queue.stirred = True
+        self.queue.dirty = True
         del self.workers[worker.id]
         if not worker.started:
             self.starting -= 1
@@ -59,19 +59,19 @@ class Processes:
         self.blocked.pop(worker.id, None)
         self.leave_busy(worker)
         if worker.queued:
-            self.deep -= 1
+            self.pipelined -= 1
         if worker.held is not None:
             self.give_back(worker)
 
     def give_back(self, worker: WorkerRecord) -> None:
-        self.resources.give(self._now_held(worker))
+        self.resources.deallocate(self._now_held(worker))
         worker.held = None
         self.room_changed()
 
     def stop(self, worker: WorkerRecord, force: bool = False) -> None:
-        self.lost(worker)
+        self.remove(worker)
         self.leave(worker.id)
-        self.desk.do(StopWorker(worker.id, force))
+        self.context.do(StopWorker(worker.id, force))
 
     def _now_held(self, worker: WorkerRecord) -> Demand:
         """What it holds at the moment: a blocked task has lent its CPU."""
@@ -82,8 +82,8 @@ class Processes:
         return worker.held
 
     def room_changed(self) -> None:
-        events = self.desk.events
-        if RoomChanged in self.desk.interest and (not events or type(events[-1]) is not RoomChanged):
+        events = self.context.events
+        if RoomChanged in self.context.interest and (not events or type(events[-1]) is not RoomChanged):
             events.append(RoomChanged())
 
     def leave_busy(self, worker: WorkerRecord) -> None:

@@ -48,7 +48,7 @@ class ReadyQueue(ReadyCount):
     def __len__(self) -> int:
         return self.size
 
-    def add(self, task: TaskRecord) -> None:
+    def push(self, task: TaskRecord) -> None:
         heap = self.shapes.get(task.spec.demand)
         if heap is None:
             heap = self.shapes[task.spec.demand] = []
@@ -60,7 +60,7 @@ class ReadyQueue(ReadyCount):
             self._hasten(task)
         _, _, ticket, first = heap[0]  # behind one that must wait, it waits too
         if first is task or first.state is not State.READY or first.ticket != ticket:
-            self.stirred = True
+            self.dirty = True
 
     def want(self, task: TaskRecord, order: int) -> None:
         """A blocked task has come to wait for this one, in the request of this number."""
@@ -71,7 +71,7 @@ class ReadyQueue(ReadyCount):
     def _hasten(self, task: TaskRecord) -> None:
         heap = self.urgent.setdefault(task.spec.demand, [])
         heappush(heap, (-task.wanted, task.seq, task.ticket, task))
-        self.stirred = True
+        self.dirty = True
 
     def first(self, shape: Demand) -> TaskRecord | None:
         return self._first(self.shapes[shape])
@@ -95,7 +95,7 @@ class ReadyQueue(ReadyCount):
             heappop(heap)
         return None
 
-    def take(self, task: TaskRecord) -> TaskRecord:
+    def remove(self, task: TaskRecord) -> TaskRecord:
         """Remove what `first` or `first_urgent` gave. The caller changes its state: what is left of it is a ghost."""
         self.size -= 1
         task.ready = None

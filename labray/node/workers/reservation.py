@@ -27,12 +27,12 @@ class Reservation:
 
     def serve(self, begin: Callable[[Demand], None]) -> None:
         """Before a dispatch, while a shape has been overtaken too often: that one first."""
-        self._look()
+        self._choose_shape()
         if self.kept is not None:
             begin(self.kept)
-            self._look()
+            self._choose_shape()
 
-    def _look(self) -> None:
+    def _choose_shape(self) -> None:
         """Whether, and for which shape, room is to be kept."""
         queue = self.pool.queue
         overdue = [shape for shape, stuck in queue.stuck.items() if stuck.overtaken >= OVERTAKEN]
@@ -41,7 +41,7 @@ class Reservation:
         self.kept = next((shape for shape in waiting if self._will_be_free(shape)), None)
         if self.kept is not None and queue.stuck[self.kept] is not self._for:
             stuck = self._for = queue.stuck[self.kept]
-            self.pool.desk.after(self.pool.desk.now - stuck.since, lambda: self._too_long(stuck))
+            self.pool.context.after(self.pool.context.now - stuck.since, lambda: self._too_long(stuck))
 
     def lets(self, shape: Demand) -> bool:
         """Whether one of this shape can begin beside what is kept."""
@@ -65,4 +65,4 @@ class Reservation:
         stuck.overtaken = 0
         if self._for is stuck:
             self._for = None
-            self.pool.queue.stirred = True
+            self.pool.queue.dirty = True

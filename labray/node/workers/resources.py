@@ -36,11 +36,11 @@ class Resources:
             limit = min(limit, max(self.free.get(name, 0), 0) // amount)
         return limit
 
-    def take(self, demand: Demand) -> None:
+    def allocate(self, demand: Demand) -> None:
         for name, amount in demand:
             self.free[name] -= amount
 
-    def give(self, demand: Demand) -> None:
+    def deallocate(self, demand: Demand) -> None:
         for name, amount in demand:
             self.free[name] += amount
             assert self.free[name] <= self.totals[name], f"more {name} given back than there is"

@@ -26,12 +26,12 @@ class WorkerStarts:
 
     def __init__(
         self,
-        desk: NodeContext,
+        context: NodeContext,
         clients: ClientTable,
         pool: WorkerPool,
         end_with: Callable[[TaskRecord, ErrorInfo], None],
     ) -> None:
-        self.desk = desk
+        self.context = context
         self.clients = clients
         self.pool = pool
         self.end_with = end_with
@@ -41,10 +41,10 @@ class WorkerStarts:
 
     def booted(self, sender: str, x: Booted) -> None:
         """This place is up."""
-        for _ in range(self.pool.staff.prestart):
+        for _ in range(self.pool.headcount.prestart):
             self.pool.start_worker()
-        if (own := self.desk.cluster.places.get(self.desk.place)) is not None:
-            self.desk.tell_agent(NodeJoined(own))
+        if (own := self.context.cluster.places.get(self.context.place)) is not None:
+            self.context.tell_agent(NodeJoined(own))
 
     def worker_started(self, sender: str, x: WorkerStarted) -> None:
         if x.worker in self.pool.workers:
@@ -60,16 +60,16 @@ class WorkerStarts:
             self.failed == 1 and reason != self._told
         ):  # others may start in between: what they cannot have is the same
             self._told = reason
-            self.desk.do(WarnUser(f"{self.desk.place} cannot start a worker: {reason}"))
+            self.context.do(WarnUser(f"{self.context.place} cannot start a worker: {reason}"))
         if self.failed >= PATIENCE and not self.pool.workers:  # nor one that is about to begin
-            text = f"{self.desk.place} cannot start a worker, {self.failed} times in a row: {reason}"
+            text = f"{self.context.place} cannot start a worker, {self.failed} times in a row: {reason}"
             for task in self.pool.queue.in_order():
                 self.end_with(task, ErrorInfo("system", text))
         self.pool.starting += 1
         self._pauses += 1
-        self.desk.after(min(PAUSE_S * 2.0 ** max(0, self.failed - 1), LONGEST_S), self._may_try)
+        self.context.after(min(PAUSE_S * 2.0 ** max(0, self.failed - 1), LONGEST_S), self._may_try)
 
     def _may_try(self) -> None:
         self._pauses -= 1
         self.pool.starting -= 1
-        self.pool.queue.stirred = True
+        self.pool.queue.dirty = True

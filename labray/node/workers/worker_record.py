@@ -27,8 +27,19 @@ class WorkerRecord:
     """
 
     __slots__ = (
-        "actor", "blocked", "held", "id", "known", "queued", "recalling", "running", "since", "slots", "started",
-        "unwilling", "verdict",
+        "actor",
+        "blocked",
+        "held",
+        "id",
+        "known",
+        "queued",
+        "recall_failed",
+        "recalling",
+        "running",
+        "since",
+        "slots",
+        "started",
+        "verdict",
     )  # fmt: skip
 
     def __init__(self, id: ClientID) -> None:
@@ -41,7 +52,8 @@ class WorkerRecord:
         self.actor: ObjectID | None = None
         self.blocked = 0
         self.recalling = 0
-        self.unwilling = False  # it had nothing to give back when last asked, and its queue is still the same
+        # Whether it had nothing to give back when it was last asked, and its queue is still the same:
+        self.recall_failed = False
         self.since = 0.0
         self.verdict: Verdict | None = None  # then it gets nothing more to do
         self.started = False

@@ -58,12 +58,12 @@ class BLevelHead(BatchingHead):
     def __init__(self, policy: BLevel, cluster: ClusterInfo, view: View) -> None:
         super().__init__(cluster, view)
         self._choose = self._least_moved if policy.worker_choice == "greedy_transfer" else self._first
-        self._desks = {node.place: NodeAccount(node) for node in cluster.nodes}
+        self._accounts = {node.place: NodeAccount(node) for node in cluster.nodes}
         self._waiting = Waiting(policy.work)
         self._transfers = Transfers()
 
     def task_arrived(self, task: Task) -> Sequence[Decision]:
-        self._waiting.add(task)
+        self._waiting.insert(task)
         return ()
 
     def task_wanted(self, task: Task) -> Sequence[Decision]:
@@ -75,17 +75,17 @@ class BLevelHead(BatchingHead):
         return ()
 
     def message_received(self, sender: NodeID, body: RoomReport) -> Sequence[Decision]:
-        desk = self._desks.get(sender)
-        if desk is not None:
-            desk.update(body)
+        account = self._accounts.get(sender)
+        if account is not None:
+            account.update(body)
         return ()
 
     def node_lost(self, place: NodeID) -> Sequence[Decision]:
-        self._desks.pop(place, None)
+        self._accounts.pop(place, None)
         return super().node_lost(place)
 
     def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
-        self._desks.setdefault(node.place, NodeAccount(node))
+        self._accounts.setdefault(node.place, NodeAccount(node))
         return super().node_joined(node)
 
     def undecided(self) -> bool:
@@ -95,22 +95,22 @@ class BLevelHead(BatchingHead):
         decisions: list[Decision] = []
 
         def place(task: Task) -> bool:
-            desks = [self._desks[place] for place in self.members.feasible(task)]
-            desks = [desk for desk in desks if desk.has(task.demand)]
-            if not desks:
+            accounts = [self._accounts[place] for place in self.members.feasible(task)]
+            accounts = [account for account in accounts if account.has(task.demand)]
+            if not accounts:
                 return False
-            desk = self._choose(task, desks)
-            self._transfers.remember(task, desk.place)
-            decisions.append(send(task, desk))
+            account = self._choose(task, accounts)
+            self._transfers.remember(task, account.place)
+            decisions.append(send(task, account))
             return True
 
-        self._waiting.take(place)
+        self._waiting.place_ready(place)
         return decisions
 
-    def _first(self, task: Task, desks: list[NodeAccount]) -> NodeAccount:
-        return desks[0]
+    def _first(self, task: Task, accounts: list[NodeAccount]) -> NodeAccount:
+        return accounts[0]
 
-    def _least_moved(self, task: Task, desks: list[NodeAccount]) -> NodeAccount:
+    def _least_moved(self, task: Task, accounts: list[NodeAccount]) -> NodeAccount:
         if not any(dep.places for dep in task.deps):
-            return desks[0]
-        return min(desks, key=lambda desk: self._transfers.needed(task, desk.place))
+            return accounts[0]
+        return min(accounts, key=lambda account: self._transfers.needed(task, account.place))

@@ -125,7 +125,7 @@ class BottomUpNode(PolicyAgent):
 
     def task_arrived(self, task: Task) -> Sequence[Decision]:
         if task.cost is not None:
-            self._seconds.add(task.cost)
+            self._seconds.update(task.cost)
         if not self._keeps(task):
             return self._pass_on(task)
         for dep in task.deps:
@@ -135,7 +135,7 @@ class BottomUpNode(PolicyAgent):
 
     def task_finished(self, task: Task, seconds: float) -> Sequence[Decision]:
         if task.cost is None:
-            self._seconds.add(seconds)
+            self._seconds.update(seconds)
         if self._pulling:
             self._forget(task)
         return () if self._armed else (self._arm(),)
@@ -158,7 +158,7 @@ class BottomUpNode(PolicyAgent):
     def object_stored(self, id: ObjectID, size: int) -> Sequence[Decision]:
         since = self._pulling.pop(id, self.now)
         if self.now > since:
-            self._bandwidth.add(size / (self.now - since))
+            self._bandwidth.update(size / (self.now - since))
         return self._soon()
 
     # ------------------------------------------------------------ a cluster that changes
@@ -174,7 +174,7 @@ class BottomUpNode(PolicyAgent):
         return (*wakes, self._arm())
 
     def share_out(self) -> Sequence[Decision]:
-        moved = share(self.view.queued, self.newcomers.take(), self.members.cluster.nodes)
+        moved = share(self.view.queued, self.newcomers.take_all(), self.members.nodes)
         return [decision for task, _ in moved for decision in self._pass_on(task)]
 
     def head_lost(self) -> Sequence[Decision]:

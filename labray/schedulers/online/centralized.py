@@ -143,16 +143,16 @@ class CentralizedHead(PolicyAgent):
 
     def __init__(self, cluster: ClusterInfo, view: View) -> None:
         super().__init__(cluster, view)
-        self._desks = {node.place: NodeAccount(node) for node in cluster.nodes}
+        self._accounts = {node.place: NodeAccount(node) for node in cluster.nodes}
         self._lines: dict[tuple[Demand, Strategy], ShapeQueue] = {}
         self._through: dict[NodeID, list[tuple[Demand, ShapeQueue]]] = {}  # the lines that pass by a node
         self._arrivals = self._wants = 0
 
     def task_arrived(self, task: Task) -> Sequence[Decision]:
         line = self._line(task)
-        desk = None if line.waiting else line.find(task.demand)
-        if desk is not None:
-            return (send(task, desk), *self._overtake(line, desk, self._arrivals + 1))
+        account = None if line.waiting else line.find(task.demand)
+        if account is not None:
+            return (send(task, account), *self._overtake(line, account, self._arrivals + 1))
         self._arrivals += 1
         line.waiting[task.id] = (self._arrivals, task)
         return ()
@@ -167,42 +167,42 @@ class CentralizedHead(PolicyAgent):
         return ()
 
     def message_received(self, sender: NodeID, body: RoomReport) -> Sequence[Decision]:
-        desk = self._desks.get(sender)
-        if desk is None:
+        account = self._accounts.get(sender)
+        if account is None:
             return ()
-        desk.update(body)
+        account.update(body)
         for _, line in self._through.get(sender, ()):
             line.came_free(sender)
-        return self._fill(desk)
+        return self._fill(account)
 
-    def _fill(self, desk: NodeAccount) -> list[Decision]:
+    def _fill(self, account: NodeAccount) -> list[Decision]:
         """Send a node what it has room for."""
         decisions: list[Decision] = []
-        while (line := self._next(desk)) is not None:
+        while (line := self._next(account)) is not None:
             _, (number, task) = line.waiting.popitem(last=False)
             line.overtaken = 0
-            decisions += (send(task, desk), *self._overtake(line, desk, number))
+            decisions += (send(task, account), *self._overtake(line, account, number))
         return decisions
 
-    def _overtake(self, line: ShapeQueue, desk: NodeAccount, number: int) -> list[Decision]:
+    def _overtake(self, line: ShapeQueue, account: NodeAccount, number: int) -> list[Decision]:
         """One of this line goes to a node that older ones could run too. Whom that happens to too often goes there none
         the less, and waits there: only the node knows whether what it lacks will come free, and keeps room for it.
         """
         decisions: list[Decision] = []
-        for _, other in self._through[desk.place]:
+        for _, other in self._through[account.place]:
             if other is not line and other.waiting and other.oldest() < number:
                 other.overtaken += 1
                 if other.overtaken >= OVERTAKEN:
                     other.overtaken = 0
                     _, (_, task) = other.waiting.popitem(last=False)
-                    decisions.append(Forward(task.id, desk.place))
+                    decisions.append(Forward(task.id, account.place))
         return decisions
 
-    def _next(self, desk: NodeAccount) -> ShapeQueue | None:
+    def _next(self, account: NodeAccount) -> ShapeQueue | None:
         """The line with the oldest waiting task that this node has room for."""
         best: ShapeQueue | None = None
-        for demand, line in self._through.get(desk.place, ()):
-            if line.waiting and desk.has(demand):
+        for demand, line in self._through.get(account.place, ()):
+            if line.waiting and account.has(demand):
                 if best is None or line.oldest() < best.oldest():
                     best = line
         return best
@@ -211,8 +211,8 @@ class CentralizedHead(PolicyAgent):
         shape = (task.demand, task.strategy)
         line = self._lines.get(shape)
         if line is None:
-            desks = [self._desks[place] for place in self.members.feasible(task)]
-            line = self._lines[shape] = ShapeQueue(desks, spread=type(task.strategy) is Spread)
+            accounts = [self._accounts[place] for place in self.members.feasible(task)]
+            line = self._lines[shape] = ShapeQueue(accounts, spread=type(task.strategy) is Spread)
             self._lay(task.demand, line)
         return line
 
@@ -222,8 +222,8 @@ class CentralizedHead(PolicyAgent):
 
     def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
         """Every line is made anew when it is next needed; what waits in them arrives again by itself."""
-        if node.place not in self._desks:
-            self._desks[node.place] = NodeAccount(node)
+        if node.place not in self._accounts:
+            self._accounts[node.place] = NodeAccount(node)
             self._lines.clear()
             self._through.clear()
         return super().node_joined(node)
@@ -231,7 +231,7 @@ class CentralizedHead(PolicyAgent):
     def node_lost(self, place: NodeID) -> Sequence[Decision]:
         """The lines are made anew. What would rather have run there may now go anywhere, and somebody may have room."""
         super().node_lost(place)
-        if self._desks.pop(place, None) is None:
+        if self._accounts.pop(place, None) is None:
             return ()
         waiting = {shape: line.waiting for shape, line in self._lines.items() if line.waiting}
         self._lines.clear()
@@ -240,6 +240,6 @@ class CentralizedHead(PolicyAgent):
             _, task = next(iter(tasks.values()))
             self._line(task).waiting = tasks
         decisions: list[Decision] = []
-        for desk in self._desks.values():
-            decisions += self._fill(desk)
+        for account in self._accounts.values():
+            decisions += self._fill(account)
         return decisions

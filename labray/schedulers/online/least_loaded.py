@@ -86,7 +86,7 @@ class LeastLoadedNode(PolicyAgent):
         return () if self.members.knows(node.place) else super().node_joined(node)
 
     def share_out(self) -> Sequence[Decision]:
-        moved = share(self.view.queued, self.newcomers.take(), self.members.cluster.nodes)
+        moved = share(self.view.queued, self.newcomers.take_all(), self.members.nodes)
         return [
             decision for task, _ in moved for decision in (*self.task_gone(task), Forward(task.id, self.head))
         ]

@@ -117,7 +117,7 @@ class ShapeBacklog:
         else:
             self.asked.pop(place, None)
 
-    def forget(self, place: NodeID) -> None:
+    def forget_node(self, place: NodeID) -> None:
         self.asked.pop(place, None)
         self.busy.pop(place, None)
 
@@ -272,8 +272,8 @@ class OwnershipLeasesNode(PolicyAgent):
     def node_lost(self, place: NodeID) -> Sequence[Decision]:
         self.members.lose(place)
         self._distance.pop(place, None)
-        self._lender.lost(place)
+        self._lender.end_leases_of(place)
         for shape, wanted in self._wanted.items():
-            wanted.forget(place)
+            wanted.forget_node(place)
             self._seek(shape)
         return ()

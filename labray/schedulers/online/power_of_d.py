@@ -142,7 +142,7 @@ class PowerOfDNode(PolicyAgent):
         return ()
 
     def task_recalled(self, task: Task) -> Sequence[Decision]:
-        self._unbegun.add(task)
+        self._unbegun.hold(task)
         return ()
 
     def task_gone(self, task: Task) -> Sequence[Decision]:
@@ -174,9 +174,9 @@ class PowerOfDNode(PolicyAgent):
             return (Forward(task.id, self.head),)
         if len(places) > self._d:
             places = tuple(self._rng.sample(places, self._d))
-        return (self._go(task, places[0]),) if len(places) == 1 else self._ask(task, places)
+        return (self._go(task, places[0]),) if len(places) == 1 else self._probe(task, places)
 
-    def _ask(self, task: Task, places: Sequence[NodeID]) -> Sequence[Decision]:
+    def _probe(self, task: Task, places: Sequence[NodeID]) -> Sequence[Decision]:
         self._number += 1
         self._inquiries[self._number] = QueueInquiry(task.id, places, self._sent)
         self._waiting[task.id] = task
@@ -215,7 +215,7 @@ class PowerOfDNode(PolicyAgent):
         return Forward(task.id, to)
 
     def _keep(self, task: Task) -> Keep:
-        self._unbegun.add(task)
+        self._unbegun.hold(task)
         return Keep(task.id)
 
     # ------------------------------------------------------------ who is there

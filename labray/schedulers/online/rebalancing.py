@@ -143,7 +143,7 @@ class RebalancingHead(BatchingHead):
         self._seconds = seconds(policy.work)
         self._rng = rng
         self._transfers = Transfers()
-        self._benches = {node.place: NodeBacklog(node) for node in cluster.nodes}
+        self._node_backlogs = {node.place: NodeBacklog(node) for node in cluster.nodes}
         self._settlers = EvenSpread()  # actors, and what asked to be spread
         self._at: dict[TaskID, NodeBacklog] = {}
         self._recalled: dict[TaskID, NodeID] = {}  # from where; _at says where to
@@ -157,9 +157,9 @@ class RebalancingHead(BatchingHead):
             self._forget(task.id)
             self._fresh[task.id] = task
             return ()
-        bench = self._at[task.id]
-        bench.backlog.tasks[task.id] = task
-        return (Forward(task.id, bench.place),)
+        node_backlog = self._at[task.id]
+        node_backlog.backlog.tasks[task.id] = task
+        return (Forward(task.id, node_backlog.place),)
 
     def task_withdrawn(self, task: Task) -> Sequence[Decision]:
         self._fresh.pop(task.id, None)
@@ -168,25 +168,25 @@ class RebalancingHead(BatchingHead):
     def message_received(self, sender: NodeID, body: RoomReport) -> Sequence[Decision]:
         for task in body.settled:
             self._forget(task)
-        if sender in self._benches:
-            self._benches[sender].room = dict(body.free)
+        if sender in self._node_backlogs:
+            self._node_backlogs[sender].room = dict(body.free)
         return ()
 
     def _forget(self, id: TaskID) -> None:
         self._recalled.pop(id, None)
-        bench = self._at.pop(id, None)
-        if bench is not None:
-            bench.backlog.remove(id)
+        node_backlog = self._at.pop(id, None)
+        if node_backlog is not None:
+            node_backlog.backlog.remove(id)
 
     def node_lost(self, place: NodeID) -> Sequence[Decision]:
-        bench = self._benches.pop(place, None)
-        gone = list(bench.backlog.tasks) if bench is not None else []
+        node_backlog = self._node_backlogs.pop(place, None)
+        gone = list(node_backlog.backlog.tasks) if node_backlog is not None else []
         for task in gone + [task for task, source in self._recalled.items() if source == place]:
             self._forget(task)
         return super().node_lost(place)
 
     def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
-        self._benches.setdefault(node.place, NodeBacklog(node))
+        self._node_backlogs.setdefault(node.place, NodeBacklog(node))
         return super().node_joined(node)
 
     def undecided(self) -> bool:
@@ -200,18 +200,18 @@ class RebalancingHead(BatchingHead):
         for task in fresh.values():
             places = self.members.feasible(task)
             if places:  # else it stays held
-                self._put(task, self._benches[self._choose(task, places)])
+                self._put(task, self._node_backlogs[self._choose(task, places)])
                 placed[task.id] = None
         calls: list[Decision] = []
-        for bench in self._benches.values():
-            if any(bench.spare(name) > 0 for name in bench.room):
-                calls += self._fill(bench, placed)
+        for node_backlog in self._node_backlogs.values():
+            if any(node_backlog.spare(name) > 0 for name in node_backlog.room):
+                calls += self._fill(node_backlog, placed)
         return [*(Forward(task, self._at[task].place) for task in placed), *calls]
 
-    def _put(self, task: Task, bench: NodeBacklog) -> None:
-        bench.backlog.add(task)
-        self._at[task.id] = bench
-        self._transfers.remember(task, bench.place)
+    def _put(self, task: Task, node_backlog: NodeBacklog) -> None:
+        node_backlog.backlog.hold(task)
+        self._at[task.id] = node_backlog
+        self._transfers.remember(task, node_backlog.place)
 
     def _choose(self, task: Task, places: Sequence[NodeID]) -> NodeID:
         if wants_spreading(task):
@@ -221,32 +221,32 @@ class RebalancingHead(BatchingHead):
         best = [place for place, cost in zip(places, costs, strict=True) if cost == least]
         return best[int(self._rng.random() * len(best))]
 
-    def _fill(self, bench: NodeBacklog, placed: dict[TaskID, None]) -> list[Decision]:
+    def _fill(self, node_backlog: NodeBacklog, placed: dict[TaskID, None]) -> list[Decision]:
         """Give it what waits elsewhere, until nothing idles there that anybody waits for."""
         calls: list[Decision] = []
-        for task in self._offers(bench):
+        for task in self._offers(node_backlog):
             source = self._at[task.id]
-            if not levels_out(task.demand, source, bench):
+            if not levels_out(task.demand, source, node_backlog):
                 continue
             source.backlog.remove(task.id)
-            self._put(task, bench)
+            self._put(task, node_backlog)
             if task.id not in placed:
                 self._recalled[task.id] = source.place
                 calls.append(Tell(source.place, GiveBack(task.id)))
         return calls
 
-    def _offers(self, bench: NodeBacklog) -> list[Task]:
+    def _offers(self, node_backlog: NodeBacklog) -> list[Task]:
         """What waits where there is more than can run; first what moves least for each second it takes."""
         offers = [
             task
-            for other in self._benches.values()
-            if other is not bench and other.overloaded()
+            for other in self._node_backlogs.values()
+            if other is not node_backlog and other.overloaded()
             for task in other.backlog.tasks.values()
-            if task.id not in self._recalled and self._may_go(task, bench.place)
+            if task.id not in self._recalled and self._may_go(task, node_backlog.place)
         ]
 
         def price(task: Task) -> tuple[float, float]:  # of equal ones any: the first would all be of one kind
-            moved = self._transfers.needed(task, bench.place)
+            moved = self._transfers.needed(task, node_backlog.place)
             return moved / max(known(self._seconds, task), 1e-9), self._rng.random()
 
         return sorted(offers, key=price)

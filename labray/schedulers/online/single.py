@@ -89,7 +89,7 @@ class SingleNode(PolicyAgent):
 
     def _ripen(self) -> None:
         for task in self._fresh.values():
-            self._waiting.add(task)
+            self._waiting.insert(task)
         self._fresh.clear()
 
     def task_arrived(self, task: Task) -> Sequence[Decision]:
@@ -119,5 +119,5 @@ class SingleNode(PolicyAgent):
             kept.append(Keep(task.id))
             return True
 
-        self._waiting.take(keep)
+        self._waiting.place_ready(keep)
         return kept

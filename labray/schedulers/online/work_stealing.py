@@ -117,13 +117,13 @@ class WorkStealingNode(PolicyAgent):
 
     def task_gone(self, task: Task) -> Sequence[Decision]:
         self._backlog.remove(task.id)
-        return self._ask()
+        return self._ask_victim()
 
     def task_blocked(self, task: Task) -> Sequence[Decision]:
-        return self._ask()
+        return self._ask_victim()
 
     def room_changed(self) -> Sequence[Decision]:
-        return self._ask()
+        return self._ask_victim()
 
     # ------------------------------------------------------------ tasks
 
@@ -142,7 +142,7 @@ class WorkStealingNode(PolicyAgent):
             if thief is not None:
                 del self._hungry[thief]
                 return (*told, Tell(thief, Loot(1)), Forward(task.id, thief))
-        self._backlog.add(task)
+        self._backlog.hold(task)
         return (*told, Keep(task.id))
 
     def _has_room(self, task: Task) -> bool:
@@ -186,7 +186,7 @@ class WorkStealingNode(PolicyAgent):
             self._larger[sender] = None
         if sender == self._gave:
             self._gave = None
-        return self._ask()
+        return self._ask_victim()
 
     def _give(self, thief: NodeID, room: dict[str, int]) -> Sequence[Decision]:
         if not self.members.lives(thief):
@@ -216,7 +216,7 @@ class WorkStealingNode(PolicyAgent):
 
     # ------------------------------------------------------------ as a thief
 
-    def _ask(self) -> Sequence[Decision]:
+    def _ask_victim(self) -> Sequence[Decision]:
         """Idle: ask one after the other, until one gives or enough know."""
         if self._asked is not None:
             return ()
@@ -248,7 +248,7 @@ class WorkStealingNode(PolicyAgent):
     def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
         """It has nothing to steal, and asks for itself."""
         if node.place == self.place:
-            return self._ask()
+            return self._ask_victim()
         if not self.members.knows(node.place):
             self.members.join(node)
             self._others.append(node.place)
@@ -262,7 +262,7 @@ class WorkStealingNode(PolicyAgent):
         self._hungry.pop(place, None)
         self._asked = None if self._asked == place else self._asked
         self._gave = None if self._gave == place else self._gave
-        return self._ask()
+        return self._ask_victim()
 
 
 def lacks(task: Task, wanted: Mapping[str, int], free: Mapping[str, int]) -> bool:

@@ -19,7 +19,7 @@ class Backlog:
         self.tasks: dict[TaskID, Task] = {}
         self.asked: dict[str, int] = {}
 
-    def add(self, task: Task) -> None:
+    def hold(self, task: Task) -> None:
         """One more, or one that was in it already."""
         if task.id in self.tasks:
             return

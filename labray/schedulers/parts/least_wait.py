@@ -53,7 +53,7 @@ class Average:
         self.alpha = alpha
         self.value: float | None = None
 
-    def add(self, sample: float) -> None:
+    def update(self, sample: float) -> None:
         self.value = sample if self.value is None else self.value + self.alpha * (sample - self.value)
 
 
@@ -111,7 +111,7 @@ class BottomUpHead(PolicyAgent):
 
     def task_arrived(self, task: Task) -> Sequence[Decision]:
         if task.cost is not None:
-            self._seconds.add(task.cost)
+            self._seconds.update(task.cost)
         feasible = self.members.feasible(task)
         if not feasible:
             return ()
@@ -178,9 +178,9 @@ class BottomUpHead(PolicyAgent):
         if peer is not None:
             peer.hear(body)
             if body.seconds:
-                self._seconds.add(body.seconds)
+                self._seconds.update(body.seconds)
             if body.bandwidth:
-                self._bandwidth.add(body.bandwidth)
+                self._bandwidth.update(body.bandwidth)
             self._push(peer)
         return ()
 

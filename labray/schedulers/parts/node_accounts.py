@@ -33,7 +33,7 @@ class NodeAccount:
                 return False
         return True
 
-    def take(self, task: Task) -> None:
+    def charge(self, task: Task) -> None:
         if task.demand:
             self.sent[task.id] = task.demand
             for name, amount in task.demand:
@@ -54,24 +54,24 @@ class ShapeQueue:
     Invariant: no node before `first` has room for this shape, so a burst does not search them again.
     """
 
-    __slots__ = ("desks", "first", "overtaken", "position", "spread", "waiting")
+    __slots__ = ("accounts", "first", "overtaken", "position", "spread", "waiting")
 
-    def __init__(self, desks: list[NodeAccount], spread: bool) -> None:
-        self.desks = desks
-        self.position = {desk.place: position for position, desk in enumerate(desks)}
+    def __init__(self, accounts: list[NodeAccount], spread: bool) -> None:
+        self.accounts = accounts
+        self.position = {account.place: position for position, account in enumerate(accounts)}
         self.first = 0
         self.spread = spread
         self.overtaken = 0  # its oldest, by younger ones of other shapes
         self.waiting: OrderedDict[TaskID, tuple[int, Task]] = OrderedDict()
 
     def find(self, demand: Demand) -> NodeAccount | None:
-        desks, count = self.desks, len(self.desks)
+        accounts, count = self.accounts, len(self.accounts)
         start = self.first
         for step in range(count if self.spread else count - start):
             position = (start + step) % count
-            if desks[position].has(demand):
+            if accounts[position].has(demand):
                 self.first = position + 1 if self.spread else position
-                return desks[position]
+                return accounts[position]
         if not self.spread:
             self.first = count
         return None
@@ -90,6 +90,6 @@ class ShapeQueue:
             self.first = min(self.first, self.position.get(place, self.first))
 
 
-def send(task: Task, desk: NodeAccount) -> Forward:
-    desk.take(task)
-    return Forward(task.id, desk.place)
+def send(task: Task, account: NodeAccount) -> Forward:
+    account.charge(task)
+    return Forward(task.id, account.place)

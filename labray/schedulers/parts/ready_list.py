@@ -70,7 +70,7 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def add(self, task: Task) -> None:
+    def insert(self, task: Task) -> None:
         level = self._levels.get(task.id)
         if level is None:
             level = self._levels.get(task.name, task.cost or 0.0)
@@ -87,7 +87,7 @@ class Waiting:
     def discard(self, task: TaskID) -> None:
         self._tasks.pop(task, None)  # its entry is skipped when its turn comes
 
-    def take(self, place: Callable[[Task], bool]) -> None:
+    def place_ready(self, place: Callable[[Task], bool]) -> None:
         """Place what can be placed, in order; a shape that cannot be is not tried again."""
         lines = {shape: line for shape, line in self._lines.items() if self._first(line) is not None}
         while lines:

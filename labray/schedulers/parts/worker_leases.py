@@ -74,7 +74,7 @@ class WorkerLender:
             self._set_aside(lease)
         return lease
 
-    def lost(self, owner: NodeID) -> None:
+    def end_leases_of(self, owner: NodeID) -> None:
         for lease in [lease for lease in self._idle if lease[0] == owner]:
             while self._take_idle(lease):
                 pass

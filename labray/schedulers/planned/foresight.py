@@ -21,7 +21,7 @@ def peft(work: Workload, machine: Machine) -> Plan:
     board = Board(work, machine)
     for task in work.order([-rank for rank in ranks]):
         row = table[task]
-        board.take(
+        board.book(
             min(board.everywhere(task), key=lambda slot: (slot.end + row[slot.processor], slot.processor))
         )
     return board.plan(ranks)
@@ -55,17 +55,17 @@ def lookahead(work: Workload, machine: Machine) -> Plan:
     for task in work.order([-rank for rank in ranks]):
         takers = sorted({taker for taker, _ in after[task]}, key=lambda at: (-ranks[at], at))
         ends = [(_last_end(board, slot, takers), slot) for slot in board.everywhere(task)]
-        board.take(min(ends, key=lambda one: (one[0], one[1].end, one[1].processor))[1])
+        board.book(min(ends, key=lambda one: (one[0], one[1].end, one[1].processor))[1])
     return board.plan(ranks)
 
 
 def _last_end(board: Board, slot: Slot, takers: list[int]) -> float:
     """When the last of these would end, were the slot taken. The board is as before afterwards."""
     tried = [slot]
-    board.take(slot)
+    board.book(slot)
     for taker in takers:
         tried.append(board.soonest(taker))
-        board.take(tried[-1])
+        board.book(tried[-1])
     for one in reversed(tried):
         board.give_back(one)
     return max(one.end for one in tried)
@@ -103,7 +103,7 @@ def _by_dynamic_level(work: Workload, machine: Machine, moving: bool) -> Plan:
 
     while ready:
         slot = min((slot for task in sorted(ready) for slot in board.everywhere(task)), key=merit)
-        board.take(slot)
+        board.book(slot)
         ready.discard(slot.task)
         for taker, _ in after[slot.task]:
             missing[taker] -= 1

@@ -18,7 +18,7 @@ class PlannedResources:
     def users(self, place: str) -> Sequence[tuple[Slot, Demand]]:
         return self._users.get(place, ())
 
-    def take(self, slot: Slot, others: Demand) -> None:
+    def book(self, slot: Slot, others: Demand) -> None:
         if others:
             self._users.setdefault(self._machine.places[slot.processor], []).append((slot, others))
 

@@ -85,11 +85,11 @@ class Board:
         """The earliest finish over all processors."""
         return min(self.everywhere(task), key=lambda slot: (slot.end, slot.processor))
 
-    def take(self, slot: Slot) -> None:
+    def book(self, slot: Slot) -> None:
         self._slots[slot.task] = slot
         for processor in slot.processors:
             insort(self._busy[processor], (slot.begin, slot.end))
-        self._rooms.take(slot, self.fit(slot.task).others)
+        self._rooms.book(slot, self.fit(slot.task).others)
 
     def give_back(self, slot: Slot) -> None:
         """As if it had not been taken."""
@@ -110,7 +110,7 @@ def heft(work: Workload, machine: Machine) -> Plan:
     ranks = upward_ranks(work, machine)
     board = Board(work, machine)
     for task in work.order([-rank for rank in ranks]):
-        board.take(board.soonest(task))
+        board.book(board.soonest(task))
     return board.plan(ranks)
 
 
@@ -131,7 +131,7 @@ def cpop(work: Workload, machine: Machine) -> Plan:
     board = Board(work, machine)
     for task in work.order([-rank for rank in ranks]):
         bound = task in critical and chosen in board.fit(task).processors
-        board.take(board.earliest(task, chosen) if bound else board.soonest(task))
+        board.book(board.earliest(task, chosen) if bound else board.soonest(task))
     return board.plan(ranks, path)
 
 
@@ -219,7 +219,7 @@ class _Crew:
         slot = min(slots, key=lambda slot: (slot.begin, slot.processor))
         self.slots[task] = slot
         self.free.difference_update(slot.processors)
-        self._rooms.take(slot, fit.others)
+        self._rooms.book(slot, fit.others)
         return slot
 
     def end(self, task: int) -> None:

@@ -31,7 +31,7 @@ class StoppedProcesses:
 
     def drop(self, pid: int) -> None:
         """It is dead, or does not matter now."""
-        self._beats.forget(str(pid))
+        self._beats.stop_expecting(str(pid))
 
 
 def _is_stopped(pid: int) -> bool:

@@ -109,10 +109,10 @@ class Daemon:
         self._to_be_killed: deque[tuple[str, TaskID]] = deque()  # workers, and the task because of which
         self._alarms = AlarmQueue()
         self._store = StoreServer(place, boot.directory, boot.spill_directory, self._loop, tell, self._ship)
-        self._interner = MessageInterner(main.custody.tasks, main.objects.records)
+        self._interner = MessageInterner(main.submission.tasks, main.objects.records)
         take_logs = [node.take_log for node in nodes.values()]
         self._state_server = StateServer(
-            main.desk, take_logs, partial(_holdings, nodes), self._peers, boot.trace, self._warn
+            main.context, take_logs, partial(_holdings, nodes), self._peers, boot.trace, self._warn
         )
         self._monitor = Monitor(
             boot.monitoring, places, main.place, main.pool,
@@ -307,7 +307,7 @@ class Daemon:
             begun, why = ended
             self._handle(self._main, "", WorkerLost(ClientID(client), why, begun))
         writer = ClientID(client)
-        self._store.orphaned(writer, self._main.copies.written_by(writer))
+        self._store.orphaned(writer, self._main.locations.written_by(writer))
 
     # ------------------------------------------------------------ frames from other processes
 

@@ -92,7 +92,7 @@ class Monitor:
     def stop_expecting(self, place: str) -> None:
         """It is lost: nothing more is expected of it."""
         if self._heartbeats is not None:
-            self._heartbeats.forget(place)
+            self._heartbeats.stop_expecting(place)
 
     def go(self) -> None:
         """Do what is due."""
@@ -125,7 +125,7 @@ class Monitor:
             self._next_beat = now
         else:
             for place in self._heartbeats.late(now):
-                self._heartbeats.forget(place)
+                self._heartbeats.stop_expecting(place)
                 why = f"has not been heard of for {self._heartbeats.timeout_s:g} s"
                 self._driver.notify(ShowWarning(f"{place} {why}: it is declared dead."))
                 self._fork_server.send(ControlMessage("late", place, why))
