@@ -19,7 +19,7 @@ from experiments.harness.study import Study
 from labray import messages as m
 from labray import session
 from labray.backends.sim.clock.event_queue import EventQueue
-from labray.backends.sim.control.daemon import Daemon, ServiceTimes
+from labray.backends.sim.control.daemon import ServiceTimes, SimDaemon
 from labray.backends.sim.hosts.cpu_hosts import DedicatedHost
 from labray.backends.sim.settings import read
 from labray.calibration.machine import own_cpu_s
@@ -312,14 +312,14 @@ def test_every_ref_among_the_arguments_costs_its_part(term):
 
 def test_a_task_lets_go_of_its_arguments_when_its_body_has_ended(monkeypatch):
     told: list[float] = []
-    receive = Daemon.receive
+    receive = SimDaemon.receive
 
     def listens(self, mail):
         mail = list(mail)
         told.extend(session.running().events.now for _, _, word in mail if type(word) is Unpin)
         receive(self, mail)
 
-    monkeypatch.setattr(Daemon, "receive", listens)
+    monkeypatch.setattr(SimDaemon, "receive", listens)
     with labray.init("sim", nodes=1, num_cpus=1, profile="free"):
         takes = labray.remote(lambda array: labray.spend(0.5))
         labray.get(takes.remote(labray.put(np.zeros(200_000, np.uint8))))

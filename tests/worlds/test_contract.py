@@ -22,7 +22,7 @@ from labray.backends import BACKENDS, contract
 from labray.backends.cluster.daemon.daemon import Daemon as ClusterDaemon
 from labray.backends.contract import Backend, Elastic, Probed, Validated
 from labray.backends.inline import InlineSession
-from labray.backends.sim.control.daemon import Daemon as SimulatedDaemon
+from labray.backends.sim.control.daemon import SimDaemon as SimulatedDaemon
 from labray.client import runtime
 from labray.errors import ActorDiedError, OutOfMemoryError
 from labray.ids import HEAD, NodeID, ObjectID

@@ -15,7 +15,7 @@ from labray.backends.sim.clients.main_program import SimDriver
 from labray.backends.sim.clock.event_queue import EventQueue
 from labray.backends.sim.clock.virtualization import Virtualization
 from labray.backends.sim.clock.watchdog import Watchdog
-from labray.backends.sim.control.daemon import ControlPlane, Daemon
+from labray.backends.sim.control.daemon import ControlPlane, SimDaemon
 from labray.backends.sim.control.supervision import Supervision
 from labray.backends.sim.faults.disturbances import LinkFaults, TaskCrashes
 from labray.backends.sim.faults.fault_injector import FaultInjector
@@ -41,7 +41,7 @@ class SimSession:
     def __init__(self, config: Config, settings: Settings) -> None:
         plan = Faults() if settings.faults is None else settings.faults
         self.events = events = EventQueue(settings.max_events)
-        self.daemons: dict[NodeID, Daemon] = {}
+        self.daemons: dict[NodeID, SimDaemon] = {}
         self._supervision = Supervision(events, self.every_node, quiet_limit(config.nodes), config.trace)
         self._world = ClientWorld(
             events, settings.profile, settings.body_costs(), name=f"sim-{next(_sessions)}", seed=config.seed,

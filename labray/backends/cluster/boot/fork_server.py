@@ -234,7 +234,7 @@ class ForkServer:
                 return True
             pid = dead.si_pid
             if pid in self._workers:
-                self._reaper.end(pid)  # what it has started goes with it
+                self._reaper.terminate(pid)  # what it has started goes with it
             _, status = os.waitpid(pid, 0)
             if pid in self._workers:
                 self._reaper.leader_reaped(pid)
@@ -264,7 +264,7 @@ class ForkServer:
         end.close()
         for worker, (at, _) in self._workers.items():
             if at == place:
-                self._reaper.end(worker)
+                self._reaper.terminate(worker)
         self._tell_of_loss(place, cause)
         return True
 

@@ -48,7 +48,7 @@ class Reaper:
         elif _signal(worker, ASK):
             self._due.setdefault(worker, time.monotonic() + grace_s)
 
-    def end(self, group: int) -> None:
+    def terminate(self, group: int) -> None:
         """Ask all of a group to end. Its leader is our child and not yet reaped: the number cannot be another's."""
         if _signal_group(group, signal.SIGTERM):
             self._due.setdefault(group, time.monotonic() + GRACE_S)

@@ -16,7 +16,7 @@ from labray import messages as m
 from labray.backends.sim.clients.client_costs import ClientCosts
 from labray.backends.sim.clients.client_cpu import ClientCpu
 from labray.backends.sim.clients.late_replies import LateReplies
-from labray.backends.sim.store.store_client import NOTHING, StoreClient
+from labray.backends.sim.store.store_client import NOTHING, SimStoreClient
 from labray.ids import NodeID, ObjectID, is_put
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class SimClient(ABC):
         self._sleeping: ScheduledEvent | None = None
         self._late = LateReplies(place, client)
         self._process: Process | None = None
-        self.store_client = StoreClient(
+        self.store_client = SimStoreClient(
             client, daemon.copies, self.costs.pages, self.ask if context.limited else None
         )
         self.slot: ExecutionSlot | None = None  # that which goes on, if there are several

@@ -15,7 +15,7 @@ from labray.backends.alarms import is_awaited
 from labray.backends.contract import effect_table
 from labray.backends.sim.clients.simulated_worker import SimWorker
 from labray.backends.sim.hosts.endpoint import Endpoint, Envelope
-from labray.backends.sim.store.disk import Disk
+from labray.backends.sim.store.disk import SimDisk
 from labray.ids import HEAD, ClientID, NodeID
 from labray.messages import AgentMessage, AlarmRang, PeerLost, Send, SubmitTask
 from labray.profiles import MESSAGES
@@ -45,7 +45,7 @@ class ControlPlane:
         self.supervision = supervision
 
 
-class Daemon(Endpoint):
+class SimDaemon(Endpoint):
     """One process with one node, or two: the head lives with n0."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Daemon(Endpoint):
         super().__init__(name, host)
         self._template = template
         self.nodes = nodes
-        self.disk = Disk(plane.events, self, plane.disk_Bps)
+        self.disk = SimDisk(plane.events, self, plane.disk_Bps)
         self.misled = False  # word that the head is lost waits in its mail: it still talks to that one
         self.busy = False
         self.busy_s = 0.0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from labray.backends.sim.clients.client_world import ClientWorld
     from labray.backends.sim.clock.event_queue import EventQueue, ScheduledEvent
-    from labray.backends.sim.control.daemon import Daemon
+    from labray.backends.sim.control.daemon import SimDaemon
     from labray.backends.sim.hosts.topology import Topology
     from labray.backends.sim.network.fabric import Network
     from labray.scheduling import NodeInfo
@@ -92,7 +92,7 @@ class FaultInjector:
                 self._untold[other.name] = (moment, tell)
         return True
 
-    def _notify(self, daemon: Daemon, lost: NodeID, moment: Any) -> None:
+    def _notify(self, daemon: SimDaemon, lost: NodeID, moment: Any) -> None:
         self._events.live -= 1
         if lost == HEAD:
             del self._untold[daemon.name]

@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from labray import messages as m
-from labray.backends.sim.control.daemon import ControlPlane, Daemon
+from labray.backends.sim.control.daemon import ControlPlane, SimDaemon
 from labray.backends.sim.hosts.cpu_hosts import CpuHost, DedicatedHost, SharedHost, SimForkServer, VaryingHost
 from labray.config import describe_node, node_info
 from labray.faults import FOREVER, name_of
@@ -34,7 +34,7 @@ class Topology:
     """Knows which node lives where. daemons: by node, the dead ones too; the head's is n0's unless it has its own."""
 
     def __init__(
-        self, config: Config, settings: Settings, daemons: dict[NodeID, Daemon], plane: ControlPlane
+        self, config: Config, settings: Settings, daemons: dict[NodeID, SimDaemon], plane: ControlPlane
     ) -> None:
         self.daemons = daemons
         self.cluster = config.cluster()
@@ -51,7 +51,7 @@ class Topology:
         if settings.head == "own":
             self._raise(NodeInfo(self.cluster.head, ()), ())
 
-    def by_name(self) -> dict[str, Daemon]:
+    def by_name(self) -> dict[str, SimDaemon]:
         """Every process of the control plane, in order, by the name of its node."""
         return {name_of(daemon.name): daemon for daemon in self.daemons.values() if not daemon.dead}
 
@@ -59,7 +59,7 @@ class Topology:
         """All that live, and the head, in the order of their processes."""
         return [node for daemon in self.by_name().values() for node in daemon.nodes.values()]
 
-    def new_head(self) -> Daemon:
+    def new_head(self) -> SimDaemon:
         """The head's machine starts again, as what it was: it knows who lives now."""
         self.cluster = ClusterInfo(tuple(self._living()), self.cluster.head)
         return self._raise(NodeInfo(self.cluster.head, ()), ())
@@ -73,7 +73,7 @@ class Topology:
         """A node that there has not been."""
         return node_info(f"n{len({name_of(info.place) for info in self.roster})}", num_cpus, resources)
 
-    def grow(self, info: NodeInfo) -> Daemon:
+    def grow(self, info: NodeInfo) -> SimDaemon:
         """One more machine starts: it knows who lives now."""
         self.roster.append(info)
         self.cluster = ClusterInfo(tuple(self._living()), self.cluster.head)
@@ -102,12 +102,12 @@ class Topology:
                 totals[name] = totals.get(name, 0.0) + units / UNIT
         return totals
 
-    def _raise(self, info: NodeInfo, guests: tuple[NodeID, ...]) -> Daemon:
+    def _raise(self, info: NodeInfo, guests: tuple[NodeID, ...]) -> SimDaemon:
         nodes = {info.place: self._node(info.place, info.totals)}
         nodes |= {guest: self._node(guest, ()) for guest in guests}
         host = self._host(name_of(info.place))
         template = self._template or SimForkServer(host, self._settings.profile)
-        daemon = Daemon(self._plane, info.place, host, template, nodes)
+        daemon = SimDaemon(self._plane, info.place, host, template, nodes)
         for place in nodes:
             self.daemons[place] = daemon
         return daemon

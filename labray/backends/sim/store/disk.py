@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from labray.backends.sim.hosts.endpoint import Endpoint
 
 
-class Disk:
+class SimDisk:
     """One node's disk, which writes and reads files one after the other, at so many bytes per second."""
 
     def __init__(self, events: EventQueue, daemon: Endpoint, speed_Bps: float) -> None:

@@ -38,7 +38,7 @@ def placeholder(size: int) -> m.Payload:
     return m.Payload(NOTHING.data, (bytes(max(0, size - len(NOTHING.data))),)) if size > 64 else NOTHING
 
 
-class StoreClient:
+class SimStoreClient:
     """A client's part of its node's store. idle: bytes it was granted and does not use.
 
     untold: what it stored and the node has not heard of. ask: puts a question to the node; None: there is no limit.
