@@ -26,7 +26,7 @@ DISK_PATIENCE_S = 30.0  # for a disk that has been given something to do
 
 
 class Admission:
-    """Serves the claims of a store whenever it is stirred.
+    """Serves the claims of a store whenever the store is dirty.
 
     tasks: all on record here. who_waits_for: the tasks that go on when an object is here. recall_calls: has calls that
     have not begun let go of their arguments. is_running: whether any task here will end without more being done.

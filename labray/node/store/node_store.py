@@ -1,7 +1,8 @@
 """The memory of one node's store: what is in it, who has been promised some of it, and who waits for some.
 
-Objects that come, go or find no use here change the account, and whatever may let a claim through stirs it. What is
-done about the claims that wait is above (admission.py), and how objects leave memory too (spilling.py).
+Objects that come, go or find no use here change the account, and whatever may let a claim through marks the store
+dirty. What is done about the claims that wait stands above (admission.py), and so does how objects leave memory
+(spilling.py).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from labray.node.store.claims import Claim, larger_than_the_store
 
 
 class NodeStore:
-    """Its state. stirred: since all claims were looked at, something has changed for them.
+    """The state of a store. dirty: since all claims were looked at, something has changed for them.
 
     rooms: the claims of clients that want to write; fetches: those of the node for what it pulls or restores.
     spilling, restoring: what the world is at, with sizes; asked: copies whose owner was asked whether they may go.

@@ -26,7 +26,7 @@ from labray.scheduling import TaskStarted
 class WorkerPool(Processes):
     """Which ready task of one node is sent to which worker, and what is called back. `dispatch` follows every change.
 
-    What may let a waiting task go sets `queue.stirred`; while nothing does, dispatching again is in vain.
+    What may let a waiting task go sets `queue.dirty`; while nothing does, dispatching again is in vain.
     """
 
     def __init__(

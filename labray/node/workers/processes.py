@@ -14,11 +14,11 @@ from labray.scheduling import RoomChanged
 
 
 class Processes:
-    """Of one node. leave: what a process that is stopped held, as a client, comes free.
+    """The worker processes of one node. leave: frees what a process that is stopped held as a client.
 
-    busy: by shape, those that may be sent more. deep: how many have tasks queued. blocked: those whose task waits, and
-    the number of its request; who came to wait last is last. ahead: the busy ones that run what a blocked task waits
-    for.
+    busy: by shape, the workers that may be sent more tasks. pipelined: how many workers have tasks queued. blocked:
+    the workers whose task waits, with the number of its request; the one that began to wait last is last. ahead: the
+    busy workers that run what a blocked task waits for.
     """
 
     def __init__(self, context: NodeContext, resources: Resources, leave: Callable[[ClientID], None]) -> None:

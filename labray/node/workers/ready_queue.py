@@ -32,7 +32,7 @@ def alive(entry: Entry) -> bool:
 class ReadyQueue(ReadyCount):
     """A heap per shape. The entry of a task that is not READY any more is a ghost, skipped when its turn comes.
 
-    stirred: something has changed since all that could be sent was sent.
+    dirty: something has changed since all that could be sent was sent.
 
     urgent: what blocked tasks wait for is in a second heap as well, the latest that somebody came to wait for first.
     """

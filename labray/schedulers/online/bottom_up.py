@@ -145,7 +145,7 @@ class BottomUpNode(PolicyAgent):
         return self._soon()
 
     def _forget(self, task: Task) -> None:
-        """Inputs that never came do not count as on the way for ever."""
+        """Inputs that never came must not count for ever as on their way."""
         for dep in task.deps:
             self._pulling.pop(dep.id, None)
 
@@ -164,7 +164,7 @@ class BottomUpNode(PolicyAgent):
     # ------------------------------------------------------------ a cluster that changes
 
     def node_joined(self, node: NodeInfo) -> Sequence[Decision]:
-        """From now on others can take tasks, and want the news; what waits here may run there."""
+        """From now on other nodes can take tasks and the head needs heartbeats; what waits here may run there."""
         if node.place == self.place:
             return ()
         wakes = super().node_joined(node)
@@ -229,7 +229,7 @@ class BottomUpNode(PolicyAgent):
     # ------------------------------------------------------------ heartbeats
 
     def _soon(self) -> Sequence[Decision]:
-        """There may be news, which the next heartbeat tells."""
+        """Something may have changed: the next heartbeat will tell the head."""
         return () if self._armed else (self._arm(),)
 
     def _arm(self) -> Wake:
@@ -246,7 +246,7 @@ class BottomUpNode(PolicyAgent):
         return (Tell(self.head, load), self._arm())
 
     def _as_new(self) -> Load:
-        """What a head takes a node to be that it has not heard of."""
+        """What the head assumes of a node that has sent no heartbeat yet."""
         return Load(0, self._info.totals, 0, 0.0, 0.0)
 
     def _load(self) -> Load:

@@ -46,7 +46,7 @@ class Ended(PolicyMessage, frozen=True):
 
 
 class LeastLoaded(Policy, frozen=True):
-    """Every task by the head, to the node with the fewest tasks for each of its CPUs; the earlier one if equal."""
+    """The head sends every task to the node with the fewest tasks for each of its CPUs; the earlier one if equal."""
 
     words: ClassVar[tuple[type[Struct], ...]] = (Ended,)
     interest: ClassVar[tuple[type[Fact], ...]] = (
@@ -63,7 +63,10 @@ class LeastLoaded(Policy, frozen=True):
 
 
 class LeastLoadedNode(PolicyAgent):
-    """At a node: passes on, keeps what comes back, and tells of each end. A new node's share goes back to the head."""
+    """The agent at a node: it forwards what is submitted, keeps what the head sends, and tells the head when that ends.
+
+    The share of a node that joins goes back to the head.
+    """
 
     def __init__(self, cluster: ClusterInfo, view: View) -> None:
         super().__init__(cluster, view)
@@ -93,7 +96,7 @@ class LeastLoadedNode(PolicyAgent):
 
 
 class LeastLoadedHead(PolicyAgent):
-    """At the head. A heap of (load, node): an entry whose load is not the node's any more is old."""
+    """The agent at the head. It keeps a heap of (load, node); an entry with another load than the node has is old."""
 
     def __init__(self, cluster: ClusterInfo, view: View) -> None:
         super().__init__(cluster, view)
@@ -119,7 +122,7 @@ class LeastLoadedHead(PolicyAgent):
         return super().node_joined(node)
 
     def _open(self, node: NodeInfo) -> None:
-        """An account for it."""
+        """Begin to count the tasks of a node."""
         at = self._index[node.place] = len(self._places)
         self._places.append(node.place)
         self._cores.append(max(dict(node.totals).get("CPU", 0) / UNIT, 1.0))
