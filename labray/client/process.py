@@ -295,6 +295,10 @@ class Process:
         if self.handles.dying:
             self.handles.drop(self.channel.post)
 
+    def drop_dead_handles_unless_busy(self) -> None:
+        """The same for the thread that sends: it never waits for a thread that may be about to end it."""
+        self.handles.drop_unless_busy(self.channel.post)
+
 
 def _some(refs: Sequence[ObjectRef[Any]]) -> str:
     shown = ", ".join(ref.ref.id for ref in refs[:3])

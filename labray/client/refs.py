@@ -10,10 +10,10 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from functools import partial
 from itertools import repeat
 from operator import call
+from threading import RLock
 from typing import Any, Generic, Self, TypeVar
 
 from labray.client.uninterrupted import Step, at_once, count, each, first, stands
@@ -97,7 +97,7 @@ class HandleTable:
 
     __slots__ = ("_given", "_lock", "_watches", "dying", "existing", "session", "values")
 
-    def __init__(self, session: str, lock: AbstractContextManager[object]) -> None:
+    def __init__(self, session: str, lock: RLock) -> None:
         self.session = session
         self._lock = lock
         self.dying: deque[HandleWatch] = deque()
@@ -176,6 +176,17 @@ class HandleTable:
                         at_once(first(dying, dead[0]), *over)
                 except LookupError:  # a signal handler called labray, and has done it
                     continue
+
+    def drop_unless_busy(self, say: Callable[[DropRefs, Step], None]) -> None:
+        """As drop, unless another thread is at the handles: it may be one that waits for this thread to end."""
+        mine = False
+        try:
+            mine = self._lock.acquire(blocking=False)
+            if mine:
+                self.drop(say)
+        finally:
+            if mine:
+                self._lock.release()
 
     def _forget(self, watch: HandleWatch) -> None:
         id = getattr(watch, "id", None)  # none: it was being made, and came to nothing

@@ -25,6 +25,8 @@ import pytest
 import labray as ray
 from experiments.soak import interrupting
 from experiments.soak.interrupting import PROGRAMS, Interrupted, Interruption, nothing_is_held, same, sweep
+from labray.backends.cluster.client.outbox import LOOK_S
+from labray.client import runtime
 from labray.client.uninterrupted import Owed, at_once, count, each, first
 from tests.kit.paths import ROOT
 
@@ -161,6 +163,19 @@ while True: refs.append(same.remote(labray.put(1)))
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(20)
+def test_a_shutdown_does_not_wait_for_what_the_thread_that_ends_is_at() -> None:
+    """A signal handler may end the session while this thread holds the handles; the one that sends wants them, too."""
+    ray.init("cluster", num_cpus=1)
+    process: Any = runtime.current()
+    ref = ray.put(1)
+    with process.handles._lock:
+        del ref
+        time.sleep(2 * LOOK_S)  # by then the other has seen that a handle died
+        ray.shutdown()
+
+
+@pytest.mark.processes
 @pytest.mark.parametrize("after_s", ["0.05", "0.0702"])
 def test_shutdown_in_a_signal_handler_ends_the_session(after_s: str, tmp_path: Path) -> None:
     run = subprocess.run(
@@ -188,7 +203,7 @@ def test_wherever_a_shutdown_is_broken_off_the_next_one_ends_it(backend: str) ->
         assert signal.getsignal(signal.SIGINT) is handler, interruption.raised
         assert time.time is clock, interruption.raised
         assert sys.getrecursionlimit() == limit, interruption.raised
-        at, raised = at + (1 if backend == "inline" else 7), interruption.raised
+        at, raised = at + (1 if backend == "inline" else 19), interruption.raised
     assert at > 5
 
 

@@ -98,7 +98,7 @@ class ClusterSession:
             self._wire.greet(BOOT_S)
             self.channel = ClusterChannel(self._wire, first, self._boot.driver, self._boot.directory)
             process = Process(self.channel, self._boot.session)
-            self.channel.watch_handles(process.handles.dying, process.drop_dead_handles)
+            self.channel.watch_handles(process.handles.dying, process.drop_dead_handles_unless_busy)
             self.channel.on_answer(process.requests.received)
             self.runtime: Runtime = process
         except BaseException:
