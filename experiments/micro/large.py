@@ -1,7 +1,7 @@
 """The cases of `experiments.micro --large`: what has no peer to be compared with, but a limit that it must keep.
 
 Each is (what it is, the figure, its unit, the limit). Memory is what only that process has (USS), so that pages
-shared with the template or lying in the store are not counted; idle processes are counted by PSS, which shares
+shared with the fork server or lying in the store are not counted; idle processes are counted by PSS, which shares
 common pages out among those who have them.
 """
 
@@ -40,8 +40,8 @@ class Processes:
 
     def __init__(self) -> None:
         self.driver = psutil.Process()
-        template = next(p for p in self.driver.children() if "template" in " ".join(p.cmdline()))
-        children = template.children()
+        fork_server = next(p for p in self.driver.children() if "fork_server" in " ".join(p.cmdline()))
+        children = fork_server.children()
         self.daemon = next(child for child in children if child.num_threads() > 2)  # zmq's
         self.workers = [child for child in children if child != self.daemon]
 

@@ -131,6 +131,7 @@ STG = "2\n0 0 0\n1 8 1 0\n2 8 1 1\n3 0 1 2\n"
 HANDLED: dict[tuple[str, str], str] = {
     # where a test shows its effect: here (see below), or in another file
     ("compare", "quick"): "test_cli", ("compare", "out"): "test_cli", ("calibrate", "out"): "test_cli",
+    ("calibrate", "figures"): "test_fidelity", ("fuzz", "scheduler"): "test_cli",
     ("whatif", "nodes"): "here", ("whatif", "cpus"): "here", ("whatif", "schedulers"): "here",
     ("whatif", "bandwidth"): "here", ("whatif", "latency"): "here", ("whatif", "durations"): "here",
     ("whatif", "seed"): "here", ("whatif", "graph"): "test_imports", ("whatif", "out"): "test_whatif",

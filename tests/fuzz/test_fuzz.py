@@ -628,7 +628,7 @@ def lends_without_need(losses: dict[str, None]) -> SimpleNamespace:
         )
         for at, held in enumerate(records)
     ]  # fmt: skip
-    stores = {node.place: SimpleNamespace(stores={}, disk=SimpleNamespace(files={})) for node in nodes}
+    stores = {node.place: SimpleNamespace(copies=SimpleNamespace(memory={}, files={})) for node in nodes}
     return SimpleNamespace(every_node=lambda: nodes, daemons=stores)
 
 

@@ -78,7 +78,7 @@ def plain_stg(path: Path) -> Plain:
 def plain_workflow(path: Path) -> Plain:
     workflow = json.loads(path.read_text())["workflow"]
     specified, runs = workflow["specification"], {run["id"]: run for run in workflow["execution"]["tasks"]}
-    size = {file["id"]: file["sizeInBytes"] for file in specified["task_graphs"]}
+    size = {file["id"]: file["sizeInBytes"] for file in specified["files"]}
     writers: dict[str, set[str]] = {}
     for task in specified["tasks"]:
         for file in task["outputFiles"]:
@@ -149,7 +149,7 @@ def in_14(document: dict[str, Any]) -> dict[str, Any]:
     """A task carries its files and its run; tasks are called by their names, which are their ids here."""
     workflow = document["workflow"]
     specified, execution = workflow["specification"], workflow["execution"]
-    size = {file["id"]: file["sizeInBytes"] for file in specified["task_graphs"]}
+    size = {file["id"]: file["sizeInBytes"] for file in specified["files"]}
     runs = {run["id"]: run for run in execution["tasks"]}
     tasks = []
     for task in specified["tasks"]:

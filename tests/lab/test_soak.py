@@ -140,6 +140,7 @@ def test_a_healthy_program_that_gets_something_else_is_wrong(monkeypatch: pytest
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.processes
 def test_under_fire_every_result_is_a_value_or_an_error_that_is_explained_and_nothing_is_left() -> None:
     found = Soak(Plan(20.0, seed=1, rates=Rates(40.0, 10.0, 10.0, 5.0)), lambda found, left: None).run()
     assert not found.failures, "\n\n".join(f"round {f.round}: {f.kind}: {f.text}" for f in found.failures)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.kit.paths import ROOT
 
+pytestmark = pytest.mark.processes
 ONLY_WHAT_IS_INSTALLED = """
 import sys
 sys.meta_path[:] = [each for each in sys.meta_path if not getattr(each, "__module__", "").startswith("__editable__")]
