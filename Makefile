@@ -1,5 +1,6 @@
 # Needs python3 (3.11 or later) with venv, and make; nothing else.
 #   make test                    lint, format, types, tests: under 10 minutes on two cores
+#   make long-test               the tests that take minutes each: all of the main job from an installed wheel
 #   make fast-test               the tests that start no process: under 2 minutes; what to run while at work
 #   make compare                 the main job; ARGS=--quick for the short one
 #   make speed                   microbenchmarks beside Ray and others, and the page of docs/speed.md
@@ -20,7 +21,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 FAST_PART := $(addprefix tests/, words worlds/test_by_value.py worlds/test_conformance.py client/test_process.py \
 	client/test_store.py sim/test_determinism.py graphs/test_graph.py schedulers/test_plans.py door/test_cli.py)
 
-.PHONY: all install test fast-test check versions compare speed fast pure format lock clean
+.PHONY: all install test long-test fast-test check versions compare speed fast pure format lock clean
 all: test
 
 install: $(VENV)/.installed
@@ -41,18 +42,21 @@ check: install
 	$(BIN)/mypy
 
 test: check
-	$(PYTEST)
+	$(PYTEST) -m 'not long'
+
+long-test: install
+	$(BIN)/python -m pytest -q -m long
 
 fast-test: install
-	$(PYTEST) -m 'not processes and not slow'
+	$(PYTEST) -m 'not processes and not slow and not long'
 
 versions: install
 	test -x $(VENV)-oldest/bin/python || $(PYTHON) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/python $(PIP) -c constraints/oldest.txt -e '.[test]'
-	$(VENV)-oldest/bin/python -m pytest -q -m 'not slow' $(FAST_PART)
+	$(VENV)-oldest/bin/python -m pytest -q -m 'not slow and not long' $(FAST_PART)
 	test -x $(VENV)-newest/bin/python || $(PYTHON) -m venv $(VENV)-newest
 	$(VENV)-newest/bin/python $(PIP) --upgrade --upgrade-strategy eager -e '.[test]'
-	$(VENV)-newest/bin/python -m pytest -q -m 'not slow' $(FAST_PART)
+	$(VENV)-newest/bin/python -m pytest -q -m 'not slow and not long' $(FAST_PART)
 
 compare: install
 	$(BIN)/python -m labray compare $(ARGS)

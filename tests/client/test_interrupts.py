@@ -192,9 +192,13 @@ def test_shutdown_in_a_signal_handler_ends_the_session(after_s: str, tmp_path: P
 
 @pytest.mark.parametrize("backend", ["inline", "sim"])
 def test_wherever_a_shutdown_is_broken_off_the_next_one_ends_it(backend: str) -> None:
+    """At every place on inline. On sim at some: it gives back names of all modules that this process has loaded."""
     handler, clock, limit = signal.getsignal(signal.SIGINT), time.time, sys.getrecursionlimit()
-    at, raised = 0, "at first"
-    while raised:
+    ray.init(backend)
+    with Interruption(sys.maxsize) as undisturbed:
+        ray.shutdown()
+    assert undisturbed.seen > 5
+    for at in range(0, undisturbed.seen, 1 if backend == "inline" else 1 + undisturbed.seen // 25):
         ray.init(backend)
         with Interruption(at) as interruption, contextlib.suppress(Interrupted):
             ray.shutdown()
@@ -203,8 +207,6 @@ def test_wherever_a_shutdown_is_broken_off_the_next_one_ends_it(backend: str) ->
         assert signal.getsignal(signal.SIGINT) is handler, interruption.raised
         assert time.time is clock, interruption.raised
         assert sys.getrecursionlimit() == limit, interruption.raised
-        at, raised = at + (1 if backend == "inline" else 19), interruption.raised
-    assert at > 5
 
 
 @pytest.mark.processes

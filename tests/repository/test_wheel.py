@@ -116,7 +116,7 @@ def test_programs_are_searched_for_failures(python):
     assert "3 seeds" in python("-m", "labray", "fuzz", "--seeds", "0:3", "--scheduler", "mine:Policy")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_this_machine_is_calibrated(python, tmp_path):
     assert "labray.init('sim'" in python("-m", "labray", "calibrate", "--out", "profile.toml")
@@ -124,7 +124,7 @@ def test_this_machine_is_calibrated(python, tmp_path):
     python("-c", program)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_main_job_is_done(python, tmp_path):
     assert "report.html" in python("-m", "labray", "compare", "--quick", "--out", "out")
