@@ -36,7 +36,7 @@ class Unannounced:
 
         @wraps(start)
         def ask_first(*args: Any, **kwargs: Any) -> Any:
-            if self.test:
+            if self.test and not asks_the_machine(*args, **kwargs):
                 self.tried.append(what)
                 raise AssertionError(f"{self.test} starts a process ({what}) and is not marked `processes`")
             return start(*args, **kwargs)
@@ -49,6 +49,11 @@ class Unannounced:
 
     def end(self) -> None:
         self.test = ""
+
+
+def asks_the_machine(popen: Any = None, args: Any = (), *_: Any, **__: Any) -> bool:
+    """Whether matplotlib lists the fonts, which it does once on each machine, wherever it is first imported."""
+    return isinstance(args, list) and args[:1] == ["fc-list"]
 
 
 unannounced = Unannounced()
