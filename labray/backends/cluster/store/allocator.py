@@ -67,8 +67,8 @@ class Allocator:
         """Whether a block of this size could be allocated now."""
         return self.find(size) is not None
 
-    def end(self, segment: int) -> int:
-        """Behind its last block."""
+    def used_up_to(self, segment: int) -> int:
+        """The offset behind the last block of a segment; its size if it is full."""
         size = self._segments[segment]
         at = bisect_left(self._holes, (segment + 1, 0, 0)) - 1
         if at >= 0 and self._holes[at][0] == segment and sum(self._holes[at][1:]) == size:

@@ -143,7 +143,7 @@ class SegmentWriter:
             self._allocator.free(block.segment, block.offset, freed.popleft)
         if self._trimming:
             for number, segment in self._segments.items():
-                segment.trim(self._allocator.end(number))
+                segment.trim(self._allocator.used_up_to(number))
             self._trimming = False
 
     def _claim(self, id: ObjectID, sizes: tuple[int, ...], claimed: deque[Block]) -> tuple[Block, memoryview]:
