@@ -70,22 +70,8 @@ from labray.scheduling import (
     Wake,
 )
 from labray.strategies import DEFAULT, NodeAffinity
+from tests.kit.agents import CPU, N0, N1, N2, FakeView
 from tests.kit.paths import ROOT
-
-CPU = (("CPU", UNIT),)
-N0, N1, N2 = NodeID("n0"), NodeID("n1"), NodeID("n2")
-
-
-class FakeView:
-    """What is true at a place, as the test says."""
-
-    def __init__(self, place: NodeID, free: dict[str, int]) -> None:
-        self.place = place
-        self.free = free
-        self.queued: list[Task] = []
-
-    def holds(self, object_id: str) -> int | None:
-        return None
 
 
 def cluster(*cpus: int) -> ClusterInfo:

@@ -45,21 +45,7 @@ from labray.scheduling import (
 )
 from labray.scheduling.sharing import SHARING
 from labray.strategies import DEFAULT, SPREAD, NodeAffinity, Strategy
-
-CPU = (("CPU", UNIT),)
-N0, N1, N2 = NodeID("n0"), NodeID("n1"), NodeID("n2")
-
-
-class FakeView:
-    """What is true at a place, as the test says."""
-
-    def __init__(self, place: NodeID, free: dict[str, int]) -> None:
-        self.place = place
-        self.free = free
-        self.queued: list[Task] = []
-
-    def holds(self, object_id: str) -> int | None:
-        return None
+from tests.kit.agents import CPU, N0, N1, N2, FakeView
 
 
 def cluster(*cpus: int) -> ClusterInfo:

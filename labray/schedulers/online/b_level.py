@@ -10,8 +10,8 @@ from msgspec import Struct
 from labray.ids import NodeID
 from labray.schedulers.online.centralized import CentralizedNode
 from labray.schedulers.parts.batching import BatchingHead
-from labray.schedulers.parts.node_accounts import NodeAccount, RoomReport, send
-from labray.schedulers.parts.ready_list import ROOM_EVENTS, Waiting
+from labray.schedulers.parts.node_accounts import ROOM_EVENTS, NodeAccount, RoomReport, send
+from labray.schedulers.parts.ready_list import Waiting
 from labray.schedulers.parts.transfers import Transfers
 from labray.schedulers.planned.plans import Workload
 from labray.schedulers.planned.static import NOTHING

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from labray.ids import NodeID, TaskID
 from labray.messages import Demand
-from labray.schedulers.parts.node_accounts import NodeAccount, RoomReport, ShapeQueue, send
+from labray.schedulers.parts.node_accounts import ROOM_EVENTS, NodeAccount, RoomReport, ShapeQueue, send
 from labray.scheduling import (
     OVERTAKEN,
     Agent,
@@ -25,20 +25,10 @@ from labray.scheduling import (
     Forward,
     HeadBack,
     Keep,
-    MessageReceived,
     NodeInfo,
-    NodeJoined,
-    NodeLost,
     Policy,
     PolicyAgent,
-    RoomChanged,
     Task,
-    TaskBlocked,
-    TaskFinished,
-    TaskStarted,
-    TaskUnblocked,
-    TaskWanted,
-    TaskWithdrawn,
     Tell,
     View,
 )
@@ -52,19 +42,7 @@ class Centralized(Policy, frozen=True):
     """The head alone decides, from exact bookkeeping. A blocked task's CPU is lent on."""
 
     words: ClassVar[tuple[type[Struct], ...]] = (RoomReport,)
-    interest: ClassVar[tuple[type[Fact], ...]] = (
-        TaskStarted,
-        TaskFinished,
-        TaskBlocked,
-        TaskUnblocked,
-        TaskWanted,
-        TaskWithdrawn,
-        RoomChanged,
-        MessageReceived,
-        NodeJoined,
-        NodeLost,
-        HeadBack,
-    )
+    interest: ClassVar[tuple[type[Fact], ...]] = (*ROOM_EVENTS, HeadBack)
 
     def agent(self, place: NodeID, cluster: ClusterInfo, view: View, rng: Random) -> Agent:
         return CentralizedHead(cluster, view) if place == cluster.head else CentralizedNode(cluster, view)

@@ -19,8 +19,8 @@ from labray.ids import NodeID, TaskID
 from labray.schedulers.online.centralized import CentralizedNode
 from labray.schedulers.parts.backlog import NodeBacklog, levels_out
 from labray.schedulers.parts.batching import BatchingHead
-from labray.schedulers.parts.node_accounts import RoomReport
-from labray.schedulers.parts.ready_list import ROOM_EVENTS, levels
+from labray.schedulers.parts.node_accounts import ROOM_EVENTS, RoomReport
+from labray.schedulers.parts.ready_list import levels
 from labray.schedulers.parts.spreading import EvenSpread, wants_spreading
 from labray.schedulers.parts.transfers import Transfers
 from labray.schedulers.planned.plans import Workload

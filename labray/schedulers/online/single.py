@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from labray.ids import NodeID, TaskID
 from labray.messages import Demand
-from labray.schedulers.parts.ready_list import ROOM_EVENTS, Waiting
+from labray.schedulers.parts.node_accounts import ROOM_EVENTS
+from labray.schedulers.parts.ready_list import Waiting
 from labray.schedulers.planned.plans import Workload
 from labray.schedulers.planned.static import NOTHING
 from labray.scheduling import (

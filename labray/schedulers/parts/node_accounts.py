@@ -6,7 +6,37 @@ from collections import OrderedDict
 
 from labray.ids import NodeID, TaskID
 from labray.messages import Demand
-from labray.scheduling import Forward, NodeInfo, PolicyMessage, Task
+from labray.scheduling import (
+    Fact,
+    Forward,
+    MessageReceived,
+    NodeInfo,
+    NodeJoined,
+    NodeLost,
+    PolicyMessage,
+    RoomChanged,
+    Task,
+    TaskBlocked,
+    TaskFinished,
+    TaskStarted,
+    TaskUnblocked,
+    TaskWanted,
+    TaskWithdrawn,
+)
+
+ROOM_EVENTS: tuple[type[Fact], ...] = (
+    TaskStarted,
+    TaskFinished,
+    TaskBlocked,
+    TaskUnblocked,
+    TaskWanted,
+    TaskWithdrawn,
+    RoomChanged,
+    MessageReceived,
+    NodeJoined,
+    NodeLost,
+)
+"""The events that change what is free, or who waits for it."""
 
 
 class RoomReport(PolicyMessage, frozen=True, tag="Room"):

@@ -10,42 +10,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from heapq import heappop, heappush
 from math import inf
-from typing import TYPE_CHECKING
 
 from labray.ids import TaskID
 from labray.messages import Demand
 from labray.schedulers.planned.plans import Workload, static_levels
 from labray.scheduling import (
-    Fact,
-    MessageReceived,
-    NodeJoined,
-    NodeLost,
-    RoomChanged,
     Task,
-    TaskBlocked,
-    TaskFinished,
-    TaskStarted,
-    TaskUnblocked,
-    TaskWanted,
-    TaskWithdrawn,
 )
 from labray.strategies import Strategy
-
-if TYPE_CHECKING:
-    pass
-
-ROOM_EVENTS: tuple[type[Fact], ...] = (
-    TaskStarted,
-    TaskFinished,
-    TaskBlocked,
-    TaskUnblocked,
-    TaskWanted,
-    TaskWithdrawn,
-    RoomChanged,
-    MessageReceived,
-    NodeJoined,
-    NodeLost,
-)
 
 
 @lru_cache(maxsize=4)
